@@ -1,0 +1,52 @@
+"""CIFAR-10 and CIFAR-100 from TensorFlow Datasets, with the augmentation of Sec. 4.2."""
+
+import numpy as np
+
+from resnet_keras.errors import InputError
+
+from . import augment, info
+
+PADDING = 4
+
+
+def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
+    """As `pipelines.arrays`. TensorFlow Datasets downloads the data set on first use (170 MB).
+
+    "train" is the first 45,000 of TFDS's fixed order, "val" the last 5,000 (Sec. 4.2).
+
+    Raises:
+        InputError: the data set is not on disk and cannot be downloaded.
+    """
+    del image_size
+    import tensorflow_datasets as tfds
+
+    source = "test" if split == "test" else "train"
+    try:
+        loaded = tfds.load(dataset, split=source, data_dir=data_dir)
+        # Not batch_size=-1, which aborts the process where TFDS does not know the split's size.
+        batches = list(tfds.as_numpy(loaded.batch(1000)))
+    except (OSError, tfds.download.DownloadError, AssertionError, ValueError) as error:
+        raise InputError(
+            f"Cannot load {dataset} from {data_dir or '~/tensorflow_datasets'} nor download it: "
+            f"give --data_dir=FOLDER with a prepared copy, or a network "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more'})."
+        ) from error
+    images = np.concatenate([batch["image"] for batch in batches])
+    labels = np.concatenate([batch["label"] for batch in batches]).astype(np.int32)
+    train = len(images) * 9 // 10
+    chosen = {"train": slice(0, train), "val": slice(train, None)}.get(split, slice(None))
+    return images[chosen], labels[chosen]
+
+
+def augmentation(dataset: str, image_size: int):
+    """Pads 4 pixels on each side, in the mean colour, and takes a 32x32 crop or its mirror image.
+
+    The paper pads zeros after the mean was subtracted, which is the mean colour before.
+    """
+    colour = [round(value) for value in info(dataset).mean]
+
+    def crop_and_flip(images, key):
+        padded = augment.pad(images, PADDING, colour)
+        return augment.random_crop(padded, image_size, key, flip=True)
+
+    return crop_and_flip

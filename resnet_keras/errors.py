@@ -1,0 +1,39 @@
+"""The errors that a user can cause, each one sentence that names the fix."""
+
+import difflib
+import importlib
+import types
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A mistake in what the user gave: a name, flag, file, shape or value.
+
+    The command lines print its message without a traceback and exit with status 2.
+    """
+
+
+class MissingExtraError(InputError, ImportError):
+    """An optional package is needed and not installed; the message names the extra."""
+
+
+def unknown(kind: str, given: object, choices: Iterable[str]) -> InputError:
+    """Returns the error for a name that is none of `choices`, with the nearest ones first."""
+    choices = list(choices)
+    near = difflib.get_close_matches(str(given), choices, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return InputError(f"Unknown {kind} {given!r}: choose one of {', '.join(choices)}.{hint}")
+
+
+def require(module: str, extra: str) -> types.ModuleType:
+    """Imports an optional module; `MissingExtraError` names the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = module.split(".")[0]
+        if error.name is None or error.name.split(".")[0] != missing:
+            raise  # the package is there and broken: that is not the user's missing extra
+        raise MissingExtraError(
+            f"This needs the package {missing!r}, which is not installed: "
+            f"pip install 'resnet_keras[{extra}]'."
+        ) from error

@@ -1,0 +1,57 @@
+"""Results are never partly overwritten: write aside, sync, rename."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import InputError
+
+
+def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
+    """Replaces `path` by a file with this content, or leaves it as it was.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(aside, 0o666 & ~_umask())  # mkstemp makes files for the owner only
+        os.replace(aside, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if os.path.exists(aside):
+            os.unlink(aside)
+
+
+def make_folder(path: str | os.PathLike) -> Path:
+    """Creates a folder that can be written to, or raises `InputError` with the reason."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
+
+
+def unwritable(path: str | os.PathLike, error: OSError) -> InputError:
+    return InputError(
+        f"Cannot write to {path}: {error.strerror or error}; choose another place or free this one."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

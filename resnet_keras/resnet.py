@@ -1,0 +1,326 @@
+"""Plain and residual networks of He, Zhang, Ren and Sun (arXiv 1512.03385).
+
+`resnet` builds the ImageNet networks of Table 1 and `cifar_resnet` the CIFAR networks of Sec. 4.2;
+`shortcut=None` makes either plain. Each network takes raw RGB pixels in [0, 255] and normalizes
+them itself. Layer names follow Keras Applications; the stages' last layers, `conv2_block3_out` and
+so on, are the endpoints that `endpoints` names.
+"""
+
+import contextlib
+import functools
+import math
+import re
+
+import keras
+from keras import layers
+
+from .errors import InputError, unknown
+from .layers import BatchNormalization, PixelNormalization, ZeroPaddedShortcut
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+CIFAR10_MEAN = (125.3, 123.0, 113.9)
+CIFAR10_STD = (63.0, 62.1, 66.7)
+
+# Table 1: blocks in conv2_x, conv3_x, conv4_x and conv5_x.
+IMAGENET_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+BOTTLENECK_DEPTHS = (50, 101, 152)
+SHORTCUTS = ("A", "B", "C", None)
+
+
+def conv(x, filters, kernel_size, stride, name):
+    """A bias-free convolution with symmetric zero padding and He initialization [13]."""
+    padding = "same"
+    if stride > 1 and kernel_size > 1:
+        # At stride 2 "same" would pad at the bottom and right only; Caffe and torch pad both sides.
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+        padding = "valid"
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        stride,
+        padding=padding,
+        use_bias=False,
+        kernel_initializer=he_normal(),
+        name=f"{name}_conv",
+    )(x)
+
+
+def he_normal():
+    """A normal distribution of variance 2 / fan-in, not truncated (Sec. 3.4, [13])."""
+    return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+
+
+def conv_bn(x, filters, kernel_size, stride, name, norm):
+    """Batch normalization right after each convolution and before activation (Sec. 3.4)."""
+    x = conv(x, filters, kernel_size, stride, name)
+    return norm(name=f"{name}_bn")(x)
+
+
+def conv_bn_relu(x, filters, kernel_size, stride, name, norm):
+    x = conv_bn(x, filters, kernel_size, stride, name, norm)
+    return layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+def shortcut_connection(x, filters, stride, shortcut, name, norm):
+    """The x of y = F(x) + x, by option A, B or C where dimensions grow (Sec. 3.3, 4.1)."""
+    if shortcut != "C" and stride == 1 and x.shape[-1] == filters:
+        return x
+    if shortcut == "A":
+        return ZeroPaddedShortcut(filters, stride, name=f"{name}_0_pad")(x)
+    return conv_bn(x, filters, 1, stride, f"{name}_0", norm)
+
+
+def add_relu(x, residual, name):
+    """The second nonlinearity comes after the addition (Fig. 2)."""
+    x = layers.Add(name=f"{name}_add")([x, residual])
+    return layers.Activation("relu", name=f"{name}_out")(x)
+
+
+def plain_block(x, filters, stride, name, norm):
+    """Two 3x3 convolutions, and no shortcut around them (Sec. 3.3)."""
+    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm)
+    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm)
+    return layers.Activation("relu", name=f"{name}_out")(x)
+
+
+def basic_block(x, filters, stride, name, norm, *, shortcut):
+    """Two 3x3 convolutions around which the shortcut leads (Fig. 5, left)."""
+    identity = shortcut_connection(x, filters, stride, shortcut, name, norm)
+    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm)
+    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm)
+    return add_relu(identity, x, name)
+
+
+def bottleneck_block(x, filters, stride, name, norm, *, shortcut, stride_in_1x1):
+    """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right).
+
+    The paper's own networks stride in the first 1x1; fb.resnet.torch and torchvision in the 3x3
+    ("v1.5"), which costs 6 % more multiply-adds in ResNet-50.
+    """
+    first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+    identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm)
+    x = conv_bn_relu(x, filters, 1, first, f"{name}_1", norm)
+    x = conv_bn_relu(x, filters, 3, second, f"{name}_2", norm)
+    x = conv_bn(x, 4 * filters, 1, 1, f"{name}_3", norm)
+    return add_relu(identity, x, name)
+
+
+def stage(x, block, filters, blocks, stride, name, norm):
+    """A stack of blocks, the first of which may stride."""
+    for index in range(blocks):
+        x = block(x, filters, stride if index == 0 else 1, f"{name}_block{index + 1}", norm)
+    return x
+
+
+def head(x, num_classes):
+    """Global average pooling and the classifier; float32 logits under every dtype policy."""
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    dense = layers.Dense(
+        num_classes, kernel_initializer=he_normal(), dtype="float32", name="logits"
+    )
+    return dense(x)
+
+
+def resnet(
+    depth: int,
+    *,
+    shortcut: str | None = "B",
+    stride_in_1x1: bool = True,
+    num_classes: int = 1000,
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    include_top: bool = True,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    dtype=None,
+    synchronized: bool = False,
+    epsilon: float = 1e-5,
+    name: str | None = None,
+) -> keras.Model:
+    """Builds an ImageNet network of Table 1.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        shortcut: "A" (zero-padded), "B" (projection where dimensions grow), "C" (projection
+            everywhere), or None for a plain network (18 and 34 only).
+        stride_in_1x1: whether a bottleneck strides in its first 1x1 (the paper) or in its 3x3.
+        num_classes: size of the logits.
+        input_shape: (height, width, channels) of the pixels; height and width may be None.
+        include_top: False ends at the last stage's features, (batch, h/32, w/32, channels).
+        mean, std: pixel normalization, per channel or per pixel, in units of 0 to 255.
+        dtype: a Keras dtype policy such as "mixed_bfloat16"; None takes Keras's current one.
+        synchronized: batch statistics over all replicas.
+        epsilon: of the batch normalizations.
+        name: of the model.
+
+    Returns:
+        A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
+        float32 logits (batch, num_classes).
+
+    Raises:
+        InputError: an argument is none of the above.
+    """
+    if depth not in IMAGENET_BLOCKS:
+        raise InputError(
+            f"ImageNet networks have depth {_listed(IMAGENET_BLOCKS)}, not {depth!r}; "
+            "other depths, 6n+2, are CIFAR networks."
+        )
+    if shortcut is None and depth in BOTTLENECK_DEPTHS:
+        raise InputError(f"Plain ImageNet networks have depth 18 or 34, not {depth}.")
+    block = _block(depth in BOTTLENECK_DEPTHS, shortcut, stride_in_1x1)
+    norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
+
+    with _dtype_policy(dtype):
+        pixels, x = _normalized_input(input_shape, mean, std)
+        x = conv_bn_relu(x, 64, 7, 2, "conv1", norm)
+        x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
+        x = layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
+        for index, blocks in enumerate(IMAGENET_BLOCKS[depth]):
+            stride = 1 if index == 0 else 2
+            x = stage(x, block, 64 * 2**index, blocks, stride, f"conv{index + 2}", norm)
+        if include_top:
+            x = head(x, _positive("num_classes", num_classes))
+    return keras.Model(pixels, x, name=name or f"{_kind(shortcut)}{depth}")
+
+
+def cifar_resnet(
+    depth: int,
+    *,
+    shortcut: str | None = "A",
+    num_classes: int = 10,
+    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
+    include_top: bool = True,
+    mean=CIFAR10_MEAN,
+    std=CIFAR10_STD,
+    dtype=None,
+    synchronized: bool = False,
+    epsilon: float = 1e-5,
+    name: str | None = None,
+) -> keras.Model:
+    """Builds a CIFAR network of Sec. 4.2: 6n+2 layers, 2n of them at each of three map sizes.
+
+    Arguments as for `resnet`; `depth` is 8, 14, 20, 26, ... Returns a model from pixels (batch,
+    height, width, channels) to float32 logits (batch, num_classes); `include_top=False` ends at
+    features (batch, h/4, w/4, 64).
+    """
+    depth = _positive("depth", depth)
+    if depth < 8 or (depth - 2) % 6:
+        raise InputError(
+            f"CIFAR networks have 6n+2 layers (8, 14, 20, 26, 32, ...), not {depth}; "
+            f"ImageNet networks have {_listed(IMAGENET_BLOCKS)}."
+        )
+    block = _block(False, shortcut, stride_in_1x1=False)
+    norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
+
+    with _dtype_policy(dtype):
+        pixels, x = _normalized_input(input_shape, mean, std)
+        x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
+        for index in range(3):
+            stride = 1 if index == 0 else 2
+            x = stage(x, block, 16 * 2**index, (depth - 2) // 6, stride, f"conv{index + 2}", norm)
+        if include_top:
+            x = head(x, _positive("num_classes", num_classes))
+    return keras.Model(pixels, x, name=name or f"{_kind(shortcut)}{depth}")
+
+
+def endpoints(model: keras.Model) -> dict[str, keras.KerasTensor]:
+    """Returns the output of each stage, `{"conv2": tensor, ...}`, shallowest first."""
+    found = {}
+    for layer in model.layers:
+        match = re.fullmatch(r"(conv\d)_block\d+_out", layer.name)
+        if match:
+            found[match.group(1)] = layer.output
+    return found
+
+
+def count_multiply_adds(model: keras.Model) -> int:
+    """Multiply-adds of one image through the model's convolutions and dense layers (Table 1).
+
+    The model must have been built with a fixed height and width.
+    """
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D | layers.Dense):
+            total += _positions(layer) * math.prod(layer.kernel.shape)
+    return total
+
+
+def _positions(layer) -> int:
+    """At how many places of its output the layer's kernel is applied."""
+    spatial = layer.output.shape[1:-1]
+    if None in spatial:
+        raise InputError("Multiply-adds need a model with a fixed height and width.")
+    return math.prod(spatial)
+
+
+def _block(bottleneck, shortcut, stride_in_1x1):
+    if shortcut not in SHORTCUTS:
+        raise unknown("shortcut", shortcut, ("A", "B", "C", "None (plain)"))
+    if shortcut is None:
+        return plain_block
+    if bottleneck:
+        return functools.partial(bottleneck_block, shortcut=shortcut, stride_in_1x1=stride_in_1x1)
+    return functools.partial(basic_block, shortcut=shortcut)
+
+
+def _normalized_input(input_shape, mean, std):
+    shape = _checked_shape(input_shape)
+    # float32 takes uint8 as well as float pixels; a uint8 input would cut fractions off.
+    pixels = keras.Input(shape, dtype="float32", name="pixels")
+    normalization = PixelNormalization(mean, std, name="normalization")
+    for what, value in (("mean", normalization.initial_mean), ("std", normalization.initial_std)):
+        if value.shape not in ((shape[2],), shape):
+            raise InputError(
+                f"{what} has shape {value.shape}; with input_shape {shape} it must be "
+                f"{(shape[2],)} (per channel) or {shape} (per pixel)."
+            )
+    return pixels, normalization(pixels)
+
+
+def _checked_shape(input_shape):
+    sides = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+    valid = [side is None or (isinstance(side, int) and side > 0) for side in sides]
+    if len(sides) != 3 or not all(valid) or sides[2] is None:
+        raise InputError(
+            "input_shape is (height, width, channels), positive numbers of which the first two "
+            f"may be None, not {input_shape!r}."
+        )
+    return sides
+
+
+def _positive(what, value):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{what} must be a positive whole number, not {value!r}.")
+    return value
+
+
+def _kind(shortcut):
+    return "plain" if shortcut is None else "resnet"
+
+
+def _listed(numbers):
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} or {last}"
+
+
+@contextlib.contextmanager
+def _dtype_policy(dtype):
+    """Gives every layer built inside the policy `dtype`, so that the blocks need not pass it on."""
+    previous = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(dtype if dtype is not None else previous)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"dtype {dtype!r} is no Keras dtype policy: give for instance 'float32', "
+            "'mixed_bfloat16' or 'mixed_float16'."
+        ) from error
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)

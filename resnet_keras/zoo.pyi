@@ -1,0 +1,5 @@
+from zoo import *
+from zoo import NETWORKS as NETWORKS
+from zoo import networks as networks
+from zoo import recipes as recipes
+from zoo import weights as weights
