@@ -117,13 +117,31 @@ def evaluation(
     *,
     image_size: int | None = None,
     data_dir: str | None = None,
+    replicas: int | None = None,
     device: str | None = "auto",
 ) -> "tf.data.Dataset":
-    """Every example of the split once, in order, unaugmented; the last batch may be smaller."""
+    """Every example of the split once, in order, unaugmented.
+
+    Args:
+        dataset, split, image_size, data_dir, device: as for `training`.
+        batch_size: examples in a batch; without `replicas` the last batch holds what is left.
+        replicas: makes all batches one size that so many replicas share equally, and adds
+            float32 weights (batch,), 1 for examples and 0 for what fills up the last batch.
+            Under `MirroredStrategy` Keras 3.15 fails on a first batch with unequal shares, and
+            TensorFlow 2.21 on an empty share. Weights act on `compile(weighted_metrics=...)`.
+
+    Returns:
+        A dataset of (images, labels), or of (images, labels, weights) with `replicas`.
+    """
     from . import stream
 
     images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
-    return stream.prefetch(stream.evaluation(images, labels, batch_size), device)
+    if replicas is None:
+        batches = stream.evaluation(images, labels, batch_size)
+    else:
+        size = -(-min(batch_size, len(images)) // replicas) * replicas
+        batches = stream.weighted_evaluation(images, labels, size)
+    return stream.prefetch(batches, device)
 
 
 def _module(known: DatasetInfo) -> types.ModuleType:

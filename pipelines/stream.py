@@ -91,6 +91,25 @@ def evaluation(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.da
     return starts.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
 
 
+def weighted_evaluation(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
+    """As `evaluation`, in batches of one size with weights float32 (batch_size,).
+
+    The last batch is filled up with copies of its last example that weigh 0.
+    """
+    examples = len(images)
+    _check(examples, batch_size)
+    all_images, all_labels = tf.constant(images), tf.constant(labels)
+
+    def load(start):
+        positions = start + tf.range(batch_size, dtype=tf.int64)
+        chosen = tf.minimum(positions, examples - 1)
+        weights = tf.cast(positions < examples, tf.float32)
+        return tf.gather(all_images, chosen), tf.gather(all_labels, chosen), weights
+
+    starts = tf.data.Dataset.range(0, examples, batch_size)
+    return starts.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
+
+
 def prefetch(dataset: tf.data.Dataset, device: str | None = "auto") -> tf.data.Dataset:
     """Prefetches a few batches, as the last operation of a pipeline.
 

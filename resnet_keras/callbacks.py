@@ -11,18 +11,16 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-COLUMNS = (
-    "step",
-    "seconds",
-    "images_per_second",
-    "learning_rate",
-    "loss",
-    "top1_error",
-    "top5_error",
-    "val_loss",
-    "val_top1_error",
-    "val_top5_error",
-)
+# Column: what Keras's logs call it. The loss is the cross-entropy; weight decay is not in it.
+LOGGED = {
+    "loss": "cross_entropy",
+    "top1_error": "top1_error",
+    "top5_error": "top5_error",
+    "val_loss": "val_cross_entropy",
+    "val_top1_error": "val_top1_error",
+    "val_top5_error": "val_top5_error",
+}
+COLUMNS = ("step", "seconds", "images_per_second", "learning_rate", *LOGGED)
 
 
 class StepCounter(keras.callbacks.Callback):
@@ -76,7 +74,8 @@ class Progress(StepCounter):
         self.batch_size = batch_size
         self.stream = stream or sys.stdout
         self._shown_at = 0.0
-        self._first = None  # (step, time) after the first step, which compiles
+        # Step and time after the first step, which compiles.
+        self._first: tuple[int, float] | None = None
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
@@ -89,7 +88,7 @@ class Progress(StepCounter):
 
     def on_epoch_end(self, epoch, logs=None):
         start = "\r\x1b[K" if self.stream.isatty() else ""
-        tested = f" | test loss {logs['val_loss']:.4f} error {100 * logs['val_top1_error']:.2f} %"
+        tested = f" | test loss {logs['val_cross_entropy']:.4f} error {100 * logs['val_top1_error']:.2f} %"
         self.stream.write(f"{start}{self._line(logs)}{tested}\n")
         self.stream.flush()
 
@@ -97,16 +96,16 @@ class Progress(StepCounter):
         width = len(str(self.total_steps))
         rate = self.step * self.batch_size / self.seconds if self.seconds else 0.0
         return (
-            f"step {self.step:{width}}/{self.total_steps} | loss {float(logs['loss']):.4f} "
+            f"step {self.step:{width}}/{self.total_steps} | loss {float(logs['cross_entropy']):.4f} "
             f"error {100 * float(logs['top1_error']):.2f} % | "
             f"lr {float(self.model.optimizer.learning_rate):.3g} | {rate:,.0f} images/s | "
             f"{self._time_left()} left"
         )
 
     def _time_left(self):
-        steps, started = self._first
-        if self.step == steps:
+        if self._first is None or self.step == self._first[0]:
             return "?"
+        steps, started = self._first
         per_step = (time.perf_counter() - started) / (self.step - steps)
         return duration(per_step * max(self.total_steps - self.step, 0))
 
@@ -130,7 +129,7 @@ class MetricsCsv(StepCounter):
             "seconds": f"{self.seconds:.3f}",
             "images_per_second": f"{steps * self.batch_size / seconds:.1f}",
             "learning_rate": repr(float(self.model.optimizer.learning_rate)),
-            **{key: repr(float(value)) for key, value in logs.items() if key in COLUMNS},
+            **{column: repr(float(logs[name])) for column, name in LOGGED.items()},
         }
         with open(self._path, "a", newline="") as file:
             csv.DictWriter(file, COLUMNS).writerow(row)
@@ -147,7 +146,7 @@ class TensorBoardScalars(StepCounter):
         self._writer = tf.summary.create_file_writer(str(folder))
 
     def on_epoch_end(self, epoch, logs=None):
-        values = {key: value for key, value in logs.items() if key in COLUMNS}
+        values = {column: logs[name] for column, name in LOGGED.items()}
         values["learning_rate"] = self.model.optimizer.learning_rate
         metadata = tf.compat.v1.SummaryMetadata(
             plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"

@@ -53,6 +53,8 @@ def new_flags() -> flags.FlagValues:
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
     # read_flags_from_files looks for --flagfile in the text and raises on one it cannot open.
+    for flag in all_flags(values):
+        flag.unparse()  # a second call in one process starts from the defaults again
     rest = values(_with_recipe_files(argv))
     if len(rest) > 1:
         raise InputError(f"Unexpected argument {rest[1]!r}: flags are written --name=value.")

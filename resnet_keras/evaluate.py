@@ -69,7 +69,7 @@ def _main() -> None:
         raise InputError(
             "Give --weights=TAG or --weights=FILE.safetensors; an untrained network errs at random."
         )
-    zoo.weights.resolve(zoo.networks.find(FLAGS.model).name, FLAGS.weights)
+    path = zoo.weights.resolve(zoo.networks.find(FLAGS.model).name, FLAGS.weights)
     cli.start_tensorflow()
     model = zoo.get(FLAGS.model, weights=FLAGS.weights, dtype=FLAGS.dtype)
     dataset = pipelines.evaluation(
@@ -98,6 +98,7 @@ def _main() -> None:
                 "dtype": FLAGS.dtype,
             },
             errors,
+            training=zoo.weights.read(path).training,
         )
 
 
@@ -131,8 +132,14 @@ def check_classes(model: "keras.Model", dataset: str) -> None:
         )
 
 
-def record(path: Path, key: dict[str, Any], errors: Errors) -> None:
+def record(path: Path, key: dict[str, Any], errors: Errors, *, training: dict[str, Any]) -> None:
     """Puts a measurement into a JSON list, in place of the one with the same `key`.
+
+    Args:
+        path: of the list, made if it is not there.
+        key: what was measured and how.
+        errors: the figures.
+        training: how the weights were made.
 
     Raises:
         InputError: the file is there and is no such list, or cannot be written.
@@ -150,6 +157,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors) -> None:
         "examples": errors.examples,
         "top1_error": round(errors.top1, 6),
         "top5_error": round(errors.top5, 6),
+        "training": training,
         "versions": {
             "resnet_keras": __version__,
             "tensorflow": tf.__version__,

@@ -158,7 +158,13 @@ def _main() -> None:
         train = pipelines.training(
             FLAGS.dataset, FLAGS.train_split, FLAGS.batch_size, seed=FLAGS.seed, **data
         )
-        test = pipelines.evaluation(FLAGS.dataset, FLAGS.eval_split, FLAGS.eval_batch_size, **data)
+        test = pipelines.evaluation(
+            FLAGS.dataset,
+            FLAGS.eval_split,
+            FLAGS.eval_batch_size,
+            replicas=strategy.num_replicas_in_sync,
+            **data,
+        )
 
     workdir = new_run_folder(FLAGS.workdir, FLAGS.recipe or f"{FLAGS.model}_{FLAGS.dataset}")
     write_atomically(workdir / "run.flags", run_flags())
@@ -186,7 +192,8 @@ def _main() -> None:
         verbose=0,
     )
     weights = workdir / "weights.safetensors"
-    zoo.weights.save(weights, model, name=FLAGS.model, options=options)
+    training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": FLAGS.train_steps}
+    zoo.weights.save(weights, model, name=FLAGS.model, options=options, training=training)
     error = history.history["val_top1_error"][-1]
     print(
         f"{FLAGS.eval_split} error {100 * error:.2f} % (top-1) after {FLAGS.train_steps} steps "
@@ -263,14 +270,22 @@ def make_optimizer(
 
 
 def compile_classifier(model, optimizer, *, jit_compile: bool = False) -> None:
-    """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics."""
+    """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics.
+
+    The metrics heed the weights of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss`
+    would count the examples that weigh nothing, so cross-entropy is a metric as well.
+    """
     import keras
 
     from .metrics import top1_error, top5_error
 
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    metrics = [top1_error, top5_error]
-    model.compile(optimizer, loss, metrics=metrics, jit_compile=jit_compile)
+    cross_entropy = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)
+    model.compile(
+        optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[cross_entropy, top1_error, top5_error],
+        jit_compile=jit_compile,
+    )
 
 
 def new_run_folder(workdir: str | None, name: str) -> Path:

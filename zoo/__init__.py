@@ -163,7 +163,7 @@ def get(
     file = None
     if weights is not None:
         file = weights_files.read(weights_files.resolve(name, weights))
-        options = {**_stored_options(name, file, given), **given}
+        options = {**_stored_options(network, file, given), **given}
     build = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
     model = build(network.depth, include_top=include_top, name=name, **options)
     if file is not None:
@@ -213,11 +213,13 @@ def _check_options(network, given):
         raise InputError(f"{network.name} has no bottleneck blocks and no option stride_in_1x1.")
 
 
-def _stored_options(name, file, given):
+def _stored_options(network, file, given):
     """The options a weights file was saved with, its normalization among them."""
-    if file.model != name:
-        raise InputError(f"{file.path} holds weights of {file.model}, not of {name}.")
-    stored = dict(file.options)
+    if file.model != network.name:
+        raise InputError(f"{file.path} holds weights of {file.model}, not of {network.name}.")
+    stored = {"shortcut": network.shortcut, **file.options}
+    if network.depth in networks.BOTTLENECK_DEPTHS:
+        stored.setdefault("stride_in_1x1", True)
     stored |= {key: file.tensors[f"normalization/{key}"] for key in ("mean", "std")}
     for option in stored.keys() & given.keys() - {"num_classes", "input_shape"}:
         if option in ("mean", "std") or given[option] != stored[option]:

@@ -47,7 +47,7 @@ ENTRIES = {
             model="resnet20",
             tag="digits",
             file="resnet20_digits.safetensors",
-            sha256="",
+            sha256="ef37ee1c06244266a00e6b3c796b07b427a8f8d25fa02a1727a09325d0eaba05",
             licence="Apache-2.0",
             dataset="digits",
             recipe="resnet20_digits",
@@ -63,6 +63,7 @@ class WeightsFile(NamedTuple):
     path: Path
     model: str
     options: dict[str, Any]
+    training: dict[str, Any]
     tensors: dict[str, Any]
 
 
@@ -84,7 +85,14 @@ def resolve(model: str, weights: str | os.PathLike) -> Path:
     raise unknown(f"weights for {model}:", str(weights), tags)
 
 
-def save(path: str | os.PathLike, model, *, name: str, options: Mapping[str, Any]) -> None:
+def save(
+    path: str | os.PathLike,
+    model,
+    *,
+    name: str,
+    options: Mapping[str, Any],
+    training: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a model's variables, moving statistics and normalization included.
 
     Args:
@@ -92,6 +100,7 @@ def save(path: str | os.PathLike, model, *, name: str, options: Mapping[str, Any
         model: a `keras.Model` that `zoo.get(name, **options)` can rebuild.
         name: a zoo network.
         options: the arguments of `zoo.get` that it was built with, `num_classes` among them.
+        training: how the weights were made (recipe, seed, steps), for the record.
     """
     import numpy as np
     from keras import ops
@@ -102,7 +111,12 @@ def save(path: str | os.PathLike, model, *, name: str, options: Mapping[str, Any
     }
     # The normalization is among the tensors.
     stored = {key: value for key, value in options.items() if key not in ("mean", "std")}
-    header = {"format": FORMAT, "model": name, "options": json.dumps(stored)}
+    header = {
+        "format": FORMAT,
+        "model": name,
+        "options": json.dumps(stored),
+        "training": json.dumps(dict(training or {})),
+    }
     write_atomically(path, to_bytes(tensors, metadata=header))
 
 
@@ -119,13 +133,13 @@ def read(path: str | os.PathLike) -> WeightsFile:
                     f"{path} is not a weights file of this package: its header names "
                     f"{header.get('format', 'no format')!r} instead of {FORMAT!r}."
                 )
-            options = json.loads(header["options"])
+            options, training = json.loads(header["options"]), json.loads(header["training"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             for key in ("normalization/mean", "normalization/std"):
                 tensors[key]  # every network of this package has them
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
-    return WeightsFile(path, header["model"], options, tensors)
+    return WeightsFile(path, header["model"], options, training, tensors)
 
 
 def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:

@@ -1,0 +1,124 @@
+"""Order and randomness are a pure function of (seed, step)."""
+
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet_keras import pipelines
+from resnet_keras.errors import InputError
+from resnet_keras.pipelines import cifar, stream
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), "uint8")
+LABELS = np.arange(50, dtype="int32")
+
+
+def batches(count, **kwargs):
+    kwargs = {"seed": 1, "augment": cifar.augmentation("cifar10", 32), **kwargs}
+    dataset = stream.prefetch(stream.training(IMAGES, LABELS, 16, **kwargs))
+    return list(dataset.take(count).as_numpy_iterator())
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_any_step_is_byte_identical_when_started_there():
+    reached = batches(12)
+    for step in (0, 3, 7, 11):
+        assert_same(reached[step], batches(1, start_step=step)[0])
+    assert reached[0][0].dtype == np.uint8
+    assert reached[0][1].dtype == np.int32
+
+
+def test_a_far_step_costs_nothing():
+    start = time.process_time()
+    assert len(batches(1, start_step=10**12)) == 1
+    assert time.process_time() - start < 5
+
+
+def test_seed_and_step_change_order_and_draws():
+    first, second = batches(2)
+    other = batches(1, seed=2)[0]
+    assert not np.array_equal(first[1], second[1])
+    assert not np.array_equal(first[1], other[1])
+
+
+def test_every_epoch_is_another_permutation():
+    order = stream.indices(1000, 48, seed=5)
+    drawn = np.concatenate([i for _, i in order.take(125).as_numpy_iterator()])
+    epochs = drawn.reshape(6, 1000)
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(1000))
+    assert len({tuple(epoch[:10]) for epoch in epochs}) == 6
+    # A permutation without structure: neighbours are not correlated, nothing stays in place.
+    assert abs(np.corrcoef(epochs[0][:-1], epochs[0][1:])[0, 1]) < 0.1
+    assert (epochs[0] == np.arange(1000)).mean() < 0.01
+
+
+def test_a_batch_larger_than_the_data_set_spans_epochs():
+    (_, drawn) = next(stream.indices(5, 12, seed=0).as_numpy_iterator())
+    np.testing.assert_array_equal(np.sort(drawn[:5]), np.arange(5))
+    np.testing.assert_array_equal(np.sort(drawn[5:10]), np.arange(5))
+
+
+def test_evaluation_visits_every_example_once_in_order():
+    found = list(stream.prefetch(stream.evaluation(IMAGES, LABELS, 16)).as_numpy_iterator())
+    assert [len(labels) for _, labels in found] == [16, 16, 16, 2]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in found]), IMAGES)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in found]), LABELS)
+
+
+def test_weighted_evaluation_fills_up_with_weightless_examples():
+    found = list(stream.weighted_evaluation(IMAGES, LABELS, 16).as_numpy_iterator())
+    assert [len(labels) for _, labels, _ in found] == [16] * 4
+    weights = np.concatenate([w for _, _, w in found])
+    labels = np.concatenate([y for _, y, _ in found])
+    np.testing.assert_array_equal(labels[weights == 1], LABELS)
+    assert weights.sum() == 50
+
+
+def test_the_same_batches_on_two_replicas(mirrored):
+    dataset = stream.prefetch(stream.training(IMAGES, LABELS, 16, seed=1))
+    alone = list(dataset.take(4).as_numpy_iterator())
+    distributed = iter(mirrored.experimental_distribute_dataset(dataset))
+    for images, labels in alone:
+        shares = next(distributed)
+        for whole, parts in zip((images, labels), shares, strict=True):
+            values = mirrored.experimental_local_results(parts)
+            assert [len(v) for v in values] == [8, 8]
+            np.testing.assert_array_equal(np.concatenate(values), whole)
+
+
+def test_prefetches_to_a_device():
+    """Stands for a GPU: the second logical CPU."""
+    device = tf.config.list_logical_devices("CPU")[1].name
+    dataset = stream.prefetch(stream.training(IMAGES, LABELS, 16, seed=1), device)
+    images, labels = next(iter(dataset))
+    assert images.device.endswith("CPU:1")
+    assert_same((images, labels), next(iter(stream.training(IMAGES, LABELS, 16, seed=1))))
+
+
+def test_closing_an_iterator_does_not_wait_for_a_tuner():
+    dataset = stream.prefetch(stream.training(IMAGES, LABELS, 16, seed=1))
+    assert not dataset.options().autotune.enabled
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: stream.indices(0, 4, seed=0), "empty"),
+        (lambda: stream.indices(5, 0, seed=0), "batch size"),
+        (lambda: stream.indices(5, 4, seed=0, start_step=-1), "start_step"),
+        (lambda: stream.evaluation(IMAGES, LABELS, 0), "batch size"),
+        (lambda: pipelines.info("mnist"), "cifar10"),
+        (lambda: pipelines.arrays("digits", "validation"), "val"),
+        (lambda: pipelines.arrays("digits", "test", image_size=0), "image_size"),
+        (lambda: pipelines.arrays("cifar10", "test", image_size=64), "32"),
+    ],
+)
+def test_bad_arguments(make, words):
+    with pytest.raises(InputError, match=words):
+        make()

@@ -1,0 +1,175 @@
+"""Weight decay against regularizers, schedules step by step, and the data-dependent rules."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from resnet_keras import optimizers
+from resnet_keras.errors import InputError
+from resnet_keras.optimizers import CosineDecay, DivideOnPlateau, StepDecay, WarmUpUntilBelow
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(64, 6, 6, 2)).astype("float32")
+Y = GENERATOR.integers(0, 3, 64)
+
+
+def small_model(regularizer=None, all_regularized=False):
+    """A convolution, batch norm and a dense layer, the kernels or everything regularized."""
+    keras.utils.set_random_seed(7)
+    make = (lambda: keras.regularizers.L2(regularizer)) if regularizer else (lambda: None)
+    rest = make if all_regularized else (lambda: None)
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            keras.layers.Conv2D(4, 3, kernel_regularizer=make(), bias_regularizer=rest()),
+            keras.layers.BatchNormalization(gamma_regularizer=rest(), beta_regularizer=rest()),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, kernel_regularizer=make(), bias_regularizer=rest()),
+        ]
+    )
+
+
+def train(model, optimizer, steps=12):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss)
+    for step in range(steps):
+        batch = slice(8 * (step % 8), 8 * (step % 8) + 8)
+        model.train_on_batch(X[batch], Y[batch])
+        yield [w.copy() for w in model.get_weights()]
+
+
+@pytest.mark.parametrize("decayed", ["kernels", "all"])
+def test_weight_decay_equals_regularizers_step_for_step(decayed):
+    decay = 0.05  # large, so that a difference shows
+    ours = train(small_model(), optimizers.SGD(0.1, 0.9, decay, decayed))
+    keras_sgd = keras.optimizers.SGD(0.1, momentum=0.9)
+    theirs = train(small_model(decay / 2, all_regularized=decayed == "all"), keras_sgd)
+    plain = train(small_model(), keras.optimizers.SGD(0.1, momentum=0.9))
+    for one, other, undecayed in zip(ours, theirs, plain, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+        assert not np.allclose(one[0], undecayed[0], rtol=1e-2)
+
+
+def test_weight_decay_under_two_replicas_equals_one(mirrored):
+    def trained():
+        model = small_model()
+        model.layers[1].trainable = False  # batch statistics would depend on the shares
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizers.SGD(0.1, 0.9, 0.05), loss)
+        model.fit(X, Y, batch_size=8, epochs=2, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    with mirrored.scope():
+        together = trained()
+    for one, other in zip(trained(), together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_optimizer_survives_saving(tmp_path):
+    model = small_model()
+    rate = StepDecay(0.1, [4], warmup_steps=2)
+    for _ in train(model, optimizers.SGD(rate, 0.8, 0.03, "all")):
+        pass
+    model.optimizer.learning_rate_scale.assign(0.25)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").optimizer
+    assert loaded.get_config() == model.optimizer.get_config()
+    assert float(loaded.learning_rate) == float(model.optimizer.learning_rate)
+    assert int(loaded.iterations) == 12
+
+
+def test_step_decay_runs_the_papers_32k_and_16k_steps():
+    rate = StepDecay(0.1, [32000, 48000])
+    values = {step: float(rate(step)) for step in (0, 31999, 32000, 47999, 48000, 63999)}
+    assert values == pytest.approx(
+        {0: 0.1, 31999: 0.1, 32000: 0.01, 47999: 0.01, 48000: 0.001, 63999: 0.001}
+    )
+
+
+def test_linear_warm_up():
+    rate = StepDecay(0.4, [8], warmup_steps=4)
+    values = [float(rate(step)) for step in range(10)]
+    assert values == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.04, 0.04])
+
+
+def test_cosine_decay():
+    rate = CosineDecay(0.2, 110, warmup_steps=10)
+    assert float(rate(0)) == pytest.approx(0.02)
+    assert float(rate(10)) == pytest.approx(0.2)
+    assert float(rate(60)) == pytest.approx(0.1)
+    assert float(rate(35)) == pytest.approx(0.1 * (1 + math.cos(math.pi / 4)))
+    assert float(rate(110)) == pytest.approx(0.0, abs=1e-8)
+    assert float(rate(500)) == pytest.approx(0.0, abs=1e-8)
+
+
+class Replay(keras.callbacks.Callback):
+    """Puts given values under given names into the logs that later callbacks see."""
+
+    def __init__(self, name, values, when):
+        super().__init__()
+        self.name, self.values = name, iter(values)
+        setattr(self, when, lambda index, logs: logs.__setitem__(self.name, next(self.values)))
+
+
+def rates(model, epochs, steps_per_epoch, callbacks):
+    """The learning rate that each step used."""
+    used = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: used.append(float(model.optimizer.learning_rate))
+    )
+    model.fit(
+        X[: 8 * steps_per_epoch],
+        Y[: 8 * steps_per_epoch],
+        batch_size=8,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[*callbacks, watch],
+    )
+    return used
+
+
+def compiled():
+    model = small_model()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizers.SGD(StepDecay(0.1)), loss)
+    return model
+
+
+def test_divide_on_plateau():
+    errors = [0.5, 0.4, 0.4, 0.41, 0.3, 0.3, 0.3, 0.3, 0.3]
+    replay = Replay("val_top1_error", errors, "on_epoch_end")
+    rule = DivideOnPlateau(factor=0.1, patience=2)
+    used = rates(compiled(), len(errors), 1, [replay, rule])
+    assert used == pytest.approx([0.1] * 4 + [0.01] * 3 + [0.001] * 2)
+
+
+def test_plateau_without_evaluation_is_an_error():
+    with pytest.raises(InputError, match="val_top1_error"):
+        rates(compiled(), 1, 1, [DivideOnPlateau()])
+
+
+def test_resnet_110_warm_up_ends_when_the_error_falls_below():
+    errors = [0.95, 0.7, 0.9, 0.85, 0.79, 0.95, 0.9, 0.9]
+    replay = Replay("top1_error", errors, "on_train_batch_end")
+    # The 0.7 of the second batch is a mean over too few batches to count.
+    rule = WarmUpUntilBelow(scale=0.1, error=0.8, min_batches=3)
+    used = rates(compiled(), 1, 8, [replay, rule])
+    assert used == pytest.approx([0.01] * 5 + [0.1] * 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optimizers.SGD(decayed="biases"),
+        lambda: optimizers.SGD(weight_decay=-1e-4),
+        lambda: StepDecay(0.1, [20, 10]),
+        lambda: StepDecay(0.1, [0]),
+        lambda: CosineDecay(0.1, 10, warmup_steps=10),
+    ],
+)
+def test_bad_arguments(make):
+    with pytest.raises(InputError):
+        make()
