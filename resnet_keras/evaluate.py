@@ -72,6 +72,7 @@ def _main() -> None:
     path = zoo.weights.resolve(zoo.networks.find(FLAGS.model).name, FLAGS.weights)
     cli.start_tensorflow()
     model = zoo.get(FLAGS.model, weights=FLAGS.weights, dtype=FLAGS.dtype)
+    check_classes(model, FLAGS.dataset)
     dataset = pipelines.evaluation(
         FLAGS.dataset,
         FLAGS.split,
@@ -79,7 +80,6 @@ def _main() -> None:
         image_size=_image_size(model, FLAGS.dataset),
         data_dir=FLAGS.data_dir,
     )
-    check_classes(model, FLAGS.dataset)
     errors = measure(model, dataset)
     print(
         f"{FLAGS.model} with weights {FLAGS.weights} on {FLAGS.dataset}/{FLAGS.split}: "

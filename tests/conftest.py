@@ -13,6 +13,15 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _freed_memory():
+    """Forgets the module's models: together they would fill a small machine."""
+    yield
+    import keras
+
+    keras.utils.clear_session()
+
+
 @pytest.fixture
 def mirrored():
     """A MirroredStrategy with two replicas."""

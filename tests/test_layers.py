@@ -179,3 +179,9 @@ def test_zero_padded_shortcut_keeps_every_second_pixel_and_adds_zeros():
     assert not np.any(y[..., 3:])
     symbolic = ZeroPaddedShortcut(7, 2)(keras.Input((5, None, 3)))
     assert symbolic.shape == (None, 3, None, 7)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -31,3 +31,9 @@ def test_keras_averages_it_over_unequal_batches():
     labels = np.array([0, 1, 2, 1, 0])
     result = model.evaluate(logits, labels, batch_size=3, verbose=0, return_dict=True)
     assert result["top1_error"] == pytest.approx(2 / 5)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -173,3 +173,9 @@ def test_resnet_110_warm_up_ends_when_the_error_falls_below():
 def test_bad_arguments(make):
     with pytest.raises(InputError):
         make()
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

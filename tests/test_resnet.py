@@ -257,3 +257,9 @@ def test_bad_arguments_get_a_sentence(build, words):
     with pytest.raises(InputError, match=re.escape(words)) as error:
         build()
     assert "\n" not in str(error.value)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -200,7 +200,7 @@ def backbone(
         if endpoint not in found:
             raise unknown(f"endpoint of {name}:", endpoint, found)
     chosen = {key: found[key] for key in endpoints or found}
-    return keras.Model(model.inputs, chosen, name=f"{name}_backbone")
+    return keras.Model(model.input, chosen, name=f"{name}_backbone")
 
 
 def _check_options(network, given):

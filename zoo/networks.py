@@ -79,8 +79,9 @@ def find(name: str) -> Network:
     if depth in IMAGENET_DEPTHS:
         raise InputError(f"Plain ImageNet networks are plain18 and plain34; there is no {name}.")
     if depth < 8 or (depth - 2) % 6:
+        imagenet = ", ".join(f"resnet{known}" for known in IMAGENET_DEPTHS)
         raise InputError(
-            f"Unknown model {name!r}: a CIFAR network has 6n+2 layers (8, 14, 20, 26, ...), "
-            f"an ImageNet network {', '.join(map(str, IMAGENET_DEPTHS))}."
+            f"Unknown model {name!r}: ImageNet networks are {imagenet}, plain18 and plain34; "
+            "CIFAR networks have 6n+2 layers (resnet8, resnet14, resnet20, resnet26, ...)."
         )
     return Network(name, depth, match.group(1) == "plain")

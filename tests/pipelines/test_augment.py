@@ -77,3 +77,9 @@ def test_affine_moves_a_dot_as_drawn():
     assert 1 / 1.2 - 0.03 < radii.min() < 0.87
     assert 1.15 < radii.max() < 1.23
     assert abs(np.log(radii).mean()) < 0.03
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -61,3 +61,9 @@ def test_data_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path):
         cifar.load("cifar10", "test", image_size=32, data_dir=str(tmp_path))
     assert "no route to host" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -53,3 +53,9 @@ def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "sklearn.datasets", raising=False)
     with pytest.raises(MissingExtraError, match=r"pip install 'resnet_keras\[digits\]'"):
         pipelines.arrays("digits", "test")
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

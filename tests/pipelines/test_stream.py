@@ -122,3 +122,9 @@ def test_closing_an_iterator_does_not_wait_for_a_tuner():
 def test_bad_arguments(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -1,0 +1,108 @@
+"""Imports point downward only, and nothing is imported before it is needed."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Each file may import files of its own rank or below; those of one rank only where listed.
+RANKS = [
+    ["__init__", "errors"],
+    ["files"],
+    ["layers", "metrics"],
+    ["resnet", "optimizers", "pipelines.augment"],
+    ["zoo", "pipelines", "distribution", "callbacks"],
+    ["cli"],
+    ["train", "evaluate", "benchmark"],
+]
+WITHOUT_TENSORFLOW = [
+    "resnet_keras/resnet.py",
+    "resnet_keras/metrics.py",
+    "resnet_keras/optimizers.py",
+]
+SOURCES = sorted(p for d in ("resnet_keras", "pipelines", "zoo") for p in (ROOT / d).rglob("*.py"))
+
+
+def module(path):
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    if parts[0] == "resnet_keras" and len(parts) > 1:
+        parts = parts[1:]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def rank(name):
+    for number, names in enumerate(RANKS):
+        if name in names:
+            return number
+    return rank(name.rpartition(".")[0]) if "." in name else None
+
+
+def internal(path):
+    """Names of this package's modules that a file imports, anywhere in it."""
+    package = module(path) if path.name == "__init__.py" else module(path).rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level:
+            base = package.split(".") if package else []
+            base = base[: len(base) - node.level + 1]
+            source = ".".join([*base, *([node.module] if node.module else [])])
+        elif (node.module or "").split(".")[0] == "resnet_keras":
+            source = ".".join(node.module.split(".")[1:])
+        else:
+            continue
+        for alias in node.names:
+            full = f"{source}.{alias.name}".strip(".")
+            yield full if rank(full) is not None and rank(full) != rank(source) else source or full
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module)
+def test_imports_point_downward(path):
+    own = rank(module(path))
+    assert own is not None, f"{path} has no rank: say in RANKS what it may import"
+    for name in internal(path):
+        if name == "__version__":
+            continue
+        assert rank(name) is not None, name
+        same_house = name.split(".")[0] == module(path).split(".")[0]
+        assert rank(name) < own or same_house, f"{module(path)} imports {name}"
+
+
+@pytest.mark.parametrize("name", [*WITHOUT_TENSORFLOW, "zoo"])
+def test_networks_and_zoo_do_not_import_tensorflow(name):
+    paths = (ROOT / name).rglob("*.py") if (ROOT / name).is_dir() else [ROOT / name]
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            # Under TYPE_CHECKING nothing is imported; zoo names keras there, for annotations.
+            assert not any(n.split(".")[0] == "tensorflow" for n in names), path
+
+
+def test_layers_import_tensorflow_only_in_the_fused_path():
+    tree = ast.parse((ROOT / "resnet_keras/layers.py").read_text())
+    (batch_norm,) = (n for n in tree.body if getattr(n, "name", "") == "BatchNormalization")
+    functions = {
+        function.name
+        for function in ast.walk(batch_norm)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import) and node.names[0].name == "tensorflow"
+    }
+    assert functions == {"_kernel_applies", "_fused"}
+    everywhere = [n for n in ast.walk(tree) if isinstance(n, ast.Import)]
+    assert sum(n.names[0].name == "tensorflow" for n in everywhere) == 2
+
+
+def test_pipelines_build_no_model():
+    for path in (ROOT / "pipelines").rglob("*.py"):
+        assert "keras." not in path.read_text().replace("resnet_keras.", "")
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -1,0 +1,93 @@
+"""What the README shows runs as written, and its table is what the models say."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from resnet_keras import pipelines, train, zoo
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def block(language, containing):
+    (found,) = (
+        text
+        for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+        if containing in text
+    )
+    return found
+
+
+def test_models_example():
+    names = {}
+    exec(block("python", "zoo.backbone"), names)
+    assert names["model"].output_shape == (None, 100)
+    assert set(names["features"].output) == {"conv3", "conv5"}
+
+
+def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch):
+    """The README's code, on digits told apart as even and odd."""
+    import keras
+    import tensorflow as tf
+
+    images, labels = pipelines.arrays("digits", "test", image_size=16)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "my_images" / ("odd" if label % 2 else "even")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
+    monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(0)
+    names = {}
+    exec(block("python", "image_dataset_from_directory"), names)
+    assert names["model"].output_shape == (None, 2)
+    assert names["model"].history.history["val_accuracy"][-1] > 0.9
+    saved = keras.models.load_model(tmp_path / "my_model.keras")
+    np.testing.assert_allclose(saved(images[:4]), names["model"](images[:4]), rtol=1e-5)
+
+
+def test_fit_example():
+    names = {}
+    exec(block("python", "compile_classifier"), names)
+    assert names["model"].history.history["val_top1_error"][-1] < 0.9
+
+
+def test_commands_parse():
+    """Every training command names flags and recipes that exist."""
+    lines = re.findall(r"python -m resnet_keras\.train (--recipe[^\n|`]*)", README)
+    assert len(lines) >= 2
+    for line in lines:
+        train.cli._parse(train.FLAGS, ["train", *shlex.split(line)])
+
+
+def test_table_of_networks():
+    """The counts of the table are the models'; `python tests/test_readme.py` prints it."""
+    shown = re.search(r"<!-- networks -->\n(.*?)<!-- /networks -->", README, re.DOTALL)
+    assert shown is not None
+    assert shown.group(1).strip() == network_table()
+
+
+def network_table():
+    rows = [
+        "| network | data | shortcut | parameters | (paper) | multiply-adds | (paper) |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    for name in zoo.list_models():
+        info = zoo.info(name)
+        rows.append(
+            f"| `{name}` | {info.dataset} | {info.shortcut or 'none'} | {info.parameters:,} | "
+            f"{info.paper_parameters or ''} | {info.multiply_adds:,} | "
+            f"{info.paper_multiply_adds or ''} |"
+        )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    import sys
+
+    if "--print" in sys.argv:
+        print(network_table())
+        sys.exit()
+    sys.exit(pytest.main([__file__]))

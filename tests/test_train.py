@@ -1,0 +1,215 @@
+"""The training command, as users run it."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from resnet_keras import zoo
+
+SMALL = (
+    "--model=resnet8",
+    "--dataset=digits",
+    "--image_size=8",
+    "--batch_size=32",
+    "--train_steps=10",
+    "--eval_every=4",
+    "--learning_rate=0.05",
+)
+
+
+def rows(folder):
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_everything_it_promises(command, tmp_path):
+    done = command("train", *SMALL, "--workdir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # TensorFlow's noise does not reach the user
+    folder = tmp_path / "run"
+    assert [row["step"] for row in rows(folder)] == ["4", "8", "10"]
+    last = done.stdout.splitlines()[-1]
+    error = 100 * float(rows(folder)[-1]["val_top1_error"])
+    assert last.startswith(f"test error {error:.2f} % (top-1) after 10 steps")
+    assert last.endswith("are in run")
+    for line in done.stdout.splitlines()[1:-1]:
+        assert re.search(r"step +\d+/10 \| loss .* error .* lr 0.05 .* images/s .* left", line)
+    # The weights are those that were evaluated last.
+    again = command(
+        "evaluate",
+        "--model=resnet8",
+        "--weights=run/weights.safetensors",
+        "--dataset=digits",
+        cwd=tmp_path,
+    )
+    assert again.returncode == 0, again.stderr
+    assert f"top-1 error {error:.2f} %" in again.stdout
+    assert "(360 examples, single view)" in again.stdout
+    # TensorBoard's events hold the rows of metrics.csv.
+    (events,) = (folder / "tensorboard").glob("events*")
+    losses = {
+        event.step: float(tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "val_loss"
+    }
+    assert losses == pytest.approx({int(r["step"]): float(r["val_loss"]) for r in rows(folder)})
+    # run.flags repeats the run to the bit.
+    repeated = command("train", "--flagfile=run/run.flags", "--workdir=again", cwd=tmp_path)
+    assert repeated.returncode == 0, repeated.stderr
+    one, two = (
+        zoo.weights.read(tmp_path / name / "weights.safetensors") for name in ("run", "again")
+    )
+    for key, tensor in one.tensors.items():
+        np.testing.assert_array_equal(tensor, two.tensors[key])
+    assert (folder / "run.flags").read_text() == (tmp_path / "again" / "run.flags").read_text()
+
+
+def test_two_replicas_with_synchronized_batch_norm_equal_one(command, tmp_path):
+    """Odd numbers too: 1,437 examples in batches of 500, the last shared unequally."""
+    arguments = (*SMALL, "--eval_every=1", "--train_steps=6", "--eval_split=trainval")
+    for name, more in {
+        "one": (),
+        "synchronized": ("--logical_cpus=2", "--sync_batch_norm"),
+        "shares": ("--logical_cpus=2",),
+    }.items():
+        done = command("train", *arguments, *more, f"--workdir={name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert f"{2 if more else 1} replica(s)" in done.stdout
+    columns = ("loss", "top1_error", "val_loss", "val_top1_error", "learning_rate")
+
+    def curve(name):
+        return np.array([[float(row[c]) for c in columns] for row in rows(tmp_path / name)])
+
+    np.testing.assert_allclose(curve("synchronized"), curve("one"), rtol=1e-3)
+    assert not np.allclose(curve("shares"), curve("one"), rtol=1e-2)
+
+
+def test_bfloat16_jit_and_pixel_normalization(command, tmp_path):
+    done = command(
+        "train",
+        *SMALL,
+        "--dtype=mixed_bfloat16",
+        "--jit_compile",
+        "--strategy=one_device",
+        "--normalization=pixel",
+        "--notensorboard",
+        "--workdir=run",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    assert np.isfinite(float(rows(tmp_path / "run")[-1]["val_loss"]))
+    mean = zoo.weights.read(tmp_path / "run" / "weights.safetensors").tensors["normalization/mean"]
+    assert mean.shape == (8, 8, 3)
+
+
+def test_a_run_without_workdir_gets_a_new_folder(command, tmp_path):
+    tiny = (*SMALL, "--train_steps=1", "--eval_every=1", "--notensorboard")
+    for name in ("resnet8_digits", "resnet8_digits-2"):
+        done = command("train", *tiny, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "runs" / name / "weights.safetensors").exists()
+
+
+def test_plateau_and_warm_up_from_the_command_line(command, tmp_path):
+    plateau = command(
+        "train",
+        *SMALL,
+        "--schedule=plateau",
+        "--patience=1",
+        "--eval_every=2",
+        "--learning_rate=1e-6",
+        "--warmup_steps=2",
+        "--workdir=plateau",
+        cwd=tmp_path,
+    )
+    assert plateau.returncode == 0, plateau.stderr
+    # So slow a rate brings no better error: each evaluation after the first divides it.
+    found = [float(row["learning_rate"]) for row in rows(tmp_path / "plateau")]
+    assert found[0] == pytest.approx(1e-6)
+    assert min(found) < 1e-7
+    warm = command(
+        "train",
+        *SMALL,
+        "--warmup_until_error=1",
+        "--warmup_scale=0.01",
+        "--workdir=warm",
+        cwd=tmp_path,
+    )
+    assert warm.returncode == 0, warm.stderr
+    assert float(rows(tmp_path / "warm")[-1]["learning_rate"]) == pytest.approx(0.05)
+
+
+BAD = [
+    (["--model=resnet51"], "resnet50"),
+    (["--model=resnet21"], "6n+2"),
+    (["--dataset=mnist"], "digits"),
+    (["--shortcut=D"], "A|B|C"),
+    (["--train_steps=-5"], "train_steps"),
+    (["--batch_size=0"], "batch_size"),
+    (["--boundaries=10,x"], "whole numbers"),
+    (["--boundaries=20,10"], "increase"),
+    (["--boundaries=20", "--schedule=cosine"], "--schedule=step"),
+    (["--schedule=cosine", "--warmup_steps=500"], "warm-up"),
+    (["--image_size=64", "--dataset=cifar10"], "32"),
+    (["--recipe=resnet20_cifar"], "resnet20_cifar10"),
+    (["--recipe"], "recipe"),
+    (["--flagfile=nowhere.flags"], "nowhere.flags"),
+    (["--learning_rte=0.1"], "learning_rate"),
+    (["--workdir=/proc/nothing/here"], "/proc/nothing/here"),
+    (["--workdir=taken"], "already holds a run"),
+    (["--jit_compile"], "one_device"),
+    (["--batch_size=33", "--logical_cpus=2"], "multiple of 2"),
+    (["--model=plain20", "--shortcut=A"], "no shortcuts"),
+    (["stray"], "stray"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD)
+def test_mistakes_end_in_one_sentence(arguments, words, tmp_path, capsys, monkeypatch):
+    from resnet_keras import train
+
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "run.flags").touch()
+    monkeypatch.chdir(tmp_path)
+    assert train.main(["train", *SMALL, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert words in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "words"),
+    [
+        (["--shortcut=E"], {}, "A|B|C"),
+        ([], {"KERAS_BACKEND": "jax"}, "KERAS_BACKEND=tensorflow"),
+    ],
+)
+def test_the_process_exits_with_status_2(command, arguments, env, words):
+    done = command("train", *arguments, env=env)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_help_explains_every_flag_without_tensorflow(command):
+    done = command("train", "--help", timeout=10)
+    assert done.returncode == 0
+    from resnet_keras import cli, train
+
+    for flag in cli.all_flags(train.FLAGS):
+        assert f"--{flag.name}" in done.stdout
+        assert len(flag.help) > 6
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

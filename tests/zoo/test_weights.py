@@ -1,0 +1,119 @@
+"""Weight files: written, checked and loaded whole or not at all."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from resnet_keras import zoo
+from resnet_keras.errors import InputError
+from resnet_keras.zoo import weights
+
+OPTIONS = {"num_classes": 4, "input_shape": (16, 16, 3), "shortcut": "B"}
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "w.safetensors"
+    model = zoo.get("resnet8", mean=(1, 2, 3), std=(4, 5, 6), **OPTIONS)
+    weights.save(path, model, name="resnet8", options=OPTIONS, training={"seed": 3})
+    return path, model
+
+
+def test_a_file_rebuilds_its_network(saved):
+    path, model = saved
+    loaded = zoo.get("resnet8", weights=path)
+    assert loaded.output_shape == (None, 4)
+    np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
+    assert weights.read(path).training == {"seed": 3}
+
+
+def test_per_pixel_normalization_comes_back(tmp_path):
+    mean = np.random.default_rng(0).uniform(0, 255, (16, 16, 3))
+    model = zoo.get("resnet8", mean=mean, std=(1, 1, 1), **OPTIONS)
+    weights.save(tmp_path / "w.safetensors", model, name="resnet8", options=OPTIONS)
+    loaded = zoo.get("resnet8", weights=tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
+
+
+def test_float32_is_kept_under_mixed_precision(tmp_path):
+    model = zoo.get("resnet8", dtype="mixed_bfloat16", **OPTIONS)
+    weights.save(tmp_path / "w.safetensors", model, name="resnet8", options=OPTIONS)
+    loaded = zoo.get("resnet8", weights=tmp_path / "w.safetensors")
+    for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_registered_files_are_the_recorded_bytes():
+    for entry in zoo.ENTRIES.values():
+        assert hashlib.sha256(entry.path.read_bytes()).hexdigest() == entry.sha256
+        assert entry.recipe in zoo.recipes.names()
+        card = entry.path.parents[1] / "cards" / f"{entry.model}_{entry.tag}.md"
+        (row,) = entry.measured
+        assert f"{100 * row['top1_error']:.2f} % top-1" in card.read_text()
+
+
+def test_results_are_of_registered_weights():
+    rows = json.loads(weights.RESULTS.read_text())
+    assert {(row["model"], row["weights"]) for row in rows} <= zoo.ENTRIES.keys()
+
+
+def rewrite(path, change, header=None):
+    tensors = load_file(path)
+    change(tensors)
+    old = weights.read(path)
+    metadata = {
+        "format": "resnet_keras",
+        "model": old.model,
+        "options": json.dumps(old.options),
+        "training": "{}",
+    }
+    save_file(tensors, path, metadata={**metadata, **(header or {})})
+
+
+@pytest.mark.parametrize(
+    ("change", "header", "words"),
+    [
+        (lambda t: t.pop("conv1_conv/kernel"), {}, "lacks conv1_conv/kernel"),
+        (lambda t: t.update(more=np.zeros(1)), {}, "has more"),
+        (lambda t: t.update({"logits/bias": np.zeros(5)}), {}, "shape (5,)"),
+        (lambda t: t.pop("normalization/mean"), {}, "normalization/mean"),
+        (lambda t: None, {"format": "other"}, "other"),
+        (lambda t: None, {"model": "resnet14"}, "resnet14"),
+        (lambda t: None, {"options": "{"}, "readable"),
+    ],
+)
+def test_files_that_do_not_fit(saved, change, header, words):
+    path, _ = saved
+    rewrite(path, change, header)
+    with pytest.raises(InputError) as error:
+        zoo.get("resnet8", weights=path)
+    assert words in str(error.value)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 4, b"PK\x03\x04 not this", b"\xff" * 64])
+def test_broken_files(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="readable safetensors"):
+        zoo.get("resnet20", weights=path)
+
+
+def test_nothing_is_loaded_from_a_file_that_does_not_fit(saved):
+    path, model = saved
+    before = model.get_weights()
+    rewrite(path, lambda t: t.update({"logits/bias": np.zeros(5)}))
+    with pytest.raises(InputError):
+        weights.assign(model, weights.read(path))
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

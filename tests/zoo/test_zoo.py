@@ -1,0 +1,166 @@
+"""get, backbone, info, list_models: what a user of the zoo calls."""
+
+import statistics
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from resnet_keras import zoo
+from resnet_keras.errors import InputError
+from resnet_keras.resnet import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
+from resnet_keras.zoo import networks
+
+PAPER = [
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "plain18",
+    "plain34",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "resnet1202",
+    "plain20",
+    "plain32",
+    "plain44",
+    "plain56",
+    "plain110",
+]
+
+
+def test_every_network_of_the_paper_is_listed():
+    assert zoo.list_models() == PAPER
+    assert zoo.list_models("plain*5?") == ["plain56"]
+    assert zoo.list_models(pretrained=True) == ["resnet20"]
+
+
+def test_listing_imports_neither_keras_nor_tensorflow():
+    code = """
+        import time
+        start = time.perf_counter()
+        import resnet_keras
+        resnet_keras.zoo.list_models()
+        took = time.perf_counter() - start
+        import sys
+        assert not {"keras", "tensorflow", "numpy", "jax"} & set(sys.modules)
+        print(took)
+        """
+    times = [
+        float(subprocess.check_output([sys.executable, "-c", textwrap.dedent(code)]))
+        for _ in range(3)
+    ]
+    assert statistics.median(times) < 0.2
+
+
+@pytest.mark.parametrize("name", [name for name in PAPER if name != "resnet1202"])
+def test_info_agrees_with_the_paper(name):
+    """The counts are the model's own; rounded, they are the paper's. test_resnet has them exactly."""
+    info = zoo.info(name)
+    if info.paper_parameters:
+        digits = len(info.paper_parameters.rstrip("M").split(".")[1])
+        assert f"{info.parameters / 1e6:.{digits}f}M" == info.paper_parameters
+    if info.paper_multiply_adds:
+        # Table 1 truncates: 3.858 is printed as 3.8. ResNet-50 and deeper at stride in the 1x1.
+        assert float(info.paper_multiply_adds) == pytest.approx(info.multiply_adds, rel=0.02)
+    assert str(info).startswith(name)
+    assert f"{info.parameters:,}" in str(info)
+
+
+def test_info_shows_measured_weights():
+    text = str(zoo.info("resnet20"))
+    assert "'digits': top-1 error 0.83 % on digits/test (360 images, single view)" in text
+    assert "paper: 0.27M" in text
+
+
+def test_networks_and_builders_agree():
+    assert tuple(IMAGENET_BLOCKS) == networks.IMAGENET_DEPTHS
+    assert networks.BOTTLENECK_DEPTHS == BOTTLENECK_DEPTHS
+
+
+def test_digits_weights_work_offline_and_score_as_recorded():
+    from resnet_keras import evaluate, pipelines
+
+    model = zoo.get("resnet20", weights="digits")
+    errors = evaluate.measure(model, pipelines.evaluation("digits", "test", 100, image_size=16))
+    (row,) = zoo.ENTRIES["resnet20", "digits"].measured
+    assert errors.examples == row["examples"] == 360
+    # One image more or less may tip on another CPU's arithmetic.
+    assert errors.top1 == pytest.approx(row["top1_error"], abs=1.5 / 360)
+    assert errors.top5 == pytest.approx(row["top5_error"], abs=1.5 / 360)
+
+
+def test_other_classes_get_a_new_head_and_the_rest_of_the_weights():
+    trained = zoo.get("resnet20", weights="digits")
+    model = zoo.get("resnet20", weights="digits", num_classes=3, input_shape=(None, None, 3))
+    assert model.output_shape == (None, 3)
+    assert model.input_shape == (None, None, None, 3)
+    for ours, theirs in zip(model.variables, trained.variables, strict=True):
+        if not ours.path.startswith("logits"):
+            np.testing.assert_array_equal(ours, theirs)
+    features = zoo.get("resnet20", weights="digits", include_top=False)
+    assert features.output_shape == (None, 4, 4, 64)
+
+
+def test_backbone_has_the_stages_of_the_network():
+    images = np.random.default_rng(0).integers(0, 256, (1, 65, 96, 3), "uint8")
+    model = zoo.backbone("resnet18", input_shape=(None, None, 3))
+    shapes = {name: tuple(value.shape) for name, value in model(images).items()}
+    assert shapes == {
+        "conv2": (1, 17, 24, 64),
+        "conv3": (1, 9, 12, 128),
+        "conv4": (1, 5, 6, 256),
+        "conv5": (1, 3, 3, 512),
+    }
+    chosen = zoo.backbone("resnet20", weights="digits", endpoints=["conv4", "conv2"])
+    assert list(chosen.output) == ["conv4", "conv2"]
+    whole = zoo.get("resnet20", weights="digits", include_top=False)
+    small = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
+    np.testing.assert_allclose(chosen(small)["conv4"], whole(small), rtol=1e-5, atol=1e-5)
+
+
+def test_other_depths_and_options():
+    assert zoo.get("resnet26").name == "resnet26"
+    assert zoo.get("plain14", num_classes=5).output_shape == (None, 5)
+    model = zoo.get("resnet50", stride_in_1x1=False, shortcut="A", input_shape=(64, 64, 3))
+    assert "conv2_block1_0_conv" not in [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: zoo.get("resnet51"), "resnet50"),
+        (lambda: zoo.get("resnet21"), "6n+2"),
+        (lambda: zoo.get("plain50"), "plain18 and plain34"),
+        (lambda: zoo.get("vgg16"), "resnet18"),
+        (lambda: zoo.info("resnet"), "resnet18"),
+        (lambda: zoo.get("resnet18", shortcut="D"), "A, B, C"),
+        (lambda: zoo.get("resnet18", shortcut=None), "plain18"),
+        (lambda: zoo.get("plain18", shortcut="A"), "no shortcuts"),
+        (lambda: zoo.get("resnet18", stride_in_1x1=False), "bottleneck"),
+        (lambda: zoo.get("resnet50", strides=2), "shortcut, stride_in_1x1"),
+        (lambda: zoo.get("resnet50", weights="imagenet"), "no registered weights"),
+        (lambda: zoo.get("resnet20", weights="cifar10"), "digits"),
+        (lambda: zoo.get("resnet20", weights="no/such.safetensors"), "no/such.safetensors"),
+        (lambda: zoo.get("resnet20", weights="digits", shortcut="B"), "belongs to the weights"),
+        (lambda: zoo.get("resnet20", weights="digits", mean=(0, 0, 0)), "belongs to the weights"),
+        (lambda: zoo.backbone("resnet20", endpoints=["conv5"]), "conv2, conv3, conv4"),
+    ],
+)
+def test_bad_arguments_get_a_sentence(call, words):
+    with pytest.raises(InputError) as error:
+        call()
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
