@@ -20,6 +20,7 @@ LOGGED = {
     "val_top1_error": "val_top1_error",
     "val_top5_error": "val_top5_error",
 }
+BAR_WIDTH = 20
 COLUMNS = ("step", "seconds", "images_per_second", "learning_rate", *LOGGED)
 
 
@@ -65,7 +66,8 @@ class StopAfter(StepCounter):
 class Progress(StepCounter):
     """A line with step, loss, error, learning rate, images/s and time left.
 
-    Rewritten twice a second on a terminal; elsewhere printed once per evaluation.
+    On a terminal it begins with a bar and is rewritten twice a second; elsewhere it is printed
+    once per evaluation.
     """
 
     def __init__(self, total_steps: int, batch_size: int, stream=None):
@@ -83,7 +85,9 @@ class Progress(StepCounter):
         self._first = self._first or (self.step, now)
         if self.stream.isatty() and now - self._shown_at > 0.5:
             self._shown_at = now
-            self.stream.write(f"\r\x1b[K{self._line(logs)}")
+            done = BAR_WIDTH * self.step // self.total_steps
+            bar = "█" * done + "░" * (BAR_WIDTH - done)
+            self.stream.write(f"\r\x1b[K{bar} {self._line(logs)}")
             self.stream.flush()
 
     def on_epoch_end(self, epoch, logs=None):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from absl import flags
 
+from . import zoo
 from .errors import InputError
 
 USER_ERROR = 2
@@ -52,25 +53,28 @@ def new_flags() -> flags.FlagValues:
 
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
-    # read_flags_from_files looks for --flagfile in the text and raises on one it cannot open.
     for flag in all_flags(values):
         flag.unparse()  # a second call in one process starts from the defaults again
-    rest = values(_with_recipe_files(argv))
+    recipes = _named_recipes(argv)
+    # The packaged files come before the other flags, which win. absl reads --flagfile itself.
+    rest = values(
+        [argv[0], *(f"--flagfile={zoo.recipes.path(name)}" for name in recipes), *argv[1:]]
+    )
     if len(rest) > 1:
         raise InputError(f"Unexpected argument {rest[1]!r}: flags are written --name=value.")
+    if "recipe" in values and values["recipe"].value not in (None, *recipes):
+        raise InputError("--recipe is for the command line; in a flagfile write --flagfile=PATH.")
 
 
-def _with_recipe_files(argv: Sequence[str]) -> list[str]:
-    """Puts the packaged flagfile of --recipe=NAME before the other flags, which win."""
-    from .zoo import recipes
-
+def _named_recipes(argv: Sequence[str]) -> list[str]:
+    """The values of --recipe=NAME and --recipe NAME."""
     names = []
     for position, argument in enumerate(argv):
-        if argument.lstrip("-") == "recipe" and argument.startswith("-"):
+        if argument in ("--recipe", "-recipe"):
             names += argv[position + 1 : position + 2]
         elif argument.startswith(("--recipe=", "-recipe=")):
             names.append(argument.split("=", 1)[1])
-    return [argv[0], *(f"--flagfile={recipes.path(name)}" for name in names), *argv[1:]]
+    return names
 
 
 def all_flags(values: flags.FlagValues) -> list[flags.Flag]:

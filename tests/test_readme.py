@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def block(language, containing):
 
 
 def test_models_example():
-    names = {}
+    names: dict[str, Any] = {}
     exec(block("python", "zoo.backbone"), names)
     assert names["model"].output_shape == (None, 100)
     assert set(names["features"].output) == {"conv3", "conv5"}
@@ -40,7 +41,7 @@ def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch):
         (folder / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(0)
-    names = {}
+    names: dict[str, Any] = {}
     exec(block("python", "image_dataset_from_directory"), names)
     assert names["model"].output_shape == (None, 2)
     assert names["model"].history.history["val_accuracy"][-1] > 0.9
@@ -49,7 +50,7 @@ def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch):
 
 
 def test_fit_example():
-    names = {}
+    names: dict[str, Any] = {}
     exec(block("python", "compile_classifier"), names)
     assert names["model"].history.history["val_top1_error"][-1] < 0.9
 

@@ -153,15 +153,15 @@ def test_symmetric_padding_at_stride_2():
 
 
 @pytest.mark.parametrize(
-    "model",
+    "build",
     [
         lambda: resnet.cifar_resnet(14, mean=np.full((32, 32, 3), 99.0), std=(1, 1, 1)),
         lambda: resnet.resnet(50, input_shape=(64, 64, 3), stride_in_1x1=False),
         lambda: resnet.resnet(18, shortcut="A", input_shape=(64, 64, 3), dtype="mixed_bfloat16"),
     ],
 )
-def test_saved_and_loaded_models_give_equal_outputs(tmp_path, model):
-    model = model()
+def test_saved_and_loaded_models_give_equal_outputs(tmp_path, build):
+    model = build()
     side = model.input_shape[1]
     images = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), "uint8")
     model.compile("sgd", "mse")

@@ -1,6 +1,7 @@
 """The training command, as users run it."""
 
 import csv
+import io
 import re
 
 import numpy as np
@@ -159,6 +160,7 @@ BAD = [
     (["--recipe=resnet20_cifar"], "resnet20_cifar10"),
     (["--recipe"], "recipe"),
     (["--flagfile=nowhere.flags"], "nowhere.flags"),
+    (["--flagfile=nested.flags"], "--flagfile=PATH"),
     (["--learning_rte=0.1"], "learning_rate"),
     (["--workdir=/proc/nothing/here"], "/proc/nothing/here"),
     (["--workdir=taken"], "already holds a run"),
@@ -175,6 +177,7 @@ def test_mistakes_end_in_one_sentence(arguments, words, tmp_path, capsys, monkey
 
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "run.flags").touch()
+    (tmp_path / "nested.flags").write_text("--recipe=resnet20_digits\n")
     monkeypatch.chdir(tmp_path)
     assert train.main(["train", *SMALL, *arguments]) == 2
     said = capsys.readouterr().err
@@ -197,6 +200,59 @@ def test_the_process_exits_with_status_2(command, arguments, env, words):
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
+    import sys
+
+    from resnet_keras import train
+
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.delitem(sys.modules, "sklearn.datasets", raising=False)
+    assert train.main(["train", *SMALL]) == 2
+    said = capsys.readouterr().err
+    assert "pip install 'resnet_keras[digits]'" in said
+    assert said.count("\n") == 1
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_progress_bar_on_a_terminal():
+    from resnet_keras import callbacks, pipelines, train
+
+    stream = Terminal()
+    options = train.model_options("digits", "trainval", image_size=8)
+    model = zoo.get("resnet8", **options)
+    optimizer, _ = train.make_optimizer(schedule="step", learning_rate=0.05, train_steps=30)
+    train.compile_classifier(model, optimizer)
+    model.fit(
+        pipelines.training("digits", "trainval", 32, seed=0, image_size=8),
+        steps_per_epoch=15,
+        epochs=2,
+        validation_data=pipelines.evaluation("digits", "test", 360, image_size=8),
+        callbacks=[callbacks.Progress(30, 32, stream), callbacks.StopAfter(30)],
+        shuffle=False,
+        verbose=0,
+    )
+    shown = stream.getvalue().split("\r\x1b[K")
+    assert any(
+        re.match(r"█*░+ step +\d+/30 .* [\d,]+ images/s \| (\?|\d+:\d\d) left$", s) for s in shown
+    )
+    assert len([s for s in shown if s.endswith("%\n")]) == 2  # a line is kept for each evaluation
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3723, "1:02:03")]
+)
+def test_durations(seconds, text):
+    from resnet_keras import callbacks
+
+    assert callbacks.duration(seconds) == text
 
 
 def test_help_explains_every_flag_without_tensorflow(command):
