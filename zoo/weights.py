@@ -47,7 +47,7 @@ ENTRIES = {
             model="resnet20",
             tag="digits",
             file="resnet20_digits.safetensors",
-            sha256="ef37ee1c06244266a00e6b3c796b07b427a8f8d25fa02a1727a09325d0eaba05",
+            sha256="b434bd20dce96e47ced4b06e58f385c36ee8e61fdce03c5ea85f15b3633f2dcc",
             licence="Apache-2.0",
             dataset="digits",
             recipe="resnet20_digits",
@@ -111,12 +111,9 @@ def save(
     }
     # The normalization is among the tensors.
     stored = {key: value for key, value in options.items() if key not in ("mean", "std")}
-    header = {
-        "format": FORMAT,
-        "model": name,
-        "options": json.dumps(stored),
-        "training": json.dumps(dict(training or {})),
-    }
+    made = {"model": name, "options": stored, "training": dict(training or {})}
+    # One entry: safetensors writes several in no fixed order, and equal models would differ.
+    header = {FORMAT: json.dumps(made, sort_keys=True)}
     write_atomically(path, to_bytes(tensors, metadata=header))
 
 
@@ -128,18 +125,22 @@ def read(path: str | os.PathLike) -> WeightsFile:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise InputError(
-                    f"{path} is not a weights file of this package: its header names "
-                    f"{header.get('format', 'no format')!r} instead of {FORMAT!r}."
-                )
-            options, training = json.loads(header["options"]), json.loads(header["training"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            for key in ("normalization/mean", "normalization/std"):
-                tensors[key]  # every network of this package has them
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
-    return WeightsFile(path, header["model"], options, training, tensors)
+    if FORMAT not in header:
+        raise InputError(
+            f"{path} is not a weights file of this package: its header has no entry {FORMAT!r}."
+        )
+    for key in ("normalization/mean", "normalization/std"):  # every network here has them
+        if key not in tensors:
+            raise InputError(f"{path} lacks {key}.")
+    try:
+        made = json.loads(header[FORMAT])
+        options, training = dict(made["options"]), dict(made["training"])
+        return WeightsFile(path, made["model"], options, training, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error
 
 
 def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
