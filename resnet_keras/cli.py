@@ -88,8 +88,6 @@ def _help(values: flags.FlagValues, doc: str) -> str:
     for flag in all_flags(values):
         default = "" if flag.default is None else f" (default: {flag.default_as_str})"
         lines += [f"  --{flag.name}{default}", f"      {flag.help}"]
-        if isinstance(flag, flags.EnumFlag):
-            lines.append(f"      One of {', '.join(flag.parser.enum_values)}.")
     return "\n".join(lines)
 
 
