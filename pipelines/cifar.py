@@ -25,7 +25,7 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
         loaded = tfds.load(dataset, split=source, data_dir=data_dir)
         # Not batch_size=-1, which aborts the process where TFDS does not know the split's size.
         batches = list(tfds.as_numpy(loaded.batch(1000)))
-    except (OSError, tfds.download.DownloadError, AssertionError, ValueError) as error:
+    except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
         raise InputError(
             f"Cannot load {dataset} from {data_dir or '~/tensorflow_datasets'} nor download it: "
             f"give --data_dir=FOLDER with a prepared copy, or a network "
@@ -41,7 +41,8 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
 def augmentation(dataset: str, image_size: int):
     """Pads 4 pixels on each side, in the mean colour, and takes a 32x32 crop or its mirror image.
 
-    The paper pads zeros after the mean was subtracted, which is the mean colour before.
+    The paper pads zeros after the mean was subtracted. That is the mean colour before, exactly
+    for a mean per channel and nearly for one per pixel.
     """
     colour = [round(value) for value in info(dataset).mean]
 

@@ -115,9 +115,11 @@ def prefetch(dataset: tf.data.Dataset, device: str | None = "auto") -> tf.data.D
 
     Args:
         dataset: of batches.
-        device: "auto" prefetches into the memory of the first GPU, if there is one and the
-            pipeline is not made inside a `tf.distribute` scope (a strategy moves each replica's
-            share itself); None keeps batches on the host; otherwise a device such as "/GPU:1".
+        device: "auto" prefetches into the memory of the GPU, if there is just one and the
+            pipeline is not made inside a `tf.distribute` scope. A strategy moves each replica's
+            share itself and cannot take a data set that already did: with a model built under
+            one, make the pipeline in its scope too, or give None, which keeps batches on the
+            host. Otherwise a device such as "/GPU:1".
     """
     options = tf.data.Options()
     # With autotuning, closing an iterator waits for the tuner's next wake-up, which it puts off
@@ -126,7 +128,7 @@ def prefetch(dataset: tf.data.Dataset, device: str | None = "auto") -> tf.data.D
     dataset = dataset.with_options(options)
     if device == "auto":
         gpus = tf.config.list_logical_devices("GPU")
-        device = gpus[0].name if gpus and not tf.distribute.has_strategy() else None
+        device = gpus[0].name if len(gpus) == 1 and not tf.distribute.has_strategy() else None
     if device is None:
         return dataset.prefetch(PREFETCHED_BATCHES)
     to_device = tf.data.experimental.prefetch_to_device(device, PREFETCHED_BATCHES)

@@ -19,7 +19,7 @@ if __name__ == "resnet_keras":
     if not os.path.isdir(os.path.join(_here, "zoo")):
         __path__.append(os.path.dirname(_here))
 
-_SUBMODULES = ("errors", "layers", "optimizers", "pipelines", "resnet", "zoo")
+_SUBMODULES = ("errors", "layers", "metrics", "optimizers", "pipelines", "resnet", "zoo")
 
 
 def __getattr__(name: str):

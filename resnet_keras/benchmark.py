@@ -62,12 +62,14 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main(task: str | None) -> None:
     if task not in TASKS:
         raise InputError(f"Name what to time first: one of {', '.join(TASKS)}.")
+    zoo.networks.find(FLAGS.model)
     peer = None if FLAGS.peer == "none" else FLAGS.peer
     if peer and FLAGS.model not in KERAS_APPLICATIONS:
         raise InputError(
             f"{peer} has no {FLAGS.model}: take {', '.join(KERAS_APPLICATIONS)} or --peer=none."
         )
-    zoo.networks.find(FLAGS.model)
+    if peer and FLAGS.image_size < 32:
+        raise InputError(f"{peer} takes images of side 32 or more, not {FLAGS.image_size}.")
     cli.start_keras()
     result = compare(
         task,

@@ -25,7 +25,10 @@ COLUMNS = ("step", "seconds", "images_per_second", "learning_rate", *LOGGED)
 
 
 class StepCounter(keras.callbacks.Callback):
-    """Counts the steps done, and the seconds spent in them without evaluation."""
+    """Counts the steps done, and the seconds of all but the first, which traces and compiles.
+
+    Evaluation does not count.
+    """
 
     def __init__(self):
         super().__init__()
@@ -45,7 +48,7 @@ class StepCounter(keras.callbacks.Callback):
 
     def _add_time(self):
         now = time.perf_counter()
-        if self._resumed is not None:
+        if self._resumed is not None and self.step > 1:
             self.seconds += now - self._resumed
         self._resumed = now
 
@@ -98,7 +101,7 @@ class Progress(StepCounter):
 
     def _line(self, logs):
         width = len(str(self.total_steps))
-        rate = self.step * self.batch_size / self.seconds if self.seconds else 0.0
+        rate = (self.step - 1) * self.batch_size / self.seconds if self.seconds else 0.0
         return (
             f"step {self.step:{width}}/{self.total_steps} | loss {float(logs['cross_entropy']):.4f} "
             f"error {100 * float(logs['top1_error']):.2f} % | "
@@ -120,7 +123,7 @@ class MetricsCsv(StepCounter):
     def __init__(self, path: Path, batch_size: int):
         super().__init__()
         self.batch_size = batch_size
-        self._counted = (0, 0.0)
+        self._counted = (1, 0.0)  # the first step is not timed
         self._path = path
         with open(path, "w", newline="") as file:
             csv.writer(file).writerow(COLUMNS)
@@ -131,7 +134,7 @@ class MetricsCsv(StepCounter):
         row = {
             "step": self.step,
             "seconds": f"{self.seconds:.3f}",
-            "images_per_second": f"{steps * self.batch_size / seconds:.1f}",
+            "images_per_second": f"{steps * self.batch_size / seconds:.1f}" if seconds else "",
             "learning_rate": repr(float(self.model.optimizer.learning_rate)),
             **{column: repr(float(logs[name])) for column, name in LOGGED.items()},
         }

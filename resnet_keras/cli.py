@@ -57,9 +57,11 @@ def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
         flag.unparse()  # a second call in one process starts from the defaults again
     recipes = _named_recipes(argv)
     # The packaged files come before the other flags, which win. absl reads --flagfile itself.
-    rest = values(
-        [argv[0], *(f"--flagfile={zoo.recipes.path(name)}" for name in recipes), *argv[1:]]
-    )
+    files = [f"--flagfile={zoo.recipes.path(name)}" for name in recipes]
+    try:
+        rest = values([argv[0], *files, *argv[1:]])
+    except UnicodeDecodeError as error:
+        raise InputError(f"The flagfile is no text: {error}.") from error
     if len(rest) > 1:
         raise InputError(f"Unexpected argument {rest[1]!r}: flags are written --name=value.")
     if "recipe" in values and values["recipe"].value not in (None, *recipes):

@@ -22,6 +22,10 @@ def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.
     if name not in STRATEGIES:
         raise unknown("strategy", name, STRATEGIES)
     if logical_cpus > 1:
+        if name == "one_device":
+            raise InputError(
+                "Logical CPUs are replicas of --strategy=mirrored; one_device has one."
+            )
         _split_cpu(logical_cpus)
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     devices = gpus or [device.name for device in tf.config.list_logical_devices("CPU")]
@@ -60,3 +64,8 @@ def _split_cpu(count: int) -> None:
             raise InputError(
                 "The CPU can be split into logical devices only before TensorFlow first uses it."
             ) from error
+
+
+def device_kind() -> str:
+    """What replicas run on: "GPU" or "CPU"."""
+    return "GPU" if tf.config.list_logical_devices("GPU") else "CPU"

@@ -72,7 +72,7 @@ def _main() -> None:
     path = zoo.weights.resolve(zoo.networks.find(FLAGS.model).name, FLAGS.weights)
     cli.start_tensorflow()
     model = zoo.get(FLAGS.model, weights=FLAGS.weights, dtype=FLAGS.dtype)
-    check_classes(model, FLAGS.dataset)
+    check_fit(model, FLAGS.dataset)
     dataset = pipelines.evaluation(
         FLAGS.dataset,
         FLAGS.split,
@@ -122,9 +122,15 @@ def measure(model: "keras.Model", dataset: "tf.data.Dataset") -> Errors:
     return Errors(float(wrong1.mean()), float(wrong5.mean()), len(wrong1))
 
 
-def check_classes(model: "keras.Model", dataset: str) -> None:
-    """Refuses a model whose logits are not the data set's classes."""
-    classes = pipelines.info(dataset).num_classes
+def check_fit(model: "keras.Model", dataset: str) -> None:
+    """Refuses a model whose logits or pixels are not the data set's."""
+    facts = pipelines.info(dataset)
+    classes, side = facts.num_classes, model.input_shape[1]
+    if not facts.resizable and side not in (None, facts.image_size):
+        raise InputError(
+            f"{model.name} takes images of side {side} and {dataset} has {facts.image_size}: "
+            "take weights that were trained on it."
+        )
     if model.output_shape[-1] != classes:
         raise InputError(
             f"{model.name} has {model.output_shape[-1]} classes and {dataset} has {classes}: "

@@ -48,6 +48,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _kernel_applies(self, inputs, batch_statistics):
         if keras.backend.backend() != "tensorflow" or self.renorm:
             return False
+        if self.variable_dtype != "float32":  # the kernel takes no other statistics
+            return False
         if len(inputs.shape) != 4 or self.axis not in (-1, 3):
             return False
         if inputs.dtype not in ("float32", "float16", "bfloat16"):

@@ -1,8 +1,10 @@
 """The paper's measures: top-1 and top-5 error, in [0, 1]."""
 
+import keras
 from keras import ops
 
 
+@keras.saving.register_keras_serializable(package="resnet_keras")
 def top1_error(labels, logits):
     """Per-example error: 0.0 where the label's logit is the largest, else 1.0.
 
@@ -16,6 +18,7 @@ def top1_error(labels, logits):
     return top_k_error(labels, logits, 1)
 
 
+@keras.saving.register_keras_serializable(package="resnet_keras")
 def top5_error(labels, logits):
     """Per-example error: 0.0 where the label is among the 5 largest logits (Russakovsky et al.)."""
     return top_k_error(labels, logits, 5)

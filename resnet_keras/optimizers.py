@@ -5,6 +5,7 @@ A learning rate is a schedule, a pure function of the step, times the optimizer'
 `WarmUpUntilBelow`. The scale is an optimizer variable, so it is saved and restored with the rest.
 """
 
+import collections
 import math
 
 import keras
@@ -189,32 +190,36 @@ class WarmUpUntilBelow(keras.callbacks.Callback):
     Args:
         scale: of the learning rate during warm-up.
         error: training top-1 error, in [0, 1], that ends it.
-        min_batches: the error is the mean over the epoch so far, and counts only when it is over
-            at least so many batches or the whole epoch: a single batch falls below by chance.
+        batches: the error is the mean over the last so many batches, whatever epochs they are in;
+            a single batch falls below by chance.
 
     Needs the metric `top1_error` and this module's `SGD`.
     """
 
-    def __init__(self, scale=0.1, error=0.8, min_batches=100):
+    def __init__(self, scale=0.1, error=0.8, batches=100):
         super().__init__()
         self.scale = scale
         self.error = error
-        self.min_batches = min_batches
         self.active = True
+        self._last = collections.deque(maxlen=batches)
+        self._epoch_sum = 0.0
 
     def on_train_begin(self, logs=None):
         if self.active:
             self.model.optimizer.learning_rate_scale.assign(self.scale)
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch_sum = 0.0
+
     def on_train_batch_end(self, batch, logs=None):
-        if self.active and batch + 1 >= self.min_batches:
-            self._end_if_below(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self.active:
-            self._end_if_below(logs)
-
-    def _end_if_below(self, logs):
-        if float((logs or {})["top1_error"]) < self.error:
+        if not self.active:
+            return
+        if "top1_error" not in (logs or {}):
+            raise InputError("The warm-up rule watches the metric top1_error: compile with it.")
+        # Keras logs the mean over the epoch so far; the difference of sums is this batch's error.
+        epoch_sum = float(logs["top1_error"]) * (batch + 1)
+        self._last.append(epoch_sum - self._epoch_sum)
+        self._epoch_sum = epoch_sum
+        if len(self._last) == self._last.maxlen and sum(self._last) / len(self._last) < self.error:
             self.active = False
             self.model.optimizer.learning_rate_scale.assign(1.0)

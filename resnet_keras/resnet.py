@@ -9,6 +9,7 @@ so on, are the endpoints that `endpoints` names.
 import contextlib
 import functools
 import math
+import numbers
 import re
 
 import keras
@@ -273,7 +274,10 @@ def _normalized_input(input_shape, mean, std):
     shape = _checked_shape(input_shape)
     # float32 takes uint8 as well as float pixels; a uint8 input would cut fractions off.
     pixels = keras.Input(shape, dtype="float32", name="pixels")
-    normalization = PixelNormalization(mean, std, name="normalization")
+    try:
+        normalization = PixelNormalization(mean, std, name="normalization")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"mean and std must be numbers, not {mean!r} and {std!r}.") from error
     for what, value in (("mean", normalization.initial_mean), ("std", normalization.initial_std)):
         if value.shape not in ((shape[2],), shape):
             raise InputError(
@@ -285,7 +289,7 @@ def _normalized_input(input_shape, mean, std):
 
 def _checked_shape(input_shape):
     sides = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
-    valid = [side is None or (isinstance(side, int) and side > 0) for side in sides]
+    valid = [side is None or (_is_whole(side) and side > 0) for side in sides]
     if len(sides) != 3 or not all(valid) or sides[2] is None:
         raise InputError(
             "input_shape is (height, width, channels), positive numbers of which the first two "
@@ -295,9 +299,13 @@ def _checked_shape(input_shape):
 
 
 def _positive(what, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not _is_whole(value) or value < 1:
         raise InputError(f"{what} must be a positive whole number, not {value!r}.")
-    return value
+    return int(value)
+
+
+def _is_whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _kind(shortcut):

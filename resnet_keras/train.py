@@ -8,6 +8,7 @@ TensorBoard events and, at the end, weights.safetensors.
 """
 
 import itertools
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -170,7 +171,8 @@ def _main() -> None:
     write_atomically(workdir / "run.flags", run_flags())
     print(
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} images, {strategy.num_replicas_in_sync} replica(s), {FLAGS.dtype}; "
+        f"{FLAGS.batch_size} images, {strategy.num_replicas_in_sync} replica(s) on "
+        f"{distribution.device_kind()}, {FLAGS.dtype}; "
         f"writing to {workdir}",
         flush=True,
     )
@@ -191,6 +193,11 @@ def _main() -> None:
         shuffle=False,  # the stream is shuffled
         verbose=0,
     )
+    if not math.isfinite(history.history["val_cross_entropy"][-1]):
+        raise InputError(
+            f"The loss is not finite after {FLAGS.train_steps} steps: no weights were written; "
+            "lower --learning_rate or lengthen the warm-up."
+        )
     weights = workdir / "weights.safetensors"
     training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": FLAGS.train_steps}
     zoo.weights.save(weights, model, name=FLAGS.model, options=options, training=training)

@@ -45,6 +45,8 @@ def test_runs_without_a_peer_and_on_jax(command):
         (["train", "--model=resnet20"], "--peer=none"),
         (["train", "--peer=torch"], "keras.applications"),
         (["train", "--rounds=0"], "rounds"),
+        (["train", "--image_size=16"], "32 or more"),
+        (["train", "--model=resnet51"], "Unknown model"),
     ],
 )
 def test_mistakes_end_in_one_sentence(arguments, words, capsys):

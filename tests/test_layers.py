@@ -38,7 +38,7 @@ def outputs_and_gradients(layer, x, *, training, like=None):
     return y, tape.gradient(loss, [x, *weights])
 
 
-@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "bfloat16"])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("kwargs", [{}, {"scale": False}, {"center": False}])
 def test_equals_keras(dtype, training, kwargs):

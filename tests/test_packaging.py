@@ -59,8 +59,10 @@ def test_installed_wheel_works_outside_the_checkout(built, tmp_path):
     code = """
         import resnet_keras, resnet_keras.pipelines.stream
         from resnet_keras import zoo
-        assert "site" in zoo.__file__, zoo.__file__
-        assert "site" in resnet_keras.pipelines.__file__
+        import os
+        site = os.environ["PYTHONPATH"]
+        assert zoo.__file__.startswith(site), zoo.__file__
+        assert resnet_keras.pipelines.__file__.startswith(site)
         model = zoo.get("resnet20", weights="digits")
         print(model.count_params())
         """

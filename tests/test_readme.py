@@ -1,7 +1,11 @@
 """What the README shows runs as written, and its table is what the models say."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,8 @@ import pytest
 
 from resnet_keras import pipelines, train, zoo
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 def block(language, containing):
@@ -26,6 +31,7 @@ def test_models_example():
     names: dict[str, Any] = {}
     exec(block("python", "zoo.backbone"), names)
     assert names["model"].output_shape == (None, 100)
+    assert names["model"].name == "resnet34"
     assert set(names["features"].output) == {"conv3", "conv5"}
 
 
@@ -45,14 +51,39 @@ def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch):
     exec(block("python", "image_dataset_from_directory"), names)
     assert names["model"].output_shape == (None, 2)
     assert names["model"].history.history["val_accuracy"][-1] > 0.9
-    saved = keras.models.load_model(tmp_path / "my_model.keras")
-    np.testing.assert_allclose(saved(images[:4]), names["model"](images[:4]), rtol=1e-5)
+    np.save("images.npy", images[:4])
+    np.save("logits.npy", names["model"](images[:4]))
+    load_in_a_new_process()
 
 
-def test_fit_example():
+def load_in_a_new_process():
+    """With the imports that the README names."""
+    code = """
+        import keras
+        import numpy as np
+        from resnet_keras import layers, metrics, optimizers
+        model = keras.models.load_model("my_model.keras")
+        assert isinstance(model.optimizer, optimizers.SGD)
+        logits = model(np.load("images.npy"))
+        np.testing.assert_allclose(logits, np.load("logits.npy"), rtol=1e-4, atol=1e-4)
+        """
+    assert "from resnet_keras import layers, metrics, optimizers" in README
+    script = [sys.executable, "-c", textwrap.dedent(code)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(script, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_fit_example(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     exec(block("python", "compile_classifier"), names)
     assert names["model"].history.history["val_top1_error"][-1] < 0.9
+    monkeypatch.chdir(tmp_path)
+    images, _ = pipelines.arrays("digits", "test", image_size=16)
+    names["model"].save("my_model.keras")
+    np.save("images.npy", images[:4])
+    np.save("logits.npy", names["model"](images[:4]))
+    load_in_a_new_process()
 
 
 def test_commands_parse():
@@ -64,7 +95,7 @@ def test_commands_parse():
 
 
 def test_table_of_networks():
-    """The counts of the table are the models'; `python tests/test_readme.py` prints it."""
+    """The counts of the table are the models'; `python tests/test_readme.py --print` prints it."""
     shown = re.search(r"<!-- networks -->\n(.*?)<!-- /networks -->", README, re.DOTALL)
     assert shown is not None
     assert shown.group(1).strip() == network_table()
@@ -86,8 +117,6 @@ def network_table():
 
 
 if __name__ == "__main__":
-    import sys
-
     if "--print" in sys.argv:
         print(network_table())
         sys.exit()

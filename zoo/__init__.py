@@ -177,7 +177,7 @@ def backbone(
     *,
     weights: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] | None = None,
-    endpoints: Sequence[str] | None = None,
+    endpoints: str | Sequence[str] | None = None,
     **overrides: Any,
 ) -> "keras.Model":
     """Builds a network that returns the features of its stages.
@@ -193,6 +193,11 @@ def backbone(
     import keras
 
     from resnet_keras.resnet import endpoints as outputs_of
+
+    if "include_top" in overrides or "num_classes" in overrides:
+        raise InputError("A backbone has no head: include_top and num_classes are for zoo.get.")
+    if isinstance(endpoints, str):
+        endpoints = (endpoints,)
 
     model = get(name, weights=weights, input_shape=input_shape, include_top=False, **overrides)
     found = outputs_of(model)

@@ -14,6 +14,7 @@ from resnet_keras.errors import InputError, unknown
 from resnet_keras.files import write_atomically
 
 FORMAT = "resnet_keras"
+STORED = {"num_classes", "input_shape", "shortcut", "stride_in_1x1", "epsilon"}
 RESULTS = Path(__file__).parent / "results.json"
 
 
@@ -69,7 +70,7 @@ class WeightsFile(NamedTuple):
 
 def resolve(model: str, weights: str | os.PathLike) -> Path:
     """Returns the file for a registered tag of `model`, or for a path of the user's."""
-    if (model, weights) in ENTRIES:
+    if (model, str(weights)) in ENTRIES:
         return ENTRIES[model, str(weights)].path
     path = Path(weights)
     if path.is_file():
@@ -99,7 +100,7 @@ def save(
         path: ends in .safetensors; replaced as a whole or not at all.
         model: a `keras.Model` that `zoo.get(name, **options)` can rebuild.
         name: a zoo network.
-        options: the arguments of `zoo.get` that it was built with, `num_classes` among them.
+        options: the arguments of `zoo.get` that it was built with.
         training: how the weights were made (recipe, seed, steps), for the record.
     """
     import numpy as np
@@ -111,6 +112,7 @@ def save(
     }
     # The normalization is among the tensors.
     stored = {key: value for key, value in options.items() if key not in ("mean", "std")}
+    stored |= {"num_classes": model.output_shape[-1], "input_shape": model.input_shape[1:]}
     made = {"model": name, "options": stored, "training": dict(training or {})}
     # One entry: safetensors writes several in no fixed order, and equal models would differ.
     header = {FORMAT: json.dumps(made, sort_keys=True)}
@@ -138,6 +140,8 @@ def read(path: str | os.PathLike) -> WeightsFile:
     try:
         made = json.loads(header[FORMAT])
         options, training = dict(made["options"]), dict(made["training"])
+        if not {"num_classes"} <= options.keys() <= STORED:
+            raise ValueError(f"options {sorted(options)}")
         return WeightsFile(path, made["model"], options, training, tensors)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error

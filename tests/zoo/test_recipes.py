@@ -1,6 +1,7 @@
 """Every packaged recipe is parsed and run for a step, on mock data where it needs CIFAR."""
 
 import contextlib
+import time
 
 import pytest
 import tensorflow_datasets as tfds
@@ -52,6 +53,17 @@ def test_recipe_runs_a_step(name, tmp_path, capsys):
     model = zoo.get(name.split("_")[0], weights=tmp_path / "run" / "weights.safetensors")
     mean = model.get_layer("normalization").mean
     assert mean.shape == ((3,) if "digits" in name else (32, 32, 3))
+
+
+@pytest.mark.slow
+def test_digits_recipe_reaches_its_goal(tmp_path, capsys):
+    """At least 98.5 % of held-out digits right, in under 2 minutes."""
+    started = time.monotonic()
+    arguments = ["--recipe=resnet20_digits", f"--workdir={tmp_path / 'run'}"]
+    assert train.main(["train", *arguments, "--strategy=one_device"]) == 0
+    assert time.monotonic() - started < 120
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert float(last.split()[2]) <= 1.5, last
 
 
 def test_parsed_flags_are_the_papers():

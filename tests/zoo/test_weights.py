@@ -86,10 +86,19 @@ def rewrite(path, change, header=None):
         (lambda t: None, {"format": "pt"}, "no entry 'resnet_keras'"),
         (lambda t: None, {"resnet_keras": "{"}, "header"),
         (lambda t: None, {"resnet_keras": "[]"}, "header"),
+        (
+            lambda t: None,
+            {
+                "resnet_keras": '{"model": "resnet8", "options": {"num_classes": 4, "x": 1}, "training": {}}'
+            },
+            "header",
+        ),
         (lambda t: None, {"resnet_keras": '{"model": "resnet8", "options": {}}'}, "header"),
         (
             lambda t: None,
-            {"resnet_keras": '{"model": "resnet14", "options": {}, "training": {}}'},
+            {
+                "resnet_keras": '{"model": "resnet14", "options": {"num_classes": 4}, "training": {}}'
+            },
             "of resnet14, not of resnet8",
         ),
     ],

@@ -151,6 +151,8 @@ def test_other_depths_and_options():
         (lambda: zoo.get("resnet20", weights="digits", shortcut="B"), "belongs to the weights"),
         (lambda: zoo.get("resnet20", weights="digits", mean=(0, 0, 0)), "belongs to the weights"),
         (lambda: zoo.backbone("resnet20", endpoints=["conv5"]), "conv2, conv3, conv4"),
+        (lambda: zoo.backbone("resnet20", include_top=True), "no head"),
+        (lambda: zoo.get("resnet20", mean="abc"), "numbers"),
     ],
 )
 def test_bad_arguments_get_a_sentence(call, words):
