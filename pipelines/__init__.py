@@ -2,11 +2,17 @@
 
 `training` is an endless stream, a pure function of (seed, step); `evaluation` visits every example
 once. Importing this package imports no TensorFlow.
+
+A data set is "digits", "cifar10" or "cifar100", which are held in memory; "imagenet2012" or
+"tfds/NAME", any classification data set of TensorFlow Datasets; or "folder", images in
+DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.
 """
 
 import importlib
+import os
 import types
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
@@ -14,11 +20,18 @@ if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
 
+    from .imagenet import View
+    from .source import Source
+
 SPLITS = ("train", "val", "trainval", "test")
+FOLDER, TFDS = "folder", "tfds/"
 
 
 class DatasetInfo(NamedTuple):
-    """What a model must know of a data set; mean and std per RGB channel, in units of 0 to 255."""
+    """What a model must know of a data set; mean and std per RGB channel, in units of 0 to 255.
+
+    `in_memory` data sets have images of one size; the others are encoded photographs.
+    """
 
     module: str
     num_classes: int
@@ -26,6 +39,7 @@ class DatasetInfo(NamedTuple):
     resizable: bool
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    in_memory: bool = True
 
 
 DATASETS = {
@@ -33,14 +47,52 @@ DATASETS = {
     "digits": DatasetInfo("digits", 10, 32, True, (78.0,) * 3, (96.0,) * 3),
     "cifar10": DatasetInfo("cifar", 10, 32, False, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
     "cifar100": DatasetInfo("cifar", 100, 32, False, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
+    "imagenet2012": DatasetInfo(
+        "records", 1000, 224, True, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False
+    ),
 }
 
 
-def info(dataset: str) -> DatasetInfo:
-    """Returns the facts of a data set; `InputError` names the known ones."""
-    if dataset not in DATASETS:
-        raise unknown("dataset", dataset, DATASETS)
-    return DATASETS[dataset]
+def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo:
+    """Returns the facts of a data set.
+
+    Args:
+        dataset: see above.
+        data_dir: counts the classes of "folder" and "tfds/NAME"; the others are known without.
+
+    Raises:
+        InputError: an unknown data set, or one that is not there.
+    """
+    if dataset in DATASETS:
+        return DATASETS[dataset]
+    if dataset == FOLDER:
+        from . import folder
+
+        classes = len(folder.class_names(data_dir))
+        return DATASETS["imagenet2012"]._replace(module="folder", num_classes=classes)
+    if dataset.startswith(TFDS):
+        from . import records
+
+        builder = records.prepare(dataset.removeprefix(TFDS), data_dir)
+        classes = builder.info.features["label"].num_classes
+        return DATASETS["imagenet2012"]._replace(num_classes=classes)
+    raise unknown("dataset", dataset, [*DATASETS, FOLDER, f"{TFDS}NAME"])
+
+
+def open_split(dataset: str, split: str, *, data_dir: str | os.PathLike | None = None) -> "Source":
+    """Opens a split of a data set of encoded images.
+
+    Raises:
+        InputError: no such data set or split, or it is not there.
+    """
+    from . import folder, records
+
+    if dataset == FOLDER:
+        return folder.open_split(data_dir, split)
+    name = dataset.removeprefix(TFDS)
+    if name == dataset and info(dataset).in_memory:
+        raise InputError(f"{dataset} is held in memory as pixels, not as encoded images.")
+    return records.open_split(name, data_dir, split)
 
 
 def arrays(
@@ -52,8 +104,8 @@ def arrays(
         dataset: a key of `DATASETS`.
         split: "train" (90 % of the training examples, 45,000 of CIFAR's), "val" (the others),
             "trainval" (both) or "test".
-        image_size: side in pixels, for data sets that can be resized (digits).
-        data_dir: where TensorFlow Datasets keeps its files.
+        image_size: side in pixels, for data sets that can be resized (not CIFAR).
+        data_dir: the folder of "folder", or where TensorFlow Datasets keeps its files.
 
     Returns:
         uint8 images (examples, height, width, 3) and int32 labels (examples,).
@@ -61,7 +113,9 @@ def arrays(
     Raises:
         InputError: unknown data set or split, a size it cannot have, or data that is not there.
     """
-    known = info(dataset)
+    known = info(dataset, data_dir)
+    if not known.in_memory:
+        raise InputError(f"{dataset} is too large to be held in memory.")
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     if image_size is not None and image_size < 1:
@@ -81,7 +135,13 @@ def training(
     start_step: int = 0,
     image_size: int | None = None,
     data_dir: str | None = None,
+    view: "View | None" = None,
+    max_corrupt: int = 100,
+    shard: tuple[int, int] = (0, 1),
+    services: Sequence[str] = (),
     device: str | None = "auto",
+    threads: int | None = None,
+    ram_budget: int | None = None,
 ) -> "tf.data.Dataset":
     """An endless stream of augmented batches; batch k depends on (seed, k) only.
 
@@ -89,15 +149,38 @@ def training(
         dataset, split, image_size, data_dir: as for `arrays`.
         global_batch_size: examples in each batch, over all replicas.
         seed: of the order and of every random draw.
-        start_step: the first batch to deliver; later ones cost nothing to reach.
-        device: where batches are prefetched to, see `stream.prefetch`.
+        start_step: the first batch to deliver; later ones cost nothing to reach. (TFDS's records
+            are read from the beginning of their epoch on, but not decoded.)
+        view: of encoded images, see `imagenet.View`; `image_size` takes its place where given.
+        max_corrupt: how many images that cannot be decoded are replaced, see `imagenet.training`.
+        shard: (index, count) gives the index-th of count equal parts of each batch, for a host
+            among several; encoded images only.
+        services: addresses "grpc://HOST:PORT" of hosts that make the batches in turn, see
+            `service`; encoded images only.
+        device, threads, ram_budget: see `stream.prefetch`.
 
     Returns:
-        A dataset of uint8 images (global_batch_size, height, width, 3) and int32 labels
-        (global_batch_size,).
+        A dataset of uint8 images (batch, height, width, 3) and int32 labels (batch,), or float32
+        labels (batch, classes) under mixup or cutmix.
     """
     from . import stream
 
+    known = info(dataset, data_dir)
+    if not known.in_memory:
+        from . import imagenet, service
+
+        view = view or imagenet.View()
+        view = view._replace(image_size=image_size or view.image_size)
+        opened = open_split(dataset, split, data_dir=data_dir)
+
+        def batches(chunks):
+            return imagenet.training(opened, chunks, seed=seed, view=view, max_corrupt=max_corrupt)
+
+        chunks = stream.Chunks(global_batch_size, start_step, *shard)
+        made = service.distribute(batches, chunks, services) if services else batches(chunks)
+        return stream.prefetch(made, device, threads=threads, ram_budget=ram_budget)
+    if view is not None or services or shard != (0, 1):
+        raise InputError(f"{dataset} is held in memory: it takes no view, shard or services.")
     images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     augmented = stream.training(
         images,
@@ -105,9 +188,9 @@ def training(
         global_batch_size,
         seed=seed,
         start_step=start_step,
-        augment=_module(info(dataset)).augmentation(dataset, images.shape[1]),
+        augment=_module(known).augmentation(dataset, images.shape[1]),
     )
-    return stream.prefetch(augmented, device)
+    return stream.prefetch(augmented, device, threads=threads, ram_budget=ram_budget)
 
 
 def evaluation(
@@ -119,29 +202,50 @@ def evaluation(
     data_dir: str | None = None,
     replicas: int | None = None,
     device: str | None = "auto",
+    threads: int | None = None,
+    ram_budget: int | None = None,
+    **protocol: Any,
 ) -> "tf.data.Dataset":
     """Every example of the split once, in order, unaugmented.
 
     Args:
-        dataset, split, image_size, data_dir, device: as for `training`.
+        dataset, split, image_size, data_dir: as for `training`.
         batch_size: examples in a batch; without `replicas` the last batch holds what is left.
         replicas: makes all batches one size that so many replicas share equally, and adds
             float32 weights (batch,), 1 for examples and 0 for what fills up the last batch.
             Under `MirroredStrategy` Keras 3.15 fails on a first batch with unequal shares, and
             TensorFlow 2.21 on an empty share. Weights act on `compile(weighted_metrics=...)`.
+        device, threads, ram_budget: see `stream.prefetch`.
+        **protocol: `resize`, `interpolation` and `crops` of `imagenet.evaluation`.
 
     Returns:
         A dataset of (images, labels), or of (images, labels, weights) with `replicas`.
     """
     from . import stream
 
-    images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
-    if replicas is None:
-        batches = stream.evaluation(images, labels, batch_size)
+    known = info(dataset, data_dir)
+    if known.in_memory:
+        if protocol:
+            raise InputError(f"{dataset} is evaluated as it is, without {', '.join(protocol)}.")
+        images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
+        examples = len(labels)
     else:
-        size = -(-min(batch_size, len(images)) // replicas) * replicas
-        batches = stream.weighted_evaluation(images, labels, size)
-    return stream.prefetch(batches, device)
+        opened = open_split(dataset, split, data_dir=data_dir)
+        examples = opened.num_examples
+    size = batch_size
+    if replicas is not None:
+        size = -(-min(batch_size, examples) // replicas) * replicas
+    if known.in_memory:
+        batches = stream.evaluation(images, labels, size)
+    else:
+        from . import imagenet
+
+        side = image_size or known.image_size
+        protocol.setdefault("resize", round(side * 256 / 224))
+        batches = imagenet.evaluation(opened, size, image_size=side, **protocol)
+    if replicas is not None:
+        batches = stream.weighted(batches, size)
+    return stream.prefetch(batches, device, threads=threads, ram_budget=ram_budget)
 
 
 def _module(known: DatasetInfo) -> types.ModuleType:

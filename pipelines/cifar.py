@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from resnet_keras.errors import InputError
-
 from . import augment, info
+from .records import cannot_load
 
 PADDING = 4
 
@@ -26,11 +25,7 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
         # Not batch_size=-1, which aborts the process where TFDS does not know the split's size.
         batches = list(tfds.as_numpy(loaded.batch(1000)))
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
-        raise InputError(
-            f"Cannot load {dataset} from {data_dir or '~/tensorflow_datasets'} nor download it: "
-            f"give --data_dir=FOLDER with a prepared copy, or a network "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no more'})."
-        ) from error
+        raise cannot_load(dataset, data_dir, error) from error
     images = np.concatenate([batch["image"] for batch in batches])
     labels = np.concatenate([batch["label"] for batch in batches]).astype(np.int32)
     train = len(images) * 9 // 10

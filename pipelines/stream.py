@@ -8,6 +8,7 @@ step, and a batch is the same however it was reached.
 
 import os
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,75 @@ from resnet_keras.errors import InputError
 Augmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 PREFETCHED_BATCHES = 4
+CHUNK = 16  # positions that are decoded, and whose draws are made, together
+LAST = np.iinfo(np.int64).max
+
+
+class Chunks(NamedTuple):
+    """Which chunks of `CHUNK` positions a stream decodes, for batches of every `stride`-th step.
+
+    A chunk's content is a function of (seed, chunk number) only. A stream may take one of
+    `shards` equal parts of each batch, for a worker that feeds its own replicas.
+    """
+
+    global_batch_size: int
+    start_step: int = 0
+    shard: int = 0
+    shards: int = 1
+    stride: int = 1
+
+    def check(self) -> None:
+        """Raises `InputError` where the parts of a batch are not whole chunks."""
+        _check(1, self.global_batch_size)
+        if self.start_step < 0:
+            raise InputError(f"start_step must not be negative, but is {self.start_step}.")
+        if not 0 <= self.shard < self.shards:
+            raise InputError(f"There is no shard {self.shard} of {self.shards}.")
+        if not self.contiguous and self.global_batch_size % (self.shards * CHUNK):
+            raise InputError(
+                f"A batch of {self.global_batch_size} cannot be shared out: make it a multiple of "
+                f"{self.shards * CHUNK}, {CHUNK} for each share."
+            )
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the stream takes every chunk from the first on."""
+        return self.shards == 1 and self.stride == 1
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in each batch of this stream."""
+        return self.global_batch_size // self.shards
+
+    @property
+    def first(self) -> int:
+        """The chunk that holds the first position of `start_step`."""
+        return self.start_step * self.global_batch_size // CHUNK
+
+    @property
+    def before_start(self) -> int:
+        """Positions of the first chunk that belong to the step before."""
+        return self.start_step * self.global_batch_size % CHUNK
+
+    def numbers(self) -> tf.data.Dataset:
+        """The chunks' numbers, int64 (), in order and without end."""
+        if self.contiguous:
+            return tf.data.Dataset.range(self.first, LAST)
+        per_step, own = self.global_batch_size // CHUNK, self.batch_size // CHUNK
+
+        def number(place):
+            step = self.start_step + place // own * self.stride
+            return step * per_step + self.shard * own + place % own
+
+        return tf.data.Dataset.range(LAST).map(number)
+
+    def wanted(self, number: tf.Tensor) -> tf.Tensor:
+        """Whether `numbers` has this chunk."""
+        if self.contiguous:
+            return number >= self.first
+        per_step, own = self.global_batch_size // CHUNK, self.batch_size // CHUNK
+        step, place = number // per_step - self.start_step, number % per_step
+        return (step >= 0) & (step % self.stride == 0) & (place // own == self.shard)
 
 
 def indices(
@@ -32,20 +102,24 @@ def indices(
 
     def at(step):
         positions = step * global_batch_size + tf.range(global_batch_size, dtype=tf.int64)
-        epochs = positions // num_examples
-        chosen = tf.raw_ops.RandomIndexShuffle(  # tf.random's wrapper takes no key per index
-            index=positions % num_examples,
-            seed=tf.stack([tf.zeros_like(epochs) + seed, epochs, tf.zeros_like(epochs)], axis=1),
-            max_index=tf.constant(num_examples - 1, tf.int64),
-            rounds=4,
-        )
-        return step, chosen
+        return step, shuffled(positions, num_examples, seed)
 
-    return tf.data.Dataset.range(start_step, np.iinfo(np.int64).max).map(at)
+    return tf.data.Dataset.range(start_step, LAST).map(at)
+
+
+def shuffled(positions: tf.Tensor, num_examples: int, seed: int) -> tf.Tensor:
+    """Maps positions of the endless sequence, int64 (n,), to the examples that stand there."""
+    epochs = positions // num_examples
+    return tf.raw_ops.RandomIndexShuffle(  # tf.random's wrapper takes no key per index
+        index=positions % num_examples,
+        seed=tf.stack([tf.zeros_like(epochs) + seed, epochs, tf.zeros_like(epochs)], axis=1),
+        max_index=tf.constant(num_examples - 1, tf.int64),
+        rounds=4,
+    )
 
 
 def draw_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
-    """The key, int64 (2,), of all random draws at `step`; split it for independent ones."""
+    """The key, int64 (2,), of all random draws at a step or chunk; split it for several."""
     return tf.random.experimental.stateless_fold_in(tf.constant([seed, 0], tf.int64), step)
 
 
@@ -91,26 +165,29 @@ def evaluation(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.da
     return starts.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
 
 
-def weighted_evaluation(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.data.Dataset:
-    """As `evaluation`, in batches of one size with weights float32 (batch_size,).
+def weighted(batches: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """Makes all batches one size, and adds weights float32 (batch_size,).
 
     The last batch is filled up with copies of its last example that weigh 0.
     """
-    examples = len(images)
-    _check(examples, batch_size)
-    all_images, all_labels = tf.constant(images), tf.constant(labels)
 
-    def load(start):
-        positions = start + tf.range(batch_size, dtype=tf.int64)
-        chosen = tf.minimum(positions, examples - 1)
-        weights = tf.cast(positions < examples, tf.float32)
-        return tf.gather(all_images, chosen), tf.gather(all_labels, chosen), weights
+    def fill(images, labels):
+        examples = tf.shape(labels)[0]
+        places = tf.range(batch_size)
+        chosen = tf.minimum(places, examples - 1)
+        weights = tf.cast(places < examples, tf.float32)
+        return tf.gather(images, chosen), tf.gather(labels, chosen), weights
 
-    starts = tf.data.Dataset.range(0, examples, batch_size)
-    return starts.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
+    return batches.map(fill)
 
 
-def prefetch(dataset: tf.data.Dataset, device: str | None = "auto") -> tf.data.Dataset:
+def prefetch(
+    dataset: tf.data.Dataset,
+    device: str | None = "auto",
+    *,
+    threads: int | None = None,
+    ram_budget: int | None = None,
+) -> tf.data.Dataset:
     """Prefetches a few batches, as the last operation of a pipeline.
 
     Args:
@@ -120,19 +197,31 @@ def prefetch(dataset: tf.data.Dataset, device: str | None = "auto") -> tf.data.D
             share itself and cannot take a data set that already did: with a model built under
             one, make the pipeline in its scope too, or give None, which keeps batches on the
             host. Otherwise a device such as "/GPU:1".
+        threads: gives the pipeline a pool of so many threads of its own.
+        ram_budget: bytes that prefetched batches may take; without it, four batches.
     """
     options = tf.data.Options()
     # With autotuning, closing an iterator waits for the tuner's next wake-up, which it puts off
     # twice as long each time: up to a minute at the end of every `fit` and `evaluate`.
     options.autotune.enabled = False
+    if threads is not None:
+        options.threading.private_threadpool_size = threads
     dataset = dataset.with_options(options)
+    batches = PREFETCHED_BATCHES if ram_budget is None else _batches_in(ram_budget, dataset)
     if device == "auto":
         gpus = tf.config.list_logical_devices("GPU")
         device = gpus[0].name if len(gpus) == 1 and not tf.distribute.has_strategy() else None
     if device is None:
-        return dataset.prefetch(PREFETCHED_BATCHES)
-    to_device = tf.data.experimental.prefetch_to_device(device, PREFETCHED_BATCHES)
+        return dataset.prefetch(batches)
+    to_device = tf.data.experimental.prefetch_to_device(device, batches)
     return dataset.apply(to_device)
+
+
+def _batches_in(ram_budget, dataset):
+    """How many batches fit; at least one, which is in the making in any case."""
+    specs = tf.nest.flatten(dataset.element_spec)
+    size = sum(int(np.prod([side or 1 for side in s.shape])) * s.dtype.size for s in specs)
+    return max(1, ram_budget // size)
 
 
 def _check(num_examples, batch_size):

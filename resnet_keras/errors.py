@@ -2,8 +2,12 @@
 
 import difflib
 import importlib
+import re
 import types
 from collections.abc import Iterable
+
+# What a TensorFlow graph has to say to the user stands between these in its error's message.
+MARKS = ("<resnet_keras: ", " :resnet_keras>")
 
 
 class InputError(ValueError):
@@ -37,3 +41,10 @@ def require(module: str, extra: str) -> types.ModuleType:
             f"This needs the package {missing!r}, which is not installed: "
             f"pip install 'resnet_keras[{extra}]'."
         ) from error
+
+
+def told(error: BaseException) -> InputError | None:
+    """Returns the user's error that a TensorFlow error tells between `MARKS`, if it does."""
+    start, end = map(re.escape, MARKS)
+    match = re.search(f"{start}(.*?){end}", str(error), re.DOTALL)
+    return InputError(match.group(1)) if match else None

@@ -1,0 +1,369 @@
+"""The training view of Sec. 3.4, a modern one, and the views of the test protocols.
+
+They serve any `Source` of encoded images: ImageNet, another data set of TFDS, or class folders.
+"""
+
+import os
+import sys
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from resnet_keras.errors import MARKS, InputError, unknown
+
+from . import augment, decode, modern, stream
+from .source import Source
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+CROPS = ("centre", "ten")
+
+
+class View(NamedTuple):
+    """What training sees of an image; the defaults are the paper's (Sec. 3.4).
+
+    Attributes:
+        image_size: side of the crop in pixels.
+        scales: the shorter side is rescaled to a length drawn from [scales[0], scales[1]].
+        min_area: instead, crops that hold between this share of the image and all of it, at
+            ratios of width to height from 3/4 to 4/3 (Szegedy et al. 2015); 0 turns it off.
+        flip: mirror half of the images.
+        pca_noise: standard deviation, see `augment.random_colour`.
+        colour_jitter: largest change, see `augment.random_colour`; 0.4 in fb.resnet.torch.
+        rand_augment, random_erasing, mixup, cutmix: see `modern.Regularization`.
+    """
+
+    image_size: int = 224
+    scales: tuple[int, int] = (256, 480)
+    min_area: float = 0.0
+    flip: bool = True
+    pca_noise: float = 0.1
+    colour_jitter: float = 0.0
+    rand_augment: float = 0.0
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def check(self) -> None:
+        """Raises `InputError` for a view that cannot be."""
+        low, high = self.scales
+        if not 1 <= self.image_size <= low <= high:
+            raise InputError(
+                f"Scales {low} to {high} do not fit crops of side {self.image_size}: "
+                "image_size <= smallest scale <= largest scale."
+            )
+        if not 0 <= self.min_area <= 1:
+            raise InputError(f"min_area is a share of the image, 0 to 1, not {self.min_area}.")
+        if self.pca_noise < 0 or not 0 <= self.colour_jitter <= 1:
+            raise InputError("pca_noise must not be negative and colour_jitter be 0 to 1.")
+        self.regularization.check()
+
+    @property
+    def regularization(self) -> modern.Regularization:
+        return modern.Regularization(
+            self.rand_augment, self.random_erasing, self.mixup, self.cutmix
+        )
+
+
+def training(
+    source: Source,
+    chunks: stream.Chunks,
+    *,
+    seed: int,
+    view: View | None = None,
+    max_corrupt: int = 100,
+) -> tf.data.Dataset:
+    """An endless stream of augmented batches.
+
+    An image that cannot be decoded is replaced by the next one of its chunk that can; its name
+    goes to stderr when it is met first.
+
+    Args:
+        source: of encoded images.
+        chunks: batch size, start and share.
+        seed: of the order and of every draw.
+        view: what is done to an image.
+        max_corrupt: with more different broken images than this, the stream fails and names them.
+
+    Returns:
+        A dataset of uint8 images (batch, size, size, 3) and int32 labels (batch,), or float32
+        labels (batch, classes) under mixup or cutmix.
+    """
+    view = view or View()
+    view.check()
+    chunks.check()
+    if max_corrupt < 0:
+        raise InputError(f"max_corrupt must not be negative, but is {max_corrupt}.")
+    classes, size, places = len(source.class_names), view.image_size, stream.CHUNK
+    finish = modern.layers(view.regularization, classes, size)
+
+    def decode_one(key, draws):
+        def window_of(shape):
+            return _window(shape, draws, view)
+
+        window = decode.decode_window(source.read(key), window_of, size)
+        resized = _stretch(window, size)
+        mirrored = view.flip and draws[3] < 0.5
+        return tf.cond(mirrored, lambda: tf.reverse(resized, [1]), lambda: resized)
+
+    def load(number, keys, labels, names):
+        seeds = tf.random.experimental.stateless_split(stream.draw_seed(seed, number), 3)
+        draws = tf.random.stateless_uniform([places, 4 + 2 * _TRIES], seeds[0])
+        result = tf.TensorSpec([size, size, 3], tf.uint8)
+        good, images = decode.attempt(decode_one, (keys, draws), result)
+        all_good = tf.size(good) == places
+        images, labels, broken = tf.cond(
+            all_good,
+            lambda: (images, labels, tf.constant([], tf.string)),
+            lambda: _replace(images, labels, names, good),
+        )
+        images = tf.ensure_shape(images, [places, size, size, 3])
+        labels = tf.ensure_shape(labels, [places])
+        labels = _check_labels(labels, names, classes)
+        if view.colour_jitter or view.pca_noise:
+            images = augment.random_colour(
+                images, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise
+            )
+        images, labels = finish(images, labels, seeds[2])
+        return images, labels, broken
+
+    decoded = source.training(seed, chunks).map(
+        load, num_parallel_calls=os.cpu_count(), deterministic=True
+    )
+    counted = decoded.scan(tf.constant([], tf.string), _count_broken(max_corrupt))
+    if chunks.before_start:
+        counted = counted.unbatch().skip(chunks.before_start)
+        return counted.batch(chunks.batch_size, drop_remainder=True)
+    return counted.rebatch(chunks.batch_size, drop_remainder=True)
+
+
+def evaluation(
+    source: Source,
+    batch_size: int,
+    *,
+    image_size: int = 224,
+    resize: int = 256,
+    interpolation: str = "bilinear",
+    crops: str = "centre",
+) -> tf.data.Dataset:
+    """Every image once, in order, as the single-crop and 10-crop tests see it.
+
+    Args:
+        source: of encoded images; one that cannot be decoded is an error that names it.
+        batch_size: images in a batch; the last batch holds what is left.
+        image_size: side of the crops.
+        resize: length of the shorter side before.
+        interpolation: "bilinear" or "bicubic", antialiased; within 1 level of Pillow's.
+        crops: "centre", or "ten" for corners, centre and their mirror images (Krizhevsky et al.).
+
+    Returns:
+        A dataset of uint8 images (batch, size, size, 3), or (batch, 10, size, size, 3) with
+        "ten", and int32 labels (batch,).
+    """
+    if interpolation not in INTERPOLATIONS:
+        raise unknown("interpolation", interpolation, INTERPOLATIONS)
+    if crops not in CROPS:
+        raise unknown("crops", crops, CROPS)
+    if not 1 <= image_size <= resize:
+        raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")
+    take = {"centre": centre_crop, "ten": ten_crops}[crops]
+
+    def view(image):
+        return take(resize_shorter_side(image, resize, interpolation), image_size)
+
+    shape = [image_size, image_size, 3] if crops == "centre" else [10, image_size, image_size, 3]
+    examples = _ordered(source, view, tf.TensorSpec(shape, tf.uint8))
+    return examples.map(lambda _, image, label: (image, label)).batch(batch_size)
+
+
+def whole_images(
+    source: Source, side: int, pixels_per_batch: int, *, interpolation: str = "bilinear"
+) -> tf.data.Dataset:
+    """Every image once, whole, its shorter side resized: for fully convolutional tests.
+
+    Args:
+        source, interpolation: as for `evaluation`.
+        side: length of the shorter side.
+        pixels_per_batch: images of one size are batched up to so many pixels.
+
+    Returns:
+        A dataset of (numbers int64 (batch,), uint8 images (batch, height, width, 3), int32 labels
+        (batch,)); the numbers say which examples of the source these are.
+    """
+
+    def view(image):
+        return resize_shorter_side(image, side, interpolation)
+
+    examples = _ordered(source, view, tf.TensorSpec([None, None, 3], tf.uint8))
+
+    def size_of(number, image, label):
+        shape = tf.shape(image, out_type=tf.int64)
+        return shape[0] * 2**20 + shape[1]
+
+    def images_at_once(size):
+        pixels = (size // 2**20) * (size % 2**20)
+        return tf.clip_by_value(pixels_per_batch // pixels, 1, 64)
+
+    return examples.group_by_window(
+        size_of, lambda _, same: same.batch(64), window_size_func=images_at_once
+    )
+
+
+def resize_shorter_side(image: tf.Tensor, size: int, interpolation: str) -> tf.Tensor:
+    """Resizes uint8 (height, width, 3) so that its shorter side is `size`, as torchvision does.
+
+    The longer side becomes size * longer / shorter, rounded down.
+    """
+    shape = tf.shape(image)[:2]
+    sides = shape * size // tf.reduce_min(shape)
+    return augment.resize(image, sides[0], sides[1], interpolation)
+
+
+def centre_crop(image: tf.Tensor, size: int) -> tf.Tensor:
+    """The middle of (height, width, 3); an odd margin is halved to the even number, as Python's
+    round does in torchvision."""
+    return _cut(image, _middle(image, size), size)
+
+
+def ten_crops(image: tf.Tensor, size: int) -> tf.Tensor:
+    """Four corners and the centre, then their mirror images: (10, size, size, 3)."""
+    bottom, right = tf.unstack(tf.shape(image)[:2] - size)
+    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), tf.unstack(_middle(image, size))]
+    crops = tf.stack([_cut(image, place, size) for place in places])
+    return tf.concat([crops, tf.reverse(crops, [2])], axis=0)
+
+
+def _middle(image, size):
+    return tf.cast(tf.round(tf.cast(tf.shape(image)[:2] - size, tf.float32) / 2.0), tf.int32)
+
+
+def _cut(image, corner, size):
+    return image[corner[0] : corner[0] + size, corner[1] : corner[1] + size]
+
+
+_TRIES = 10  # at a crop of the drawn area and ratio that lies within the image
+
+
+def _window(shape, draws, view: View):
+    """Where the crop lies in the image before rescaling, int32 (top, left, height, width)."""
+    if view.min_area:
+        sides = _area_window(tf.cast(shape, tf.float32), draws[4:], view.min_area)
+    else:
+        low, high = view.scales
+        scale = tf.cast(low, tf.float32) + tf.floor(draws[0] * (high - low + 1))
+        shorter = tf.cast(tf.reduce_min(shape), tf.float32)
+        sides = tf.fill([2], tf.maximum(tf.round(view.image_size * shorter / scale), 1.0))
+    room = tf.cast(shape, tf.float32) - sides + 1.0
+    corner = tf.minimum(tf.floor(draws[1:3] * room), room - 1.0)
+    return tf.cast(tf.concat([corner, sides], axis=0), tf.int32)
+
+
+def _area_window(shape, draws, min_area):
+    """Sides of the first of ten drawn windows that fit, or of the largest square."""
+    area = tf.reduce_prod(shape) * (min_area + draws[:_TRIES] * (1.0 - min_area))
+    ratio = tf.exp((2.0 * draws[_TRIES:] - 1.0) * tf.math.log(4.0 / 3.0))
+    sides = tf.round(tf.stack([tf.sqrt(area / ratio), tf.sqrt(area * ratio)], axis=1))
+    sides = tf.maximum(tf.concat([sides, tf.fill([1, 2], tf.reduce_min(shape))], axis=0), 1.0)
+    fits = tf.reduce_all(sides <= shape, axis=1)
+    return sides[tf.argmax(fits)]
+
+
+def _stretch(window, size):
+    """Bilinear and without antialiasing, as training was done in Caffe and Torch."""
+    # As float32: the kernel for uint8 takes twice as long.
+    pixels = tf.cast(window, tf.float32)[None]
+    resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[size, size], half_pixel_centers=True)
+    return tf.cast(resized[0] + 0.5, tf.uint8)
+
+
+def _replace(images, labels, names, good):
+    """Puts in each broken image's place the next good one, the chunk's end followed by its start."""
+    places = tf.range(stream.CHUNK)
+    found = tf.size(good)
+    fail = _fail_if(found == 0, ["none of these images can be decoded: ", _listed(names)])
+    with tf.control_dependencies([fail]):
+        following = tf.searchsorted(good, places)
+    chosen = tf.math.floormod(following, tf.maximum(found, 1))
+    is_good = tf.scatter_nd(good[:, None], tf.ones_like(good), [stream.CHUNK]) > 0
+    broken = tf.boolean_mask(names, ~is_good)
+    return tf.gather(images, chosen), tf.gather(labels, tf.gather(good, chosen)), broken
+
+
+def _count_broken(max_corrupt):
+    """For `Dataset.scan`: its state are the names of the broken images so far."""
+
+    def report(known, broken):
+        everything, _ = tf.unique(tf.concat([known, broken], axis=0))
+        new = everything[tf.size(known) :]
+        count = tf.size(everything)
+        told = tf.cond(
+            tf.size(new) > 0,
+            lambda: tf.print(
+                tf.strings.join(
+                    [
+                        "warning: cannot decode ",
+                        _listed(new),
+                        "; others take their places (",
+                        tf.strings.as_string(count),
+                        f" such images so far, {max_corrupt} allowed)",
+                    ]
+                ),
+                output_stream=sys.stderr,
+            ),
+            tf.no_op,
+        )
+        too_many = _fail_if(
+            count > max_corrupt,
+            [
+                f"more than {max_corrupt} images cannot be decoded (max_corrupt): ",
+                _listed(everything),
+            ],
+        )
+        with tf.control_dependencies([told, too_many]):
+            return tf.identity(everything)
+
+    def count(known, chunk):
+        images, labels, broken = chunk
+        known = tf.cond(tf.size(broken) > 0, lambda: report(known, broken), lambda: known)
+        return known, (images, labels)
+
+    return count
+
+
+def _ordered(source, view, result):
+    """(number, view, label) of each example; fails at one that cannot be decoded."""
+
+    def load(number, row):
+        key, label, name = row
+        label = _check_labels(label[None], name[None], len(source.class_names))[0]
+        good, images = decode.attempt(
+            lambda key: view(decode.decode(source.read(key))), (key[None],), result
+        )
+        with tf.control_dependencies([_fail_if(tf.size(good) == 0, ["cannot decode ", name])]):
+            return number, tf.ensure_shape(images[0], result.shape), label
+
+    return (
+        source.ordered()
+        .enumerate()
+        .map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
+    )
+
+
+def _check_labels(labels, names, classes):
+    valid = (labels >= 0) & (labels < classes)
+    bad = [_listed(tf.boolean_mask(names, ~valid)), f" has a label outside 0 to {classes - 1}"]
+    with tf.control_dependencies([_fail_if(~tf.reduce_all(valid), bad)]):
+        return tf.identity(labels)
+
+
+def _listed(names):
+    return tf.strings.reduce_join(names, separator=", ")
+
+
+def _fail_if(wrong: tf.Tensor, parts: list[Any]) -> tf.Operation:
+    """Fails with a message that `errors.told` finds."""
+    start, end = MARKS
+    return tf.cond(
+        wrong,
+        lambda: tf.debugging.Assert(False, [tf.strings.join([start, *parts, end])]),
+        tf.no_op,
+    )

@@ -1,0 +1,119 @@
+"""Any classification data set of TensorFlow Datasets, as encoded images in record shards."""
+
+import tensorflow as tf
+
+from resnet_keras.errors import InputError
+
+from . import stream
+from .source import Source
+
+SHUFFLED_RECORDS = 4096  # 450 MB of ImageNet's JPEGs
+SHARDS_AT_ONCE = 16
+NAMES = {"val": ("validation", "val")}
+
+
+def open_split(dataset: str, data_dir: str | None, split: str) -> Source:
+    """Opens a split, prepared on disk or by TensorFlow Datasets on first use.
+
+    Each epoch reads the shards in an order of its own and shuffles within a window of
+    `SHUFFLED_RECORDS`. A start in the middle reads what comes before in its epoch, undecoded.
+
+    Args:
+        dataset: a TFDS name such as "imagenet2012" or "oxford_iiit_pet".
+        data_dir: TFDS's folder; None takes TFDS's default.
+        split: "train", "val" (TFDS's "validation") or "test".
+
+    Raises:
+        InputError: no such data set or split, or it is not on disk and cannot be made.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = prepare(dataset, data_dir)
+    name = _split_name(builder, split)
+    skip_decoding = {"image": tfds.decode.SkipDecoding()}
+
+    def read_epoch(shuffle_seed=None):
+        config = tfds.ReadConfig(
+            shuffle_seed=shuffle_seed,
+            shuffle_reshuffle_each_iteration=False,
+            interleave_cycle_length=SHARDS_AT_ONCE,
+            try_autocache=False,
+            skip_prefetch=True,
+            add_tfds_id=True,
+        )
+        raw = builder.as_dataset(
+            split=name,
+            decoders=skip_decoding,
+            shuffle_files=shuffle_seed is not None,
+            read_config=config,
+        )
+        return raw.map(lambda row: (row["image"], tf.cast(row["label"], tf.int32), row["tfds_id"]))
+
+    examples = _count(read_epoch(), f"{dataset}/{name}")
+
+    @tf.autograph.experimental.do_not_convert
+    def training(seed, chunks):
+        @tf.autograph.experimental.do_not_convert
+        def shuffled_epoch(epoch):
+            keys = tf.random.experimental.stateless_split(stream.draw_seed(seed, epoch), 2)
+            raw = read_epoch(keys[0, 0])
+            return raw.shuffle(SHUFFLED_RECORDS, keys[1, 0], reshuffle_each_iteration=False)
+
+        first = chunks.first * stream.CHUNK
+        epochs = tf.data.Dataset.range(first // examples, stream.LAST).flat_map(shuffled_epoch)
+        rows = epochs.skip(first % examples).batch(stream.CHUNK, drop_remainder=True)
+        numbered = rows.enumerate(chunks.first).filter(lambda number, _: chunks.wanted(number))
+        return numbered.map(lambda number, row: (number, *row))
+
+    classes = tuple(builder.info.features["label"].names)
+    return Source(examples, classes, training, read_epoch, tf.identity)
+
+
+def prepare(dataset: str, data_dir: str | None):
+    """Returns TFDS's builder of a data set that is on disk, or can be downloaded.
+
+    Raises:
+        InputError: unknown, not to be had, or not made of images with one label each.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(dataset, data_dir=data_dir)
+        builder.download_and_prepare()
+    except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
+        raise cannot_load(dataset, data_dir, error) from error
+    features = builder.info.features
+    types = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    if not all(key in features and isinstance(features[key], types[key]) for key in types):
+        raise InputError(f"{dataset} is no data set of images with one label each.")
+    return builder
+
+
+def cannot_load(dataset: str, data_dir: str | None, error: Exception) -> InputError:
+    """One sentence for whatever TFDS raises."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return InputError(
+        f"Cannot load {dataset} from {data_dir or '~/tensorflow_datasets'} nor download it: "
+        f"give --data_dir=FOLDER with a prepared copy, or a network "
+        f"({type(error).__name__}: {lines[0] if lines else 'no more'})."
+    )
+
+
+def _split_name(builder, split):
+    names = NAMES.get(split, (split,))
+    known = list(builder.info.splits)
+    if not known:  # TFDS's mock data
+        return names[0]
+    chosen = next((name for name in names if name in known), None)
+    if chosen is None:
+        raise InputError(f"{builder.name} has no split {split!r}; it has {', '.join(known)}.")
+    return chosen
+
+
+def _count(dataset, what):
+    examples = int(dataset.cardinality())
+    if examples < 0:
+        examples = sum(1 for _ in dataset)
+    if not examples:
+        raise InputError(f"{what} is empty.")
+    return examples
