@@ -16,12 +16,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
+from .view import View
+
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
 
-    from .imagenet import View
     from .source import Source
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "DatasetInfo",
+    "View",
+    "arrays",
+    "evaluation",
+    "info",
+    "open_split",
+    "training",
+]
 
 SPLITS = ("train", "val", "trainval", "test")
 FOLDER, TFDS = "folder", "tfds/"
@@ -135,7 +148,7 @@ def training(
     start_step: int = 0,
     image_size: int | None = None,
     data_dir: str | None = None,
-    view: "View | None" = None,
+    view: View | None = None,
     max_corrupt: int = 100,
     shard: tuple[int, int] = (0, 1),
     services: Sequence[str] = (),
@@ -151,7 +164,7 @@ def training(
         seed: of the order and of every random draw.
         start_step: the first batch to deliver; later ones cost nothing to reach. (TFDS's records
             are read from the beginning of their epoch on, but not decoded.)
-        view: of encoded images, see `imagenet.View`; `image_size` takes its place where given.
+        view: of encoded images; `image_size` takes its place where given.
         max_corrupt: how many images that cannot be decoded are replaced, see `imagenet.training`.
         shard: (index, count) gives the index-th of count equal parts of each batch, for a host
             among several; encoded images only.
@@ -169,7 +182,7 @@ def training(
     if not known.in_memory:
         from . import imagenet, service
 
-        view = view or imagenet.View()
+        view = view or View()
         view = view._replace(image_size=image_size or view.image_size)
         opened = open_split(dataset, split, data_dir=data_dir)
 

@@ -5,7 +5,7 @@ They serve any `Source` of encoded images: ImageNet, another data set of TFDS, o
 
 import os
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,55 +13,10 @@ from resnet_keras.errors import MARKS, InputError, unknown
 
 from . import augment, decode, modern, stream
 from .source import Source
+from .view import View
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 CROPS = ("centre", "ten")
-
-
-class View(NamedTuple):
-    """What training sees of an image; the defaults are the paper's (Sec. 3.4).
-
-    Attributes:
-        image_size: side of the crop in pixels.
-        scales: the shorter side is rescaled to a length drawn from [scales[0], scales[1]].
-        min_area: instead, crops that hold between this share of the image and all of it, at
-            ratios of width to height from 3/4 to 4/3 (Szegedy et al. 2015); 0 turns it off.
-        flip: mirror half of the images.
-        pca_noise: standard deviation, see `augment.random_colour`.
-        colour_jitter: largest change, see `augment.random_colour`; 0.4 in fb.resnet.torch.
-        rand_augment, random_erasing, mixup, cutmix: see `modern.Regularization`.
-    """
-
-    image_size: int = 224
-    scales: tuple[int, int] = (256, 480)
-    min_area: float = 0.0
-    flip: bool = True
-    pca_noise: float = 0.1
-    colour_jitter: float = 0.0
-    rand_augment: float = 0.0
-    random_erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-
-    def check(self) -> None:
-        """Raises `InputError` for a view that cannot be."""
-        low, high = self.scales
-        if not 1 <= self.image_size <= low <= high:
-            raise InputError(
-                f"Scales {low} to {high} do not fit crops of side {self.image_size}: "
-                "image_size <= smallest scale <= largest scale."
-            )
-        if not 0 <= self.min_area <= 1:
-            raise InputError(f"min_area is a share of the image, 0 to 1, not {self.min_area}.")
-        if self.pca_noise < 0 or not 0 <= self.colour_jitter <= 1:
-            raise InputError("pca_noise must not be negative and colour_jitter be 0 to 1.")
-        self.regularization.check()
-
-    @property
-    def regularization(self) -> modern.Regularization:
-        return modern.Regularization(
-            self.rand_augment, self.random_erasing, self.mixup, self.cutmix
-        )
 
 
 def training(
@@ -108,6 +63,7 @@ def training(
     def load(number, keys, labels, names):
         seeds = tf.random.experimental.stateless_split(stream.draw_seed(seed, number), 3)
         draws = tf.random.stateless_uniform([places, 4 + 2 * _TRIES], seeds[0])
+        labels = _check_labels(labels, names, classes)
         result = tf.TensorSpec([size, size, 3], tf.uint8)
         good, images = decode.attempt(decode_one, (keys, draws), result)
         all_good = tf.size(good) == places
@@ -118,7 +74,6 @@ def training(
         )
         images = tf.ensure_shape(images, [places, size, size, 3])
         labels = tf.ensure_shape(labels, [places])
-        labels = _check_labels(labels, names, classes)
         if view.colour_jitter or view.pca_noise:
             images = augment.random_colour(
                 images, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise

@@ -73,10 +73,11 @@ class Progress(StepCounter):
     once per evaluation.
     """
 
-    def __init__(self, total_steps: int, batch_size: int, stream=None):
+    def __init__(self, total_steps: int, batch_size: int, eval_split: str = "test", stream=None):
         super().__init__()
         self.total_steps = total_steps
         self.batch_size = batch_size
+        self.eval_split = eval_split
         self.stream = stream or sys.stdout
         self._shown_at = 0.0
         # Step and time after the first step, which compiles.
@@ -95,7 +96,8 @@ class Progress(StepCounter):
 
     def on_epoch_end(self, epoch, logs=None):
         start = "\r\x1b[K" if self.stream.isatty() else ""
-        tested = f" | test loss {logs['val_cross_entropy']:.4f} error {100 * logs['val_top1_error']:.2f} %"
+        loss, error = logs["val_cross_entropy"], 100 * logs["val_top1_error"]
+        tested = f" | {self.eval_split} loss {loss:.4f} error {error:.2f} %"
         self.stream.write(f"{start}{self._line(logs)}{tested}\n")
         self.stream.flush()
 

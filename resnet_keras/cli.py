@@ -9,12 +9,17 @@ import logging
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from . import zoo
-from .errors import InputError
+from .errors import InputError, told
+
+if TYPE_CHECKING:
+    from .pipelines import View
 
 USER_ERROR = 2
 
@@ -32,14 +37,34 @@ def run(
         if values["help"].value:
             print(_help(values, doc or ""))
         else:
-            main()
-    except (InputError, flags.Error) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return USER_ERROR
+            with _short_warnings():
+                main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        mistake = error if isinstance(error, InputError | flags.Error) else told(error)
+        if mistake is None:
+            raise
+        print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
+        return USER_ERROR
     return 0
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Shows a warning of this package's as one line, without the line of code it comes from."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def showwarning(message, category, *where, **more):
+            if category is UserWarning:
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = showwarning
+        yield
 
 
 def new_flags() -> flags.FlagValues:
@@ -50,6 +75,73 @@ def new_flags() -> flags.FlagValues:
         "flagfile", None, "Read flags from this file; later flags win.", flag_values=values
     )
     return values
+
+
+def define_data_flags(values: flags.FlagValues) -> None:
+    """Defines --dataset, --data_dir and --image_size."""
+    flags.DEFINE_string(
+        "dataset",
+        "cifar10",
+        "digits, cifar10, cifar100, imagenet2012, tfds/NAME for any classification data set of "
+        "TensorFlow Datasets, or folder for DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "The folder of --dataset=folder, or where TensorFlow Datasets keeps its files.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Side in pixels (not for CIFAR); 32 for digits and 224 for photographs without.",
+        1,
+        flag_values=values,
+    )
+
+
+def define_view_flags(values: flags.FlagValues) -> None:
+    """Defines a flag for each field of `imagenet.View` but its size; the paper's by default."""
+
+    def number(name, default, help, high=None):
+        flags.DEFINE_float(name, default, help, 0, high, flag_values=values)
+
+    flags.DEFINE_list(
+        "scales",
+        ["256", "480"],
+        "Photographs: the shorter side is drawn from this range before the crop (Sec. 3.4).",
+        flag_values=values,
+    )
+    number("min_area", 0, "Instead, crop between this share of the image and all of it.", 1)
+    flags.DEFINE_bool("flip", True, "Mirror half of the photographs.", flag_values=values)
+    number("pca_noise", 0.1, "Colour noise along ImageNet's principal components (Sec. 3.4).")
+    number("colour_jitter", 0, "Change of brightness, contrast and saturation, at most.", 1)
+    number("rand_augment", 0, "Strength of Keras's RandAugment; milliseconds for an image.", 1)
+    number("random_erasing", 0, "Share of photographs from which a rectangle is erased.", 1)
+    number("mixup", 0, "Alpha of mixup.")
+    number("cutmix", 0, "Alpha of cutmix.")
+
+
+def view(values: flags.FlagValues) -> "View":
+    """Returns the training view that the flags of `define_view_flags` describe."""
+    from .pipelines import View
+
+    names = set(View._fields) - {"image_size", "scales"}
+    scales = whole_numbers("scales", values["scales"].value)
+    if len(scales) != 2:
+        raise InputError(f"--scales are two whole numbers such as 256,480, not {len(scales)}.")
+    return View(scales=(scales[0], scales[1]), **{name: values[name].value for name in names})
+
+
+def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
+    """Reads a list flag of whole numbers."""
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
+        raise InputError(
+            f"--{flag} is a list of whole numbers such as 32000,48000, not {','.join(texts)}."
+        ) from None
 
 
 def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:

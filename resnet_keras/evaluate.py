@@ -1,13 +1,21 @@
-"""Measures top-1 and top-5 error of a network on a data set, every example once.
+"""Measures top-1 and top-5 error on a data set, every example once, by the paper's protocols.
 
     python -m resnet_keras.evaluate --model=resnet20 --weights=digits --dataset=digits
-    python -m resnet_keras.evaluate --model=resnet56 --weights=runs/mine/weights.safetensors \\
-        --dataset=cifar10
+    python -m resnet_keras.evaluate --model=resnet34 --weights=runs/mine/weights.safetensors \\
+        --dataset=imagenet2012 --split=val --protocol=ten_crop
+    python -m resnet_keras.evaluate --ensemble=resnet34=a.safetensors,resnet50=b.safetensors \\
+        --dataset=folder --data_dir=my_images --protocol=multi_scale
+
+Protocols for photographs: single_crop (the centre of the image, its shorter side resized), ten_crop
+(corners, centre and their mirror images, softmax scores averaged) and multi_scale (fully
+convolutional at several scales, scores averaged over positions, mirror images and scales).
 """
 
+import csv
+import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,39 +24,62 @@ from absl import flags
 from . import __version__, cli, pipelines, zoo
 from .errors import InputError
 from .files import write_atomically
-from .pipelines import DATASETS, SPLITS
+from .pipelines import SPLITS
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
+    import numpy as np
 
 FLAGS = cli.new_flags()
-PROTOCOL = "single view"
+SINGLE_VIEW = "single view"  # of data sets in memory, whose images are what the network takes
+PROTOCOLS = ("single_crop", "ten_crop", "multi_scale")
+SCALES = (224, 256, 384, 480, 640)  # Sec. 3.4
 
-flags.DEFINE_string("model", "resnet20", "Zoo network.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "weights", None, "Registered tag such as digits, or a .safetensors file.", flag_values=FLAGS
-)
-flags.DEFINE_enum("dataset", "digits", list(DATASETS), "Data set.", flag_values=FLAGS)
-flags.DEFINE_enum("split", "test", list(SPLITS), "Examples to evaluate on.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "data_dir", None, "Where TensorFlow Datasets keeps its files.", flag_values=FLAGS
-)
-flags.DEFINE_integer("batch_size", 500, "Examples evaluated at once.", 1, flag_values=FLAGS)
-flags.DEFINE_enum(
-    "dtype",
-    "float32",
-    ["float32", "mixed_bfloat16"],
-    "Precision of the layers.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string(
-    "results",
-    None,
-    "JSON file of measurements in which to write this one, in place of an older one of the same "
-    "model, weights, data set and protocol.",
-    flag_values=FLAGS,
-)
+
+def _define_flags() -> None:
+    def text(name, default, help):
+        flags.DEFINE_string(name, default, help, flag_values=FLAGS)
+
+    def choice(name, default, choices, help):
+        flags.DEFINE_enum(name, default, choices, help, flag_values=FLAGS)
+
+    text("model", "resnet20", "Zoo network.")
+    text("weights", None, "Registered tag such as digits, or a .safetensors file.")
+    flags.DEFINE_list(
+        "ensemble",
+        [],
+        "Instead of --model and --weights: NAME=WEIGHTS for each of several models, whose softmax "
+        "scores are averaged.",
+        flag_values=FLAGS,
+    )
+    cli.define_data_flags(FLAGS)
+    FLAGS.set_default("dataset", "digits")
+    choice("split", None, list(SPLITS), "Examples; test, or val of photographs, without.")
+    choice("protocol", "single_crop", list(PROTOCOLS), "For photographs; see above.")
+    flags.DEFINE_integer(
+        "resize", None, "Shorter side before crops; the weights' own without.", 1, flag_values=FLAGS
+    )
+    choice(
+        "interpolation",
+        None,
+        ["bilinear", "bicubic"],
+        "Of resizing; the weights' own without.",
+    )
+    flags.DEFINE_list(
+        "scales", [str(s) for s in SCALES], "Shorter sides of multi_scale.", flag_values=FLAGS
+    )
+    flags.DEFINE_integer("batch_size", 100, "Examples evaluated at once.", 1, flag_values=FLAGS)
+    choice("dtype", "float32", ["float32", "mixed_bfloat16"], "Precision of the layers.")
+    text("per_class", None, "CSV file in which to write the errors of each class.")
+    text(
+        "results",
+        None,
+        "JSON file of measurements in which to write this one, in place of an older one of the "
+        "same model, weights, data set and protocol.",
+    )
+
+
+_define_flags()
 
 
 class Errors(NamedTuple):
@@ -59,72 +90,310 @@ class Errors(NamedTuple):
     examples: int
 
 
+class Scores(NamedTuple):
+    """What a model says of every example, in the data set's order.
+
+    `log_shares`, float64 (examples, classes), are logarithms of softmax scores, for a sure
+    network's scores are too small to be told from 0; `labels` are int32 (examples,).
+    """
+
+    log_shares: "np.ndarray"
+    labels: "np.ndarray"
+
+
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
     return cli.run(_main, FLAGS, argv, __doc__)
 
 
 def _main() -> None:
-    if FLAGS.weights is None:
-        raise InputError(
-            "Give --weights=TAG or --weights=FILE.safetensors; an untrained network errs at random."
-        )
-    path = zoo.weights.resolve(zoo.networks.find(FLAGS.model).name, FLAGS.weights)
+    members = _members()
+    paths = [zoo.weights.resolve(zoo.networks.find(m).name, w) for m, w in members]
     cli.start_tensorflow()
-    model = zoo.get(FLAGS.model, weights=FLAGS.weights, dtype=FLAGS.dtype)
-    check_fit(model, FLAGS.dataset)
+    photographs = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
+    if not photographs and (FLAGS.protocol != "single_crop" or FLAGS.resize or FLAGS.interpolation):
+        raise InputError(
+            f"{FLAGS.dataset} is measured on its images as they are: --protocol, --resize and "
+            "--interpolation are for photographs."
+        )
+    split = FLAGS.split or ("val" if photographs else "test")
+    protocols: list[dict[str, Any]] = []
+
+    def measured():
+        for name, weights in members:
+            model = zoo.get(name, weights=weights, dtype=FLAGS.dtype)
+            check_fit(model, FLAGS.dataset, FLAGS.data_dir)
+            protocols.append(
+                _protocol(name, weights, model) if photographs else {"protocol": SINGLE_VIEW}
+            )
+            if photographs:
+                yield _photograph_scores(model, name, weights, split, protocols[-1])
+            else:
+                yield _single_view_scores(model, split)
+
+    scores = average(measured())
+    errors = count_errors(scores)
+    names = " + ".join(f"{name} with weights {weights}" for name, weights in members)
+    told = protocols[0]["protocol"]
+    print(
+        f"{names} on {FLAGS.dataset}/{split}: top-1 error {100 * errors.top1:.2f} %, "
+        f"top-5 error {100 * errors.top5:.2f} % ({errors.examples} examples, {told})"
+    )
+    if FLAGS.per_class:
+        write_per_class(Path(FLAGS.per_class), scores, _class_names(split))
+    if FLAGS.results:
+        key = {
+            "model": "+".join(name for name, _ in members),
+            "weights": "+".join(str(weights) for _, weights in members),
+            "dataset": FLAGS.dataset,
+            "split": split,
+            **_common(protocols),
+            "dtype": FLAGS.dtype,
+        }
+        training = [zoo.weights.read(path).training for path in paths]
+        record(
+            Path(FLAGS.results), key, errors, training=training[0] if len(paths) == 1 else training
+        )
+
+
+def _common(protocols):
+    """One protocol for the record; where an ensemble's members differ, all of them."""
+    if all(protocol == protocols[0] for protocol in protocols):
+        return protocols[0]
+    return {"protocol": protocols[0]["protocol"], "members": protocols}
+
+
+def _members() -> list[tuple[str, str]]:
+    """(model, weights) of each model to measure."""
+    if not FLAGS.ensemble:
+        if FLAGS.weights is None:
+            raise InputError(
+                "Give --weights=TAG or --weights=FILE.safetensors; an untrained network errs at "
+                "random."
+            )
+        return [(FLAGS.model, FLAGS.weights)]
+    if FLAGS.weights is not None:
+        raise InputError("--ensemble names the weights of its models: leave --weights out.")
+    pairs = [tuple(member.split("=", 1)) for member in FLAGS.ensemble]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        raise InputError("--ensemble is NAME=WEIGHTS,NAME=WEIGHTS,... of two models or more.")
+    return [(name, weights) for name, weights in pairs]
+
+
+def _protocol(name, weights, model) -> dict[str, Any]:
+    """How photographs are shown to a model: by the flags, or as its weights say."""
+    own = zoo.weights.preprocessing(name, weights)
+    size = FLAGS.image_size or model.input_shape[1] or own.image_size
+    resize = FLAGS.resize or round(size / own.crop_fraction)
+    protocol: dict[str, Any] = {"protocol": FLAGS.protocol, "image_size": size}
+    if FLAGS.protocol == "multi_scale":
+        protocol["scales"] = cli.whole_numbers("scales", FLAGS.scales)
+        if min(protocol["scales"], default=0) < size:
+            raise InputError(
+                f"--scales must be {size} or more, for {name} was made for images of side {size}."
+            )
+    else:
+        protocol["resize"] = resize
+    return {**protocol, "interpolation": FLAGS.interpolation or own.interpolation}
+
+
+def _single_view_scores(model, split) -> Scores:
     dataset = pipelines.evaluation(
         FLAGS.dataset,
-        FLAGS.split,
+        split,
         FLAGS.batch_size,
         image_size=_image_size(model, FLAGS.dataset),
         data_dir=FLAGS.data_dir,
     )
-    errors = measure(model, dataset)
-    print(
-        f"{FLAGS.model} with weights {FLAGS.weights} on {FLAGS.dataset}/{FLAGS.split}: "
-        f"top-1 error {100 * errors.top1:.2f} %, top-5 error {100 * errors.top5:.2f} % "
-        f"({errors.examples} examples, {PROTOCOL})"
-    )
-    if FLAGS.results:
-        record(
-            Path(FLAGS.results),
-            {
-                "model": FLAGS.model,
-                "weights": FLAGS.weights,
-                "dataset": FLAGS.dataset,
-                "split": FLAGS.split,
-                "protocol": PROTOCOL,
-                "dtype": FLAGS.dtype,
-            },
-            errors,
-            training=zoo.weights.read(path).training,
+    return crop_scores(model, dataset)
+
+
+def _photograph_scores(model, name, weights, split, protocol) -> Scores:
+    size, interpolation = protocol["image_size"], protocol["interpolation"]
+    if protocol["protocol"] == "multi_scale":
+        anywhere = zoo.get(name, weights=weights, dtype=FLAGS.dtype, input_shape=(None, None, 3))
+        source = pipelines.open_split(FLAGS.dataset, split, data_dir=FLAGS.data_dir)
+        return multi_scale_scores(
+            fully_convolutional(anywhere, size),
+            source,
+            protocol["scales"],
+            pixels_per_batch=FLAGS.batch_size * size * size,
+            interpolation=interpolation,
         )
+    if size != model.input_shape[1]:
+        model = zoo.get(name, weights=weights, dtype=FLAGS.dtype, input_shape=(size, size, 3))
+    dataset = pipelines.evaluation(
+        FLAGS.dataset,
+        split,
+        FLAGS.batch_size,
+        image_size=size,
+        data_dir=FLAGS.data_dir,
+        resize=protocol["resize"],
+        interpolation=interpolation,
+        crops="ten" if protocol["protocol"] == "ten_crop" else "centre",
+    )
+    return crop_scores(model, dataset)
 
 
-def measure(model: "keras.Model", dataset: "tf.data.Dataset") -> Errors:
-    """Returns the model's errors over all of `dataset`, ragged last batch included.
+def measure(model: "keras.Model", dataset) -> Errors:
+    """Returns the model's errors over all of `dataset`; arguments as for `crop_scores`."""
+    return count_errors(crop_scores(model, dataset))
+
+
+def crop_scores(model: "keras.Model", dataset) -> Scores:
+    """Scores every example of `dataset`, the ragged last batch included.
 
     Args:
         model: pixels to logits.
-        dataset: batches of (images, int labels).
+        dataset: batches of (images, int labels); images are (batch, height, width, channels), or
+            (batch, crops, height, width, channels), whose crops' softmax shares are averaged.
     """
     import numpy as np
 
-    from .metrics import top1_error, top5_error
+    found, labels = [], []
+    for images, batch_labels in dataset:
+        images = np.asarray(images)
+        flat = images.reshape(-1, *images.shape[-3:])
+        logits = np.asarray(model.predict_on_batch(flat))
+        if images.ndim == 5:
+            shares = np.exp(log_softmax(logits)).reshape(*images.shape[:2], -1)
+            found.append(_log(shares.mean(axis=1)))
+        else:
+            found.append(log_softmax(logits))
+        labels.append(np.asarray(batch_labels))
+    return Scores(np.concatenate(found), np.concatenate(labels))
 
-    top1, top5 = [], []
-    for images, labels in dataset:
-        logits = model.predict_on_batch(images)
-        top1.append(np.asarray(top1_error(labels, logits)))
-        top5.append(np.asarray(top5_error(labels, logits)))
-    wrong1, wrong5 = np.concatenate(top1), np.concatenate(top5)
-    return Errors(float(wrong1.mean()), float(wrong5.mean()), len(wrong1))
+
+def fully_convolutional(model: "keras.Model", image_size: int) -> "keras.Model":
+    """Turns a classifier into one that scores every position of an image of any size.
+
+    The global average pooling becomes an average over a sliding window of the size that the
+    features of an `image_size` image have (7x7 for 224), and the classifier acts at each position
+    (Sec. 3.4; Sermanet et al. 2014).
+
+    Args:
+        model: of `zoo.get(..., input_shape=(None, None, 3))`.
+        image_size: side of the images that it was trained on.
+
+    Returns:
+        A model from pixels (batch, height, width, 3) to logits (batch, rows, columns, classes);
+        the sides of the images must be at least `image_size`.
+    """
+    import keras
+
+    features = model.get_layer("avg_pool").input
+    window = keras.Model(model.input, features).compute_output_shape(
+        (1, image_size, image_size, 3)
+    )[1]
+    pooled = keras.layers.AveragePooling2D(window, strides=1, name="sliding_pool")(features)
+    return keras.Model(model.input, model.get_layer("logits")(pooled), name=model.name)
 
 
-def check_fit(model: "keras.Model", dataset: str) -> None:
+def multi_scale_scores(
+    model: "keras.Model",
+    source: "pipelines.Source",
+    scales: Sequence[int],
+    *,
+    pixels_per_batch: int,
+    interpolation: str = "bilinear",
+) -> Scores:
+    """Averages softmax shares over positions, mirror images and scales.
+
+    Args:
+        model: of `fully_convolutional`.
+        source: of encoded images.
+        scales: lengths of the shorter side.
+        pixels_per_batch, interpolation: see `imagenet.whole_images`.
+    """
+    import numpy as np
+
+    from .pipelines import imagenet, stream
+
+    total = np.zeros((source.num_examples, model.output_shape[-1]), "float64")
+    labels = np.zeros(source.num_examples, "int32")
+    for scale in scales:
+        batches = imagenet.whole_images(
+            source, scale, pixels_per_batch, interpolation=interpolation
+        )
+        for numbers, images, batch_labels in stream.prefetch(batches):
+            images = np.asarray(images)
+            for view in (images, images[:, :, ::-1]):
+                logits = np.asarray(model.predict_on_batch(view))
+                total[numbers] += np.exp(log_softmax(logits)).mean(axis=(1, 2))
+            labels[numbers] = batch_labels
+    return Scores(_log(total / (2 * len(scales))), labels)
+
+
+def average(members: Iterable[Scores]) -> Scores:
+    """The mean of the models' softmax scores; all must be of the same examples."""
+    import numpy as np
+
+    first, *others = members = list(members)
+    if not others:
+        return first
+    for other in others:
+        if not np.array_equal(first.labels, other.labels):
+            raise InputError("The models of an ensemble must be measured on the same examples.")
+    total = sum(np.exp(member.log_shares) for member in members)
+    return Scores(_log(total / len(members)), first.labels)
+
+
+def log_softmax(logits):
+    """Float64 logarithms of the softmax shares along the last axis."""
+    import numpy as np
+
+    logits = np.asarray(logits, "float64")
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _log(shares):
+    import numpy as np
+
+    return np.log(np.maximum(shares, np.finfo("float64").tiny))
+
+
+def wrong(scores: Scores, k: int) -> "np.ndarray":
+    """Whether each example's label is not among the `k` largest scores, bool (examples,).
+
+    Ties count against the label, as in `metrics.top_k_error`.
+    """
+    import numpy as np
+
+    own = np.take_along_axis(scores.log_shares, scores.labels[:, None], axis=1)
+    rivals = np.sum(scores.log_shares >= own, axis=1) - 1
+    return (rivals >= k) | ~np.isfinite(own[:, 0])
+
+
+def count_errors(scores: Scores) -> Errors:
+    """Returns the errors over all examples."""
+    top1, top5 = wrong(scores, 1), wrong(scores, 5)
+    return Errors(float(top1.mean()), float(top5.mean()), len(top1))
+
+
+def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
+    """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error."""
+    top1, top5 = wrong(scores, 1), wrong(scores, 5)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("class", "name", "examples", "top1_error", "top5_error"))
+    for label, name in enumerate(names):
+        own = scores.labels == label
+        errors = [f"{found[own].mean():.6f}" if own.any() else "" for found in (top1, top5)]
+        rows.writerow((label, name, int(own.sum()), *errors))
+    write_atomically(path, text.getvalue())
+
+
+def _class_names(split):
+    facts = pipelines.info(FLAGS.dataset, FLAGS.data_dir)
+    if facts.in_memory:
+        return [str(label) for label in range(facts.num_classes)]
+    return pipelines.open_split(FLAGS.dataset, split, data_dir=FLAGS.data_dir).class_names
+
+
+def check_fit(model: "keras.Model", dataset: str, data_dir: str | None = None) -> None:
     """Refuses a model whose logits or pixels are not the data set's."""
-    facts = pipelines.info(dataset)
+    facts = pipelines.info(dataset, data_dir)
     classes, side = facts.num_classes, model.input_shape[1]
     if not facts.resizable and side not in (None, facts.image_size):
         raise InputError(
@@ -138,7 +407,7 @@ def check_fit(model: "keras.Model", dataset: str) -> None:
         )
 
 
-def record(path: Path, key: dict[str, Any], errors: Errors, *, training: dict[str, Any]) -> None:
+def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) -> None:
     """Puts a measurement into a JSON list, in place of the one with the same `key`.
 
     Args:

@@ -20,9 +20,10 @@ from absl import flags
 from . import __version__, cli, pipelines, zoo
 from .errors import InputError
 from .files import make_folder, write_atomically
-from .pipelines import DATASETS, SPLITS
+from .pipelines import SPLITS
 
 FLAGS = cli.new_flags()
+MIB = 2**20
 
 
 def _define_flags() -> None:
@@ -41,15 +42,17 @@ def _define_flags() -> None:
     def switch(name, default, help):
         flags.DEFINE_bool(name, default, help, flag_values=FLAGS)
 
+    def items(name, default, help):
+        flags.DEFINE_list(name, default, help, flag_values=FLAGS)
+
     text("recipe", None, f"Packaged recipe to start from: {', '.join(zoo.recipes.names())}.")
     text("workdir", None, "Folder of the run. Without it, a new one below runs/.")
     text("model", "resnet20", "Zoo network, such as resnet50, plain20 or resnet1202.")
     choice("shortcut", None, ["A", "B", "C"], "Shortcut option; the network's default without.")
-    choice("dataset", "cifar10", list(DATASETS), "Data set to train and evaluate on.")
-    text("data_dir", None, "Where TensorFlow Datasets keeps its files.")
+    switch("stride_in_1x1", None, "Where bottleneck blocks stride; --nostride_in_1x1 is v1.5.")
+    cli.define_data_flags(FLAGS)
     choice("train_split", "trainval", list(SPLITS), "Examples to train on.")
     choice("eval_split", "test", list(SPLITS), "Examples to evaluate on.")
-    flags.DEFINE_integer("image_size", None, "Side in pixels (digits only).", 1, flag_values=FLAGS)
     choice(
         "normalization",
         "channel",
@@ -70,9 +73,7 @@ def _define_flags() -> None:
         "step multiplies the learning rate by --decay_factor at --boundaries, plateau when "
         "--patience evaluations in a row brought no better error; cosine lets it fall to 0.",
     )
-    flags.DEFINE_list(
-        "boundaries", [], "Iterations at which the step schedule acts.", flag_values=FLAGS
-    )
+    items("boundaries", [], "Iterations at which the step schedule acts.")
     number("decay_factor", 0.1, "What the learning rate is multiplied by.", 0, 1)
     whole("patience", 5, "Evaluations without a better error that make a plateau.", 1)
     whole("warmup_steps", 0, "Iterations of linear warm-up.", 0)
@@ -90,6 +91,7 @@ def _define_flags() -> None:
     choice(
         "decayed", "kernels", ["kernels", "all"], "Decay the kernels, or all trainable variables."
     )
+    number("label_smoothing", 0, "Share of each label that is spread over all classes.", 0, 1)
     choice(
         "dtype",
         "float32",
@@ -108,6 +110,15 @@ def _define_flags() -> None:
     switch("sync_batch_norm", False, "Take batch statistics over all replicas, not over each.")
     switch("tensorboard", True, "Write TensorBoard events.")
 
+    # Encoded images only: ImageNet, folders, other data sets of TFDS.
+    cli.define_view_flags(FLAGS)
+    whole("max_corrupt", 100, "Images that cannot be decoded and are replaced, at most.", 0)
+    whole("eval_resize", None, "Shorter side before the centre crop; 256/224 of it without.", 1)
+    choice("interpolation", "bilinear", ["bilinear", "bicubic"], "Of --eval_resize.")
+    items("services", [], "Hosts that make the training batches, as grpc://HOST:PORT.")
+    whole("threads", None, "Of a pool of its own for the data pipelines.", 1)
+    whole("ram_budget", None, "MiB for prefetched batches; four batches without.", 1)
+
 
 _define_flags()
 
@@ -118,23 +129,24 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 
 def _main() -> None:
-    boundaries = _whole_numbers("boundaries", FLAGS.boundaries)
+    boundaries = cli.whole_numbers("boundaries", FLAGS.boundaries)
     zoo.networks.find(FLAGS.model)
     cli.start_tensorflow()
 
     import keras
 
-    from . import callbacks, distribution
+    from . import distribution
 
     strategy = distribution.strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     distribution.check(strategy, batch_size=FLAGS.batch_size, jit_compile=FLAGS.jit_compile)
-    data = {"image_size": FLAGS.image_size, "data_dir": FLAGS.data_dir}
     options = model_options(
         FLAGS.dataset,
         FLAGS.train_split,
         normalization=FLAGS.normalization,
         shortcut=FLAGS.shortcut,
-        **data,
+        stride_in_1x1=FLAGS.stride_in_1x1,
+        image_size=FLAGS.image_size,
+        data_dir=FLAGS.data_dir,
     )
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
@@ -155,19 +167,15 @@ def _main() -> None:
             weight_decay=FLAGS.weight_decay,
             decayed=FLAGS.decayed,
         )
-        compile_classifier(model, optimizer, jit_compile=FLAGS.jit_compile)
-        train = pipelines.training(
-            FLAGS.dataset, FLAGS.train_split, FLAGS.batch_size, seed=FLAGS.seed, **data
+        compile_classifier(
+            model,
+            optimizer,
+            label_smoothing=FLAGS.label_smoothing,
+            jit_compile=FLAGS.jit_compile,
         )
-        test = pipelines.evaluation(
-            FLAGS.dataset,
-            FLAGS.eval_split,
-            FLAGS.eval_batch_size,
-            replicas=strategy.num_replicas_in_sync,
-            **data,
-        )
+        train, test = _datasets(strategy.num_replicas_in_sync)
 
-    workdir = new_run_folder(FLAGS.workdir, FLAGS.recipe or f"{FLAGS.model}_{FLAGS.dataset}")
+    workdir = new_run_folder(FLAGS.workdir, FLAGS.recipe or _default_name())
     write_atomically(workdir / "run.flags", run_flags())
     print(
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
@@ -177,24 +185,9 @@ def _main() -> None:
         flush=True,
     )
     started = time.monotonic()
-    watchers = [
-        callbacks.StopAfter(FLAGS.train_steps),
-        callbacks.Progress(FLAGS.train_steps, FLAGS.batch_size),
-        callbacks.MetricsCsv(workdir / "metrics.csv", FLAGS.batch_size),
-    ]
-    if FLAGS.tensorboard:
-        watchers.append(callbacks.TensorBoardScalars(workdir / "tensorboard"))
-    history = model.fit(
-        train,
-        epochs=-(-FLAGS.train_steps // FLAGS.eval_every),
-        steps_per_epoch=FLAGS.eval_every,
-        validation_data=test,
-        callbacks=[*rules, *watchers],
-        shuffle=False,  # the stream is shuffled
-        verbose=0,
-    )
+    history = _fit(model, train, test, rules, workdir)
     # The training loss: in its first steps ResNet-1202 overflows under moving statistics only.
-    if not math.isfinite(history.history["cross_entropy"][-1]):
+    if not math.isfinite(history["cross_entropy"][-1]):
         raise InputError(
             f"The loss is not finite after {FLAGS.train_steps} steps: no weights were written; "
             "lower --learning_rate or lengthen the warm-up."
@@ -202,12 +195,77 @@ def _main() -> None:
     weights = workdir / "weights.safetensors"
     training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": FLAGS.train_steps}
     zoo.weights.save(weights, model, name=FLAGS.model, options=options, training=training)
-    error = history.history["val_top1_error"][-1]
     print(
-        f"{FLAGS.eval_split} error {100 * error:.2f} % (top-1) after {FLAGS.train_steps} steps "
-        f"in {time.monotonic() - started:.0f} s; weights.safetensors, metrics.csv, run.flags"
+        f"{FLAGS.eval_split} error {100 * history['val_top1_error'][-1]:.2f} % (top-1) after "
+        f"{FLAGS.train_steps} steps in {time.monotonic() - started:.0f} s; weights.safetensors, "
+        f"metrics.csv, run.flags"
         f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {workdir}"
     )
+
+
+def _datasets(replicas: int):
+    """The training stream and the evaluation that the flags ask for."""
+    shared: dict[str, Any] = {
+        "image_size": FLAGS.image_size,
+        "data_dir": FLAGS.data_dir,
+        "threads": FLAGS.threads,
+        "ram_budget": FLAGS.ram_budget and FLAGS.ram_budget * MIB,
+    }
+    encoded = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
+    view = {"view": cli.view(FLAGS)} if encoded else {}
+    if not encoded and (FLAGS.eval_resize or cli.view(FLAGS) != pipelines.View()):
+        raise InputError(
+            f"{FLAGS.dataset} has its own augmentation: --scales, --mixup and the other flags of "
+            "views are for photographs."
+        )
+    train = pipelines.training(
+        FLAGS.dataset,
+        FLAGS.train_split,
+        FLAGS.batch_size,
+        seed=FLAGS.seed,
+        max_corrupt=FLAGS.max_corrupt,
+        services=FLAGS.services,
+        **view,
+        **shared,
+    )
+    protocol: dict[str, Any] = {"interpolation": FLAGS.interpolation} if encoded else {}
+    if encoded and FLAGS.eval_resize:
+        protocol["resize"] = FLAGS.eval_resize
+    test = pipelines.evaluation(
+        FLAGS.dataset,
+        FLAGS.eval_split,
+        FLAGS.eval_batch_size,
+        replicas=replicas,
+        **protocol,
+        **shared,
+    )
+    return train, test
+
+
+def _fit(model, train, test, rules, workdir: Path) -> dict[str, list[float]]:
+    """Trains, and returns what was measured at each evaluation."""
+    from . import callbacks
+
+    watchers = [
+        callbacks.StopAfter(FLAGS.train_steps),
+        callbacks.Progress(FLAGS.train_steps, FLAGS.batch_size, FLAGS.eval_split),
+        callbacks.MetricsCsv(workdir / "metrics.csv", FLAGS.batch_size),
+    ]
+    if FLAGS.tensorboard:
+        watchers.append(callbacks.TensorBoardScalars(workdir / "tensorboard"))
+    return model.fit(
+        train,
+        epochs=-(-FLAGS.train_steps // FLAGS.eval_every),
+        steps_per_epoch=FLAGS.eval_every,
+        validation_data=test,
+        callbacks=[*rules, *watchers],
+        shuffle=False,  # the stream is shuffled
+        verbose=0,
+    ).history
+
+
+def _default_name() -> str:
+    return f"{FLAGS.model}_{FLAGS.dataset.replace('/', '_')}"
 
 
 def model_options(
@@ -216,6 +274,7 @@ def model_options(
     *,
     normalization: str = "channel",
     shortcut: str | None = None,
+    stride_in_1x1: bool | None = None,
     image_size: int | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -227,12 +286,15 @@ def model_options(
         normalization: "channel" takes the data set's mean and deviation per channel; "pixel" the
             training images' mean per pixel and no deviation (Sec. 4.2).
         shortcut: "A", "B", "C", or None for the network's default.
+        stride_in_1x1: of bottleneck blocks, or None for the network's default.
     """
-    facts = pipelines.info(dataset)
+    facts = pipelines.info(dataset, data_dir)
     size = image_size or facts.image_size
     options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": (size, size, 3)}
     if shortcut is not None:
         options["shortcut"] = shortcut
+    if stride_in_1x1 is not None:
+        options["stride_in_1x1"] = stride_in_1x1
     if normalization == "channel":
         return {**options, "mean": facts.mean, "std": facts.std}
     images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
@@ -277,20 +339,19 @@ def make_optimizer(
     return optimizers.SGD(rate, momentum, weight_decay, decayed), rules
 
 
-def compile_classifier(model, optimizer, *, jit_compile: bool = False) -> None:
+def compile_classifier(
+    model, optimizer, *, label_smoothing: float = 0.0, jit_compile: bool = False
+) -> None:
     """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics.
 
-    The metrics heed the weights of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss`
+    Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss`
     would count the examples that weigh nothing, so cross-entropy is a metric as well.
     """
-    import keras
+    from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
 
-    from .metrics import top1_error, top5_error
-
-    cross_entropy = keras.metrics.SparseCategoricalCrossentropy("cross_entropy", from_logits=True)
     model.compile(
         optimizer,
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=CrossEntropy(label_smoothing),
         weighted_metrics=[cross_entropy, top1_error, top5_error],
         jit_compile=jit_compile,
     )
@@ -321,15 +382,6 @@ def run_flags() -> str:
         if flag.name not in ("help", "flagfile", "recipe", "workdir"):
             lines.append(flag.serialize())  # empty for a flag without a value
     return "\n".join(filter(None, lines)) + "\n"
-
-
-def _whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
-    try:
-        return [int(text) for text in texts]
-    except ValueError:
-        raise InputError(
-            f"--{flag} is a list of whole numbers such as 32000,48000, not {','.join(texts)}."
-        ) from None
 
 
 if __name__ == "__main__":

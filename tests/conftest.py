@@ -54,6 +54,35 @@ def command():
     return run
 
 
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder of class folders: JPEGs of two kinds that a network tells apart, in odd sizes.
+
+    "stripes" run across or down, "discs" lie on a plain ground; 24 of each in train/, 6 in val/.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    root = tmp_path_factory.mktemp("photographs")
+    generator = np.random.default_rng(0)
+    for number in range(60):
+        split, kind = ("val" if number >= 48 else "train"), ("discs", "stripes")[number % 2]
+        height, width = generator.integers(70, 130, 2)
+        rows, columns = np.mgrid[:height, :width]
+        if kind == "stripes":
+            shape = (rows if number % 4 == 1 else columns) // generator.integers(4, 8) % 2
+        else:
+            middle, radius = generator.uniform(0.3, 0.7, 2), generator.uniform(15, 30)
+            shape = np.hypot(rows - middle[0] * height, columns - middle[1] * width) < radius
+        ground, ink = generator.uniform(0, 255, (2, 3))
+        image = np.where(shape[..., None] > 0, ink, ground) + generator.normal(0, 5, (1, 1, 3))
+        folder = root / split / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        jpeg = tf.io.encode_jpeg(np.clip(image, 0, 255).astype("uint8"), quality=95).numpy()
+        (folder / f"{number:02}.jpg").write_bytes(jpeg)
+    return root
+
+
 def pytest_configure(config):
     # Before anything uses a device: the CPU can be split only then.
     from resnet_keras.cli import captured_stderr

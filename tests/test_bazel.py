@@ -59,11 +59,12 @@ def test_sources_are_the_packages_files():
 def test_every_command_line_and_test_file_has_a_target():
     targets = build()
     commands = {
-        path.stem
-        for path in (ROOT / "resnet_keras").glob("*.py")
+        str(path.relative_to(ROOT))
+        for folder in ("resnet_keras", "pipelines", "zoo")
+        for path in (ROOT / folder).rglob("*.py")
         if '__name__ == "__main__"' in path.read_text()
     }
-    assert {name for kind, name in targets if kind == "py_binary"} == commands
+    assert {t["main"] for (kind, _), t in targets.items() if kind == "py_binary"} == commands
     tested = {t["main"] for (kind, _), t in targets.items() if kind == "py_test"}
     assert tested == {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -146,7 +147,115 @@ def test_plateau_and_warm_up_from_the_command_line(command, tmp_path):
     assert float(rows(tmp_path / "warm")[-1]["learning_rate"]) == pytest.approx(0.0005)
 
 
+def test_photographs_in_class_folders_are_learnt_and_measured(command, photographs, tmp_path):
+    """The ImageNet recipe on small images of two kinds; then all three protocols."""
+    trained = command(
+        "train",
+        "--recipe=resnet18_imagenet",
+        "--dataset=folder",
+        f"--data_dir={photographs}",
+        "--image_size=48",
+        "--scales=54,72",
+        "--batch_size=16",
+        "--train_steps=80",
+        "--eval_every=40",
+        "--learning_rate=0.005",
+        "--schedule=cosine",
+        "--workdir=run",
+        "--notensorboard",
+        cwd=tmp_path,
+    )
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stderr == ""
+    assert float(rows(tmp_path / "run")[-1]["top1_error"]) < 0.2
+    assert "| val loss" in trained.stdout
+    for protocol in ("single_crop", "ten_crop", "multi_scale"):
+        measured = command(
+            "evaluate",
+            "--model=resnet18",
+            "--weights=run/weights.safetensors",
+            "--dataset=folder",
+            f"--data_dir={photographs}",
+            f"--protocol={protocol}",
+            "--scales=48,64",
+            cwd=tmp_path,
+        )
+        assert measured.returncode == 0, measured.stderr
+        found = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, (\w+)\)", measured.stdout)
+        assert found is not None
+        assert float(found[1]) < 34
+        assert (found[2], found[3]) == ("12", protocol)
+
+
+def test_mixed_labels_and_v15_from_the_command_line(command, photographs, tmp_path):
+    done = command(
+        "train",
+        "--recipe=resnet50_imagenet_modern",
+        "--dataset=folder",
+        f"--data_dir={photographs}",
+        "--image_size=32",
+        "--batch_size=16",
+        "--train_steps=2",
+        "--eval_every=2",
+        "--warmup_steps=1",
+        "--random_erasing=0.5",
+        "--eval_resize=40",
+        "--interpolation=bicubic",
+        "--threads=2",
+        "--ram_budget=64",
+        "--workdir=run",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = rows(tmp_path / "run")
+    assert np.isfinite(float(row["loss"]))
+    options = zoo.weights.read(tmp_path / "run" / "weights.safetensors").options
+    assert options["stride_in_1x1"] is False
+    assert options["num_classes"] == 2
+
+
+def test_broken_images_are_replaced_up_to_a_limit(command, photographs, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(photographs, copy)
+    for name in ("discs/a.jpg", "stripes/b.jpg"):
+        (copy / "train" / name).write_bytes(b"\xff\xd8\xff no more")
+    arguments = (
+        "--model=resnet18",
+        "--dataset=folder",
+        f"--data_dir={copy}",
+        "--train_split=train",
+        "--eval_split=val",
+        "--image_size=32",
+        "--scales=36,48",
+        "--batch_size=16",
+        "--train_steps=4",
+        "--eval_every=4",
+    )
+    done = command("train", *arguments, "--workdir=good", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"cannot decode {copy}/train/discs/a.jpg" in done.stderr
+    stopped = command("train", *arguments, "--max_corrupt=1", "--workdir=bad", cwd=tmp_path)
+    assert stopped.returncode == 2
+    last = stopped.stderr.splitlines()[-1]
+    assert last.startswith("error: more than 1 images cannot be decoded (max_corrupt): ")
+    assert "discs/a.jpg" in last
+    assert "stripes/b.jpg" in last
+    assert not (tmp_path / "bad" / "weights.safetensors").exists()
+
+
+FOLDER = ("--dataset=folder", "--train_split=train", "--eval_split=val", "--model=resnet18")
+
 BAD = [
+    ([*FOLDER], "--data_dir"),
+    ([*FOLDER, "--data_dir=nowhere"], "nowhere"),
+    ([*FOLDER, "--data_dir=hollow"], "hollow/train/cats"),
+    ([*FOLDER, "--data_dir=hollow", "--train_split=test"], "test"),
+    ([*FOLDER, "--data_dir=one", "--scales=100"], "two whole numbers"),
+    ([*FOLDER, "--data_dir=one", "--image_size=224", "--scales=100,200"], "224"),
+    ([*FOLDER, "--data_dir=one", "--services=host:5050"], "grpc://"),
+    ([*FOLDER, "--data_dir=one", "--normalization=pixel"], "memory"),
+    (["--mixup=0.2"], "digits"),
+    (["--dataset=tfds/no_such_data_set"], "no_such_data_set"),
     (["--model=resnet51"], "resnet50"),
     (["--model=resnet21"], "6n+2"),
     (["--dataset=mnist"], "digits"),
@@ -183,6 +292,10 @@ def test_mistakes_end_in_one_sentence(arguments, words, tmp_path, capsys, monkey
     (tmp_path / "taken" / "run.flags").touch()
     (tmp_path / "binary.flags").write_bytes(b"\xff\xfe\x80")
     (tmp_path / "nested.flags").write_text("--recipe=resnet20_digits\n")
+    (tmp_path / "hollow" / "train" / "cats").mkdir(parents=True)
+    for split in ("train", "val"):
+        (tmp_path / "one" / split / "cats").mkdir(parents=True)
+        (tmp_path / "one" / split / "cats" / "a.jpg").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     assert train.main(["train", *SMALL, *arguments]) == 2
     said = capsys.readouterr().err
@@ -240,7 +353,7 @@ def test_progress_bar_on_a_terminal():
         steps_per_epoch=15,
         epochs=2,
         validation_data=pipelines.evaluation("digits", "test", 360, image_size=8),
-        callbacks=[callbacks.Progress(30, 32, stream), callbacks.StopAfter(30)],
+        callbacks=[callbacks.Progress(30, 32, stream=stream), callbacks.StopAfter(30)],
         shuffle=False,
         verbose=0,
     )

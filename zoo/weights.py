@@ -18,6 +18,17 @@ STORED = {"num_classes", "input_shape", "shortcut", "stride_in_1x1", "epsilon"}
 RESULTS = Path(__file__).parent / "results.json"
 
 
+class Preprocessing(NamedTuple):
+    """How photographs are shown to a network: resized to image_size / crop_fraction, then cropped.
+
+    The defaults are the paper's 1-crop test, 224 of 256.
+    """
+
+    image_size: int = 224
+    crop_fraction: float = 224 / 256
+    interpolation: str = "bilinear"
+
+
 class WeightsEntry(NamedTuple):
     """A registered set of weights; the architecture's options are in the file's header."""
 
@@ -29,6 +40,7 @@ class WeightsEntry(NamedTuple):
     dataset: str
     recipe: str
     class_names: tuple[str, ...]
+    preprocessing: Preprocessing = Preprocessing()
 
     @property
     def path(self) -> Path:
@@ -84,6 +96,12 @@ def resolve(model: str, weights: str | os.PathLike) -> Path:
             ".safetensors file, not {!r}.".format(str(weights))
         )
     raise unknown(f"weights for {model}:", str(weights), tags)
+
+
+def preprocessing(model: str, weights: str | os.PathLike) -> Preprocessing:
+    """How photographs are shown to a network with these weights; the paper's way for a file."""
+    entry = ENTRIES.get((model, str(weights)))
+    return entry.preprocessing if entry else Preprocessing()
 
 
 def save(

@@ -1,4 +1,4 @@
-"""Every packaged recipe is parsed and run for a step, on mock data where it needs CIFAR."""
+"""Every packaged recipe is parsed and run for a step, on mock data but for the digits'."""
 
 import contextlib
 import time
@@ -10,11 +10,25 @@ from resnet_keras import train, zoo
 from resnet_keras.errors import InputError
 
 CIFAR = [20, 32, 44, 56, 110]
+IMAGENET = {
+    "plain18_imagenet": None,
+    "plain34_imagenet": None,
+    "resnet18_imagenet": "B",
+    "resnet18_imagenet_a": "A",
+    "resnet34_imagenet_a": "A",
+    "resnet34_imagenet_b": "B",
+    "resnet34_imagenet_c": "C",
+    "resnet50_imagenet": "B",
+    "resnet101_imagenet": "B",
+    "resnet152_imagenet": "B",
+}
+MODERN = "resnet50_imagenet_modern"
 
 
-def test_the_papers_cifar_recipes_are_all_there():
+def test_the_papers_recipes_are_all_there():
     expected = {f"{kind}{depth}_cifar10" for kind in ("resnet", "plain") for depth in CIFAR}
-    assert set(zoo.recipes.names()) == expected | {"resnet1202_cifar10", "resnet20_digits"}
+    expected |= {"resnet1202_cifar10", "resnet20_digits", MODERN, *IMAGENET}
+    assert set(zoo.recipes.names()) == expected
 
 
 @pytest.mark.parametrize("name", zoo.recipes.names())
@@ -22,20 +36,26 @@ def test_recipe_says_what_it_is(name):
     text = zoo.recipes.path(name).read_text()
     header = text[: text.index("\n--")]
     assert f"python -m resnet_keras.train --recipe={name}" in header
-    for word in ("Sec. 4.2", "Hardware", "Time", "measured"):
+    for word in ("Sec. 3.4" if "imagenet" in name else "Sec. 4.2", "Hardware", "Time", "measured"):
         assert word in header
 
 
-# ResNet-1202's step takes minutes to trace here.
+def is_slow(name):
+    """ResNet-1202's step takes minutes to trace here; the deep ImageNet networks' half a minute."""
+    return any(depth in name for depth in ("1202", "101", "152", "_imagenet_c", "plain34"))
+
+
 RUNNABLE = [
-    pytest.param(name, marks=pytest.mark.slow) if "1202" in name else name
+    pytest.param(name, marks=pytest.mark.slow) if is_slow(name) else name
     for name in zoo.recipes.names()
 ]
+SMALL_PHOTOGRAPHS = ("--image_size=64", "--scales=72,128", "--eval_batch_size=20")
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_recipe_runs_a_step(name, tmp_path, capsys):
     mock = tfds.testing.mock_data(num_examples=20)
+    photographs = "imagenet" in name
     with contextlib.nullcontext() if "digits" in name else mock:
         status = train.main(
             [
@@ -45,14 +65,16 @@ def test_recipe_runs_a_step(name, tmp_path, capsys):
                 "--train_steps=1",
                 "--batch_size=4",
                 "--strategy=one_device",
-                *(["--warmup_steps=0"] if "digits" in name else []),
+                *(["--warmup_steps=0"] if name in ("resnet20_digits", MODERN) else []),
+                *(SMALL_PHOTOGRAPHS if photographs else ()),
             ]
         )
     assert status == 0, capsys.readouterr().err
-    assert "test error" in capsys.readouterr().out.splitlines()[-1]
+    tested = "val error" if photographs else "test error"
+    assert tested in capsys.readouterr().out.splitlines()[-1]
     model = zoo.get(name.split("_")[0], weights=tmp_path / "run" / "weights.safetensors")
     mean = model.get_layer("normalization").mean
-    assert mean.shape == ((3,) if "digits" in name else (32, 32, 3))
+    assert mean.shape == ((32, 32, 3) if "cifar" in name else (3,))
 
 
 @pytest.mark.slow
@@ -77,6 +99,33 @@ def test_parsed_flags_are_the_papers():
             assert (flags.learning_rate, flags.momentum, flags.weight_decay) == (0.1, 0.9, 1e-4)
             warm = name in ("resnet110_cifar10", "resnet1202_cifar10")
             assert flags.warmup_until_error == (0.8 if warm else 0)
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_imagenet_flags_are_the_papers(name):
+    train.cli._parse(train.FLAGS, ["train", f"--recipe={name}"])
+    flags = train.FLAGS
+    assert flags.model == name.split("_")[0]
+    assert flags.shortcut == IMAGENET[name]
+    assert (flags.dataset, flags.train_split, flags.eval_split) == ("imagenet2012", "train", "val")
+    assert (flags.batch_size, flags.train_steps, flags.schedule) == (256, 600000, "plateau")
+    assert (flags.learning_rate, flags.decay_factor) == (0.1, 0.1)
+    assert (flags.momentum, flags.weight_decay) == (0.9, 1e-4)
+    view = train.cli.view(flags)
+    assert (flags.image_size, view.scales, view.flip, view.pca_noise) == (
+        224,
+        (256, 480),
+        True,
+        0.1,
+    )
+    assert view.min_area == view.colour_jitter == view.mixup == view.cutmix == 0
+
+
+def test_the_modern_recipe_takes_100_epochs():
+    train.cli._parse(train.FLAGS, ["train", f"--recipe={MODERN}"])
+    epochs = train.FLAGS.train_steps * train.FLAGS.batch_size / 1_281_167
+    assert epochs == pytest.approx(100, abs=0.1)
+    assert train.FLAGS.stride_in_1x1 is False
 
 
 def test_unknown_recipe_names_the_known_ones():
