@@ -57,8 +57,9 @@ def training(
 
         window = decode.decode_window(source.read(key), window_of, size)
         resized = _stretch(window, size)
-        mirrored = view.flip and draws[3] < 0.5
-        return tf.cond(mirrored, lambda: tf.reverse(resized, [1]), lambda: resized)
+        if not view.flip:
+            return resized
+        return tf.cond(draws[3] < 0.5, lambda: tf.reverse(resized, [1]), lambda: resized)
 
     def load(number, keys, labels, names):
         seeds = tf.random.experimental.stateless_split(stream.draw_seed(seed, number), 3)
@@ -85,10 +86,9 @@ def training(
         load, num_parallel_calls=os.cpu_count(), deterministic=True
     )
     counted = decoded.scan(tf.constant([], tf.string), _count_broken(max_corrupt))
-    if chunks.before_start:
-        counted = counted.unbatch().skip(chunks.before_start)
-        return counted.batch(chunks.batch_size, drop_remainder=True)
-    return counted.rebatch(chunks.batch_size, drop_remainder=True)
+    # Not `rebatch`: tf.distribute looks for the last `batch`, which would be one of chunks, and
+    # shares out what it finds.
+    return counted.unbatch().skip(chunks.before_start).batch(chunks.batch_size, drop_remainder=True)
 
 
 def evaluation(
@@ -166,11 +166,15 @@ def whole_images(
 def resize_shorter_side(image: tf.Tensor, size: int, interpolation: str) -> tf.Tensor:
     """Resizes uint8 (height, width, 3) so that its shorter side is `size`, as torchvision does.
 
-    The longer side becomes size * longer / shorter, rounded down.
+    The longer side becomes size * longer / shorter, rounded down. More than `decode.MAX_PIXELS`, of
+    an image that is nearly a line, are an error.
     """
-    shape = tf.shape(image)[:2]
+    shape = tf.shape(image, tf.int64)[:2]
     sides = shape * size // tf.reduce_min(shape)
-    return augment.resize(image, sides[0], sides[1], interpolation)
+    within = tf.reduce_prod(sides) <= decode.MAX_PIXELS
+    with tf.control_dependencies([tf.debugging.Assert(within, [shape])]):
+        height, width = tf.unstack(tf.cast(sides, tf.int32))
+    return augment.resize(image, height, width, interpolation)
 
 
 def centre_crop(image: tf.Tensor, size: int) -> tf.Tensor:
@@ -293,7 +297,9 @@ def _ordered(source, view, result):
         good, images = decode.attempt(
             lambda key: view(decode.decode(source.read(key))), (key[None],), result
         )
-        with tf.control_dependencies([_fail_if(tf.size(good) == 0, ["cannot decode ", name])]):
+        with tf.control_dependencies(
+            [_fail_if(tf.size(good) == 0, ["cannot decode ", _listed(name)])]
+        ):
             return number, tf.ensure_shape(images[0], result.shape), label
 
     return (
@@ -311,7 +317,9 @@ def _check_labels(labels, names, classes):
 
 
 def _listed(names):
-    return tf.strings.reduce_join(names, separator=", ")
+    # TensorFlow's errors must be UTF-8, which file names need not be.
+    readable = tf.strings.unicode_transcode(names, "UTF-8", "UTF-8")
+    return tf.strings.reduce_join(readable, separator=", ")
 
 
 def _fail_if(wrong: tf.Tensor, parts: list[Any]) -> tf.Operation:

@@ -75,7 +75,7 @@ def test_info_agrees_with_the_paper(name):
 
 def test_info_shows_measured_weights():
     text = str(zoo.info("resnet20"))
-    assert "'digits': top-1 error 0.83 % on digits/test (360 images, single view)" in text
+    assert "'digits': top-1 error 0.56 % on digits/test (360 images, single view)" in text
     assert "paper: 0.27M" in text
 
 
