@@ -51,15 +51,24 @@ def decode_window(
     """
 
     def jpeg():
-        checked, shape = _bounded_jpeg(contents)
-        window = window_of(shape)
+        shape = tf.io.extract_jpeg_shape(contents)[:2]
 
-        def shrunk(ratio):
-            part = tf.maximum(window // ratio, [0, 0, 1, 1])
-            return tf.io.decode_and_crop_jpeg(checked, part, ratio=ratio, **_JPEG)
+        def as_it_is():
+            return tf.io.decode_and_crop_jpeg(contents, window_of(shape), **_JPEG)
 
-        times = tf.reduce_min(window[2:]) // size
-        return tf.cond(times < 2, lambda: shrunk(1), lambda: _shrink(shrunk, times))
+        def large():
+            checked = _bounded(contents, tf.cast(shape, tf.int64))
+            window = window_of(shape)
+
+            def shrunk(ratio):
+                part = tf.maximum(window // ratio, [0, 0, 1, 1])
+                return tf.io.decode_and_crop_jpeg(checked, part, ratio=ratio, **_JPEG)
+
+            return _shrink(shrunk, tf.reduce_min(window[2:]) // size)
+
+        # Most photographs have too few pixels for a window to be shrunk. (int32 would overflow.)
+        few = tf.reduce_prod(tf.cast(shape, tf.float32)) < 4 * size * size
+        return tf.cond(few, as_it_is, large)
 
     def other():
         image = _decode_other(contents)
@@ -100,44 +109,85 @@ def attempt(
 
 
 def _shrink(shrunk, times):
-    branch = tf.where(times < 4, 0, tf.where(times < 8, 1, 2))
-    return tf.switch_case(branch, [lambda ratio=ratio: shrunk(ratio) for ratio in RATIOS[1:]])
+    branch = tf.reduce_sum(tf.cast(times >= RATIOS[1:], tf.int32))
+    return tf.switch_case(branch, [lambda ratio=ratio: shrunk(ratio) for ratio in RATIOS])
 
 
 def _bounded_jpeg(contents):
     """The contents, and the int32 (height, width); fails for an image that is too large."""
     shape = tf.io.extract_jpeg_shape(contents)[:2]
-    with tf.control_dependencies([_within_bounds(tf.cast(shape, tf.int64))]):
-        return tf.identity(contents), shape
+    return _bounded(contents, tf.cast(shape, tf.int64)), shape
 
 
 def _decode_other(contents):
-    with tf.control_dependencies([_within_bounds(_declared_shape(contents))]):
-        return tf.io.decode_image(contents, channels=3, expand_animations=False)
-
-
-def _declared_shape(contents):
-    """Height and width, int64 (2,), that a PNG, GIF or BMP says it has; decoders trust it."""
-
-    def numbers(start, count, dtype, little_endian):
+    def numbers(start, count, dtype, little_endian=True):
         part = tf.strings.substr(contents, start, count * dtype.size)
         return tf.cast(tf.io.decode_raw(part, dtype, little_endian), tf.int64)
+
+    def image(checked):
+        return tf.io.decode_image(checked, channels=3, expand_animations=False)
+
+    def png():
+        first = tf.strings.substr(contents, 12, 4) == b"IHDR"
+        shape = tf.where(first, numbers(16, 2, tf.int32, False), 0)
+        return image(_bounded(contents, shape))
+
+    def gif():
+        return image(_bounded(*_first_frame(contents)))
+
+    def bmp():
+        pixels = image(_bounded(contents, numbers(18, 2, tf.int32)))
+        return tf.cond(numbers(28, 1, tf.int16)[0] == 8, lambda: coloured(pixels), lambda: pixels)
+
+    def coloured(indices):
+        # TensorFlow takes a palette's indices for greys.
+        start = 14 + numbers(14, 1, tf.int32)[0]
+        colours = (numbers(10, 1, tf.int32)[0] - start) // 4
+        palette = tf.strings.substr(contents, start, 4 * colours)
+        palette = tf.reshape(tf.io.decode_raw(palette, tf.uint8), [-1, 4])[:, 2::-1]
+        return tf.gather(palette, tf.cast(indices[..., 0], tf.int32))
+
+    def unknown():
+        return image(_bounded(contents, tf.zeros([2], tf.int64)))
 
     begins = tf.strings.substr(contents, 0, 4)
     return tf.case(
         [
-            (begins == b"\x89PNG", lambda: numbers(16, 2, tf.int32, False)),
-            (begins == b"GIF8", lambda: numbers(6, 2, tf.uint16, True)),
-            (tf.strings.substr(contents, 0, 2) == b"BM", lambda: numbers(18, 2, tf.int32, True)),
+            (begins == b"\x89PNG", png),
+            (begins == b"GIF8", gif),
+            (tf.strings.substr(contents, 0, 2) == b"BM", bmp),
         ],
-        default=lambda: tf.constant([-1, -1], tf.int64),  # no format that is decoded here
+        default=unknown,
     )
 
 
-def _within_bounds(shape):
+def _first_frame(contents):
+    """A GIF that ends after its first frame, and that frame's int64 (width, height).
+
+    The size of the whole, in the header, binds no frame; and TensorFlow decodes all frames.
+    """
+    data = tf.cast(tf.io.decode_raw(contents, tf.uint8), tf.int32)
+
+    def table(flags):  # of colours
+        return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
+
+    def after_blocks(at):  # each begins with its length, and the last is empty
+        return 1 + tf.while_loop(lambda i: data[i] > 0, lambda i: [i + data[i] + 1], [at])[0]
+
+    frame = tf.while_loop(
+        lambda i: data[i] == 0x21, lambda i: [after_blocks(i + 2)], [13 + table(data[10])]
+    )[0]
+    shape = data[frame + 5 : frame + 9 : 2] + 256 * data[frame + 6 : frame + 10 : 2]
+    end = after_blocks(frame + 11 + table(data[frame + 9]))
+    return tf.strings.substr(contents, 0, end) + b";", tf.cast(shape, tf.int64)
+
+
+def _bounded(contents, shape):
+    """The contents; fails where int64 (2,) sides that they declare, and decoders trust, are not."""
     pixels = tf.reduce_prod(tf.abs(shape))  # a BMP upside down has a negative height
-    known = tf.reduce_all(shape != -1)
-    return tf.debugging.Assert(
-        known & (pixels > 0) & (pixels <= MAX_PIXELS),
+    within = tf.debugging.Assert(
+        (pixels > 0) & (pixels <= MAX_PIXELS),
         ["not a JPEG, PNG, GIF or BMP, or not of 1 to", MAX_PIXELS, "pixels:", shape],
     )
+    with tf.control_dependencies([within]):
+        return tf.identity(contents)

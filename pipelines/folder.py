@@ -52,7 +52,8 @@ def open_split(data_dir: str | os.PathLike | None, split: str) -> Source:
 def from_files(paths: list[str], labels: list[int], classes: tuple[str, ...]) -> Source:
     """A source of image files; any step is reached at no cost."""
     # Tensors made here are captured by reference; arrays would be copied into the graph.
-    all_paths, all_labels = tf.constant(paths), tf.constant(labels, tf.int32)
+    all_paths = tf.constant([os.fsencode(path) for path in paths])  # names need not be UTF-8
+    all_labels = tf.constant(labels, tf.int32)
 
     def training(seed, chunks):
         def look_up(number):
@@ -77,8 +78,7 @@ def split_folder(data_dir: str | os.PathLike | None, split: str) -> Path:
     root = Path(data_dir)
     if not root.is_dir():
         raise InputError(f"There is no folder {root}.")
-    names = {"val": ("val", "validation")}.get(split, (split,))
-    folder = next((root / name for name in names if (root / name).is_dir()), None)
+    folder = _find(root, split)
     if folder is None:
         there = sorted(p.name for p in root.iterdir() if p.is_dir()) or ["no folders"]
         raise InputError(f"{root} has no folder {split}/; it has {', '.join(there[:8])}.")
@@ -86,9 +86,10 @@ def split_folder(data_dir: str | os.PathLike | None, split: str) -> Path:
 
 
 def class_names(data_dir: str | os.PathLike | None, split: str = "train") -> tuple[str, ...]:
-    """Returns the classes, by name: train's, or the split's own where there is no train."""
-    known = Path(data_dir or "", "train")
-    folder = known if data_dir is not None and known.is_dir() else split_folder(data_dir, split)
+    """Returns the classes, by name: train's; without a train, the split's own, or else val's."""
+    root = None if data_dir is None else Path(data_dir)
+    folder = root and (_find(root, "train") or _find(root, split) or _find(root, "val"))
+    folder = folder or split_folder(data_dir, split)
     classes = _class_folders(folder)
     if not classes:
         raise InputError(f"{folder} has no class folders in it.")
@@ -106,6 +107,11 @@ def images_in(folder: Path) -> tuple[list[str], list[str]]:
         if not name.startswith("."):
             (found if name.lower().endswith(SUFFIXES) else others).append(f"{folder}/{name}")
     return found, others
+
+
+def _find(root, split):
+    names = {"val": ("val", "validation")}.get(split, (split,))
+    return next((root / name for name in names if (root / name).is_dir()), None)
 
 
 def _class_folders(folder):

@@ -51,22 +51,19 @@ def training(
     classes, size, places = len(source.class_names), view.image_size, stream.CHUNK
     finish = modern.layers(view.regularization, classes, size)
 
-    def decode_one(key, draws):
-        def window_of(shape):
-            return _window(shape, draws, view)
-
-        window = decode.decode_window(source.read(key), window_of, size)
+    def decode_one(key, drawn, mirrored):
+        window = decode.decode_window(
+            source.read(key), lambda shape: window_of(shape, drawn, view), size
+        )
         resized = _stretch(window, size)
-        if not view.flip:
-            return resized
-        return tf.cond(draws[3] < 0.5, lambda: tf.reverse(resized, [1]), lambda: resized)
+        return tf.cond(mirrored, lambda: tf.reverse(resized, [1]), lambda: resized)
 
     def load(number, keys, labels, names):
         seeds = tf.random.experimental.stateless_split(stream.draw_seed(seed, number), 3)
-        draws = tf.random.stateless_uniform([places, 4 + 2 * _TRIES], seeds[0])
+        drawn, mirrored = draw_windows(seeds[0], places, view)
         labels = _check_labels(labels, names, classes)
         result = tf.TensorSpec([size, size, 3], tf.uint8)
-        good, images = decode.attempt(decode_one, (keys, draws), result)
+        good, images = decode.attempt(decode_one, (keys, drawn, mirrored), result)
         all_good = tf.size(good) == places
         images, labels, broken = tf.cond(
             all_good,
@@ -202,17 +199,44 @@ def _cut(image, corner, size):
 _TRIES = 10  # at a crop of the drawn area and ratio that lies within the image
 
 
-def _window(shape, draws, view: View):
-    """Where the crop lies in the image before rescaling, int32 (top, left, height, width)."""
+def draw_windows(key: tf.Tensor, count: int, view: View) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws what decides about a crop before the image's size is known.
+
+    Args:
+        key: int64 (2,), see `stream.draw_seed`.
+        count: of images.
+        view: what is done to them.
+
+    Returns:
+        float32 (count, n) for `window_of`, and whether each is mirrored, bool (count,).
+    """
+    draws = tf.random.stateless_uniform([count, 4 + 2 * _TRIES], key)
+    mirrored = draws[:, 3] < (0.5 if view.flip else 0.0)
     if view.min_area:
-        sides = _area_window(tf.cast(shape, tf.float32), draws[4:], view.min_area)
-    else:
-        low, high = view.scales
-        scale = tf.cast(low, tf.float32) + tf.floor(draws[0] * (high - low + 1))
-        shorter = tf.cast(tf.reduce_min(shape), tf.float32)
-        sides = tf.fill([2], tf.maximum(tf.round(view.image_size * shorter / scale), 1.0))
-    room = tf.cast(shape, tf.float32) - sides + 1.0
-    corner = tf.minimum(tf.floor(draws[1:3] * room), room - 1.0)
+        return tf.concat([draws[:, 1:3], draws[:, 4:]], axis=1), mirrored
+    low, high = view.scales
+    scale = low + tf.floor(draws[:, :1] * (high - low + 1))
+    return tf.concat([draws[:, 1:3], view.image_size / scale], axis=1), mirrored
+
+
+def window_of(shape: tf.Tensor, drawn: tf.Tensor, view: View) -> tf.Tensor:
+    """Where the crop lies in the image before it is rescaled.
+
+    Args:
+        shape: int32 (height, width) of the image.
+        drawn: float32 (n,), a row of `draw_windows`.
+        view: as there.
+
+    Returns:
+        int32 (top, left, height, width).
+    """
+    shape = tf.cast(shape, tf.float32)
+    if view.min_area:
+        sides = _area_window(shape, drawn[2:], view.min_area)
+    else:  # every operation here costs about as much as a row of pixels
+        side = tf.maximum(tf.round(drawn[2] * tf.reduce_min(shape)), 1.0)
+        sides = tf.stack([side, side])
+    corner = tf.floor(drawn[:2] * (shape - sides + 1.0))
     return tf.cast(tf.concat([corner, sides], axis=0), tf.int32)
 
 

@@ -20,7 +20,8 @@ class Regularization(NamedTuple):
         rand_augment: `factor` of `keras.layers.RandAugment`, which applies two operations; it
             takes milliseconds for an image, many times what all else does.
         random_erasing: share of images from which a rectangle is erased.
-        mixup, cutmix: `alpha` of Keras's layers; with both, each chunk takes one of them.
+        mixup, cutmix: alpha of the Beta(alpha, alpha) that shares are drawn from, at most 1 for
+            `keras.layers.CutMix`; with both, each chunk takes one of them.
     """
 
     rand_augment: float = 0.0
@@ -32,8 +33,8 @@ class Regularization(NamedTuple):
         """Raises `InputError` for a strength that cannot be."""
         if not (0 <= self.rand_augment <= 1 and 0 <= self.random_erasing <= 1):
             raise InputError("rand_augment and random_erasing are 0 to 1.")
-        if self.mixup < 0 or self.cutmix < 0:
-            raise InputError("mixup and cutmix must not be negative.")
+        if self.mixup < 0 or not 0 <= self.cutmix <= 1:
+            raise InputError("mixup must not be negative and cutmix be 0 to 1.")
 
 
 def layers(wanted: Regularization, classes: int, image_size: int) -> Finish:
@@ -46,16 +47,17 @@ def layers(wanted: Regularization, classes: int, image_size: int) -> Finish:
     import keras
 
     made = keras.layers
-    alone = []
+    whole = {"value_range": (0, 255), "dtype": "float32"}  # whatever the model's precision
+    alone, mixing = [], []
     if wanted.rand_augment:
-        alone.append(made.RandAugment((0, 255), factor=wanted.rand_augment))
+        alone.append(made.RandAugment(factor=wanted.rand_augment, **whole))
+    # Of one number, these two layers take the upper end of a range that begins at 0.
     if wanted.random_erasing:
-        alone.append(made.RandomErasing(wanted.random_erasing, value_range=(0, 255)))
-    mixing = []
+        alone.append(made.RandomErasing((wanted.random_erasing,) * 2, **whole))
     if wanted.mixup:
-        mixing.append(made.MixUp(wanted.mixup))
+        mixing.append(made.MixUp(wanted.mixup, dtype="float32"))
     if wanted.cutmix:
-        mixing.append(made.CutMix(wanted.cutmix))
+        mixing.append(made.CutMix((wanted.cutmix,) * 2, dtype="float32"))
     for layer in (*alone, *mixing):
         _draw_from_keys(layer)
         layer.build((None, image_size, image_size, 3))

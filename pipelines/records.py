@@ -55,6 +55,8 @@ def open_split(dataset: str, data_dir: str | None, split: str) -> Source:
     def training(seed, chunks):
         @tf.autograph.experimental.do_not_convert
         def shuffled_epoch(epoch):
+            # `shuffle` mixes its seed with the program's, which the graph of this function holds.
+            tf.compat.v1.get_default_graph().seed = None
             keys = tf.random.experimental.stateless_split(stream.draw_seed(seed, epoch), 2)
             raw = read_epoch(keys[0, 0])
             return raw.shuffle(SHUFFLED_RECORDS, keys[1, 0], reshuffle_each_iteration=False)

@@ -1,11 +1,13 @@
-"""Times a network against a named peer, side by side in one run.
+"""Times a network, or the input pipeline, against named peers, side by side in one run.
 
     python -m resnet_keras.benchmark train --model=resnet50 --batch_size=32 --dtype=mixed_bfloat16
+    python -m resnet_keras.benchmark input
 
-`train` times training steps, `predict` inference, `build` the construction of the model. The two
-take turns, round by round, so that a machine whose speed drifts treats both alike; the figures are
+`train` times training steps, `predict` inference, `build` the construction of the model. `input`
+times the input pipeline of training on one thread, on JPEGs that it makes itself. The contestants
+take turns, round by round, so that a machine whose speed drifts treats all alike; the figures are
 medians over rounds, in wall time and in CPU time, and the ratio is the median of the rounds'
-ratios. Works on every Keras backend.
+ratios. Works on every Keras backend, but for `input`, which is TensorFlow's.
 """
 
 import gc
@@ -23,26 +25,65 @@ from . import cli, zoo
 from .errors import InputError
 
 FLAGS = cli.new_flags()
-TASKS = ("train", "predict", "build")
+MODEL_TASKS = ("train", "predict", "build")
+TASKS = (*MODEL_TASKS, "input")
 PEERS = ("keras.applications", "none")
 # Only networks of the paper count as peers: keras.applications has no other ResNets of v1.
 KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
 
-flags.DEFINE_string("model", "resnet50", "Zoo network.", flag_values=FLAGS)
-flags.DEFINE_enum(
-    "peer", "keras.applications", list(PEERS), "Whom to compare with.", flag_values=FLAGS
-)
-flags.DEFINE_integer("batch_size", 32, "Images in a batch.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("image_size", 224, "Side of the images in pixels.", 1, flag_values=FLAGS)
-flags.DEFINE_enum(
-    "dtype", "float32", ["float32", "mixed_bfloat16"], "Precision of the layers.", flag_values=FLAGS
-)
-flags.DEFINE_integer("steps", 3, "Batches in a round (builds: always one).", 1, flag_values=FLAGS)
 flags.DEFINE_integer("rounds", 5, "Rounds of each.", 1, flag_values=FLAGS)
-flags.DEFINE_bool(
-    "jit_compile", None, "XLA; without the flag, what Keras chooses.", flag_values=FLAGS
-)
+flags.DEFINE_integer("batch_size", 32, "Images in a batch.", 1, flag_values=FLAGS)
 flags.DEFINE_bool("json", False, "Print the result as JSON.", flag_values=FLAGS)
+# Of train, predict and build:
+flags.DEFINE_string("model", "resnet50", "Zoo network (not for input).", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "peer",
+    "keras.applications",
+    list(PEERS),
+    "Whom to compare with (input: see --peers).",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "image_size", 224, "Side of the images in pixels (not for input).", 1, flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "dtype",
+    "float32",
+    ["float32", "mixed_bfloat16"],
+    "Precision of the layers (not for input).",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
+    "steps",
+    3,
+    "Batches in a round (builds: always one; input: see --images).",
+    1,
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool(
+    "jit_compile",
+    None,
+    "XLA; without the flag, what Keras chooses (not for input).",
+    flag_values=FLAGS,
+)
+# Of input:
+flags.DEFINE_list(
+    "peers",
+    ["decode", "tf.data", "pillow", "opencv"],
+    "Whom to compare with (input only); pillow and opencv need the extra benchmark.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("files", 64, "JPEGs that are made (input only).", 1, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "images", 512, "Images in a round, in whole batches (input only).", 1, flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "memory_images",
+    0,
+    "Images over which our pipeline's resident memory is watched (input only); 0: it is not.",
+    0,
+    flag_values=FLAGS,
+)
 
 
 class Timing(NamedTuple):
@@ -62,6 +103,9 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main(task: str | None) -> None:
     if task not in TASKS:
         raise InputError(f"Name what to time first: one of {', '.join(TASKS)}.")
+    if task == "input":
+        _input()
+        return
     zoo.networks.find(FLAGS.model)
     peer = None if FLAGS.peer == "none" else FLAGS.peer
     if peer and FLAGS.model not in KERAS_APPLICATIONS:
@@ -83,6 +127,21 @@ def _main(task: str | None) -> None:
         jit_compile="auto" if FLAGS.jit_compile is None else FLAGS.jit_compile,
     )
     print(json.dumps(result, indent=2) if FLAGS.json else report(result))
+
+
+def _input() -> None:
+    cli.start_tensorflow()
+    from . import benchmark_input
+
+    result = benchmark_input.compare(
+        files=FLAGS.files,
+        images=FLAGS.images,
+        rounds=FLAGS.rounds,
+        batch_size=FLAGS.batch_size,
+        peers=FLAGS.peers,
+        memory_images=FLAGS.memory_images,
+    )
+    print(json.dumps(result, indent=2) if FLAGS.json else benchmark_input.report(result))
 
 
 def compare(

@@ -9,7 +9,7 @@ from resnet_keras import benchmark
 TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "--rounds=3")
 
 
-@pytest.mark.parametrize("task", benchmark.TASKS)
+@pytest.mark.parametrize("task", benchmark.MODEL_TASKS)
 def test_times_both_in_turns(task, capsys):
     assert benchmark.main(["benchmark", task, *TINY, "--json"]) == 0, capsys.readouterr().err
     result = json.loads(capsys.readouterr().out)
@@ -40,8 +40,8 @@ def test_runs_without_a_peer_and_on_jax(command):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "train, predict, build"),
-        (["fly"], "train, predict, build"),
+        ([], "train, predict, build, input"),
+        (["fly"], "train, predict, build, input"),
         (["train", "--model=resnet20"], "--peer=none"),
         (["train", "--peer=torch"], "keras.applications"),
         (["train", "--rounds=0"], "rounds"),

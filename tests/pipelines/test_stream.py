@@ -71,13 +71,58 @@ def test_evaluation_visits_every_example_once_in_order():
     np.testing.assert_array_equal(np.concatenate([y for _, y in found]), LABELS)
 
 
-def test_weighted_evaluation_fills_up_with_weightless_examples():
-    found = list(stream.weighted_evaluation(IMAGES, LABELS, 16).as_numpy_iterator())
+def test_weighted_batches_are_filled_up_with_weightless_examples():
+    batches = stream.weighted(stream.evaluation(IMAGES, LABELS, 16), 16)
+    assert [spec.shape[0] for spec in tf.nest.flatten(batches.element_spec)] == [16] * 3
+    found = list(batches.as_numpy_iterator())
     assert [len(labels) for _, labels, _ in found] == [16] * 4
     weights = np.concatenate([w for _, _, w in found])
     labels = np.concatenate([y for _, y, _ in found])
     np.testing.assert_array_equal(labels[weights == 1], LABELS)
     assert weights.sum() == 50
+    assert weights.dtype == np.float32
+
+
+def numbers_of(chunks, count):
+    return chunks.numbers().take(count).as_numpy_iterator()
+
+
+@pytest.mark.parametrize(("batch", "start"), [(16, 3), (10, 3), (40, 7), (1, 100)])
+def test_chunks_begin_with_the_one_that_holds_the_first_position(batch, start):
+    chunks = stream.Chunks(batch, start)
+    first = batch * start // stream.CHUNK
+    assert list(numbers_of(chunks, 3)) == [first, first + 1, first + 2]
+    assert first * stream.CHUNK + chunks.before_start == batch * start
+
+
+def test_shares_of_steps_and_batches_hold_every_chunk_once():
+    whole = stream.Chunks(96, start_step=5)
+    shares = [
+        stream.Chunks(96, 5 + turn, shard, shards=3, stride=2)
+        for turn in range(2)
+        for shard in range(3)
+    ]
+    assert {share.batch_size for share in shares} == {32}
+    parts = [list(numbers_of(share, 8)) for share in shares]  # 4 steps of 2 chunks
+    assert sorted(np.concatenate(parts)) == list(numbers_of(whole, 48))
+    # The third part of each batch of steps 5, 7, 9, 11, of 6 chunks each.
+    assert parts[2] == [34, 35, 46, 47, 58, 59, 70, 71]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        stream.Chunks(10, 3),
+        stream.Chunks(96, 5),
+        stream.Chunks(96, 5, 1, 3),
+        stream.Chunks(96, 6, 2, 3, 2),
+        stream.Chunks(32, 1, stride=3),
+    ],
+)
+def test_wanted_chunks_are_those_in_numbers(chunks):
+    last = chunks.first + 100
+    found = [n for n in range(last) if chunks.wanted(tf.constant(n, tf.int64))]
+    assert found == [n for n in numbers_of(chunks, 100) if n < last]
 
 
 def test_the_same_batches_on_two_replicas(mirrored):
@@ -113,6 +158,11 @@ def test_closing_an_iterator_does_not_wait_for_a_tuner():
         (lambda: stream.indices(5, 0, seed=0), "batch size"),
         (lambda: stream.indices(5, 4, seed=0, start_step=-1), "start_step"),
         (lambda: stream.evaluation(IMAGES, LABELS, 0), "batch size"),
+        (lambda: stream.Chunks(0).check(), "batch size"),
+        (lambda: stream.Chunks(16, -1).check(), "start_step"),
+        (lambda: stream.Chunks(32, 0, 2, 2).check(), "shard 2 of 2"),
+        (lambda: stream.Chunks(40, 0, 0, 2).check(), "multiple of 32"),
+        (lambda: stream.Chunks(40, stride=2).check(), "multiple of 16"),
         (lambda: pipelines.info("mnist"), "cifar10"),
         (lambda: pipelines.arrays("digits", "validation"), "val"),
         (lambda: pipelines.arrays("digits", "test", image_size=0), "image_size"),

@@ -1,0 +1,163 @@
+"""Looks at data sets, and makes batches for other hosts.
+
+    python -m resnet_keras.pipelines check --dataset=folder --data_dir=/data/imagenet
+    python -m resnet_keras.pipelines preview --dataset=digits --out=digits.png
+    python -m resnet_keras.pipelines serve --port=5050
+
+`check` tells whether a copy of a data set is whole, before a long build or run; its exit status is
+1 if it is not. `preview` draws what the network sees, with labels. `serve` makes batches for hosts
+whose own processors are too slow, until it is interrupted.
+"""
+
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+
+from absl import flags
+
+from resnet_keras import cli
+from resnet_keras.errors import InputError
+
+FLAGS = cli.new_flags()
+TASKS = ("check", "preview", "serve")
+PROBLEMS = 1
+
+cli.define_data_flags(FLAGS)
+cli.define_view_flags(FLAGS)
+flags.DEFINE_string(
+    "archives",
+    None,
+    "check: folder of ImageNet's archives; DATA_DIR/downloads/manual for imagenet2012 without.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_bool(
+    "hashes", False, "check: take the archives' MD5s; reads 155 GB.", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "expect", "none", ["none", "imagenet"], "check: what it must hold.", flag_values=FLAGS
+)
+flags.DEFINE_bool(
+    "decode", True, "check: decode all images, not only their headers.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "limit", 0, "check: read only so many examples of each split; 0 for all.", 0, flag_values=FLAGS
+)
+flags.DEFINE_string("split", "train", "preview: whose images to show.", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "preview: the PNG to write.", flag_values=FLAGS)
+flags.DEFINE_integer("count", 32, "preview: how many images.", 1, 1000, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "preview: of order and augmentation.", 0, flag_values=FLAGS)
+flags.DEFINE_bool(
+    "augment",
+    True,
+    "preview: --noaugment shows the same images as evaluation sees them.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer("port", 5050, "serve: port of the service.", 1, 65535, flag_values=FLAGS)
+flags.DEFINE_string(
+    "host",
+    None,
+    "serve: name by which other hosts reach this one; its own without.",
+    flag_values=FLAGS,
+)
+
+
+def main(argv: Sequence[str] = sys.argv) -> int:
+    """Runs the command line; returns its exit status."""
+    task = argv[1] if len(argv) > 1 and not argv[1].startswith("-") else None
+    status = 0
+
+    def run():
+        nonlocal status
+        status = _main(task)
+
+    return cli.run(run, FLAGS, [argv[0], *argv[2 if task else 1 :]], __doc__) or status
+
+
+def _main(task: str | None) -> int:
+    if task not in TASKS:
+        raise InputError(f"Name what to do first: one of {', '.join(TASKS)}.")
+    return {"check": _check, "preview": _preview, "serve": _serve}[task]()
+
+
+def _check() -> int:
+    cli.start_tensorflow()
+    from . import check
+
+    problems = 0
+    for finding in check.findings(
+        FLAGS.dataset,
+        FLAGS.data_dir,
+        archives_in=FLAGS.archives,
+        hashes=FLAGS.hashes,
+        expected=check.EXPECTED[FLAGS.expect],
+        decode=FLAGS.decode,
+        limit=FLAGS.limit,
+    ):
+        text = finding.text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
+        print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
+        problems += not finding.ok
+    found = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
+    where = f" in {FLAGS.data_dir}" if FLAGS.data_dir else ""
+    print(f"{found} found with {FLAGS.dataset}{where}.")
+    return PROBLEMS if problems else 0
+
+
+def _preview() -> int:
+    if FLAGS.out is None:
+        raise InputError("Give --out=FILE.png, the picture to write.")
+    cli.start_tensorflow()
+    from . import info, preview
+    from .imagenet import View
+
+    view = cli.view(FLAGS)
+    if info(FLAGS.dataset, FLAGS.data_dir).in_memory:
+        if view != View():
+            raise InputError(
+                f"{FLAGS.dataset} has its own augmentation: --scales, --mixup and the other flags "
+                "of views are for photographs."
+            )
+        view = None
+    print(
+        preview.write(
+            FLAGS.out,
+            FLAGS.dataset,
+            FLAGS.split,
+            FLAGS.count,
+            seed=FLAGS.seed,
+            view=view,
+            image_size=FLAGS.image_size,
+            augmented=FLAGS.augment,
+            data_dir=FLAGS.data_dir,
+        )
+    )
+    return 0
+
+
+def _serve() -> int:
+    _check_port(FLAGS.port)
+    cli.start_tensorflow()
+    from . import service
+
+    server = service.Server(FLAGS.port, FLAGS.host or socket.gethostname())
+    print(f"serving at {server.address}; interrupt to stop", flush=True)
+    # In a thread of its own: joining is C++, and would keep an interrupt from this one.
+    waiting = threading.Thread(target=server.join, daemon=True)
+    waiting.start()
+    waiting.join()
+    return 0
+
+
+def _check_port(port: int) -> None:
+    """Refuses a port that is taken: gRPC would share it, and mix up two services' requests."""
+    with socket.socket() as probe:
+        # Lets the port of a service that just ended be taken, but not one that is listened to.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise InputError(f"Port {port} cannot be used: {error.strerror}.") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

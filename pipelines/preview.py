@@ -1,0 +1,224 @@
+"""A contact sheet of what the network sees: images as the pipelines make them, with their labels."""
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from resnet_keras.errors import InputError, require
+from resnet_keras.files import make_folder, write_atomically
+
+from . import arrays, imagenet, info, open_split, stream, training
+from .imagenet import View
+
+EXTRA = "plot"
+_DPI = 100  # at which matplotlib's points become pixels
+_FONT, _LINE, _LETTER = 9, 17, 8  # size in points; line height and a letter's width in pixels
+_NARROWEST = 600  # pixels that a caption needs
+_GAP = 8  # pixels between images
+_SMALLEST = 128  # images of fewer pixels are enlarged
+
+
+def write(
+    path: str | os.PathLike,
+    dataset: str,
+    split: str,
+    count: int,
+    *,
+    seed: int,
+    view: View | None = None,
+    image_size: int | None = None,
+    augmented: bool = True,
+    data_dir: str | None = None,
+) -> str:
+    """Writes a PNG of the first images of the training stream.
+
+    Args:
+        path: of the picture; its folder is made.
+        dataset, split, count, seed, view, image_size, augmented, data_dir: as for `examples`.
+
+    Returns:
+        One line that says what was written.
+
+    Raises:
+        InputError: not the name of a PNG, a folder that cannot be written to, or what `examples`
+            raises.
+        MissingExtraError: matplotlib is not installed.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"The picture is a PNG: name it {path.with_suffix('.png')}, not {path}.")
+    make_folder(path.parent)
+    require("matplotlib.figure", extra=EXTRA)  # before a data set is opened
+    images, labels, names = examples(
+        dataset,
+        split,
+        count,
+        seed=seed,
+        view=view,
+        image_size=image_size,
+        augmented=augmented,
+        data_dir=data_dir,
+    )
+    seen = f"as augmented with seed {seed}" if augmented else "as in evaluation"
+    caption = f"{dataset}, {split}: the first {count} images of an epoch, {seen}"
+    write_atomically(path, draw(images, titles(labels, names), caption))
+    size = " x ".join(map(str, images.shape[1:3]))
+    return f"{path}: {count} images of {size} pixels from {dataset}/{split}, {seen}"
+
+
+def examples(
+    dataset: str,
+    split: str,
+    count: int,
+    *,
+    seed: int,
+    view: View | None = None,
+    image_size: int | None = None,
+    augmented: bool = True,
+    data_dir: str | None = None,
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Returns the first images of the training stream, augmented or as evaluation sees them.
+
+    Args:
+        dataset, split, image_size, data_dir: as for `pipelines.training`.
+        count: how many images.
+        seed: of the order and of the augmentation. The images are the same ones with and without
+            augmentation.
+        view: of photographs, see `imagenet.View`.
+        augmented: False shows the centre crop that evaluation takes.
+
+    Returns:
+        uint8 images (count, height, width, 3), labels int32 (count,) or float32 (count, classes),
+        and the classes' names, if the data set has them.
+
+    Raises:
+        InputError: as `pipelines.training`.
+    """
+    known = info(dataset, data_dir)
+    if known.in_memory:
+        names = ()
+        batches = _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir)
+    else:
+        source = open_split(dataset, split, data_dir=data_dir)
+        names = source.class_names
+        batches = _photographs(source, count, seed, view, image_size or known.image_size, augmented)
+    images, labels = next(batches.take(1).as_numpy_iterator())
+    return images, labels, names
+
+
+def _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir):
+    if not augmented:
+        images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
+        return stream.training(images, labels, count, seed=seed)
+    return training(
+        dataset,
+        split,
+        count,
+        seed=seed,
+        image_size=image_size,
+        data_dir=data_dir,
+        view=view,
+        device=None,
+    )
+
+
+def _photographs(source, count, seed, view, side, augmented):
+    chunks = stream.Chunks(count)
+    if augmented:
+        view = (view or View())._replace(image_size=side)
+        return imagenet.training(source, chunks, seed=seed, view=view)
+
+    def in_training_order():
+        rows = source.training(seed, chunks)
+        return rows.map(lambda number, *row: row).unbatch().take(count)
+
+    same = source._replace(ordered=in_training_order)
+    return imagenet.evaluation(same, count, image_size=side, resize=round(side * 256 / 224))
+
+
+def titles(labels: np.ndarray, names: tuple[str, ...]) -> list[str]:
+    """Labels as text: "cat", or "cat .63" and "dog .37" on two lines for mixed ones.
+
+    Args:
+        labels: int (images,) or float (images, classes).
+        names: of the classes; without them, their numbers are shown.
+    """
+    if labels.ndim == 1:
+        return [_name(label, names) for label in labels]
+    return [_shares(shares, names) for shares in labels]
+
+
+def _shares(shares, names):
+    first, second = np.argsort(-shares, kind="stable")[:2]
+    if shares[second] < 0.005:
+        return _name(first, names)
+    return "\n".join(f"{_name(n, names)} {_fraction(shares[n])}" for n in (first, second))
+
+
+def _fraction(share):
+    return f"{share:.2f}".removeprefix("0")
+
+
+def _name(label, names):
+    return names[label] if names else str(label)
+
+
+def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
+    """Draws images in a grid, each below its text, pixel by pixel or enlarged by a whole factor.
+
+    Args:
+        images: uint8 (images, height, width, 3).
+        texts: of one or two lines.
+        caption: for the whole grid.
+
+    Returns:
+        The PNG file's content.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure_module = require("matplotlib.figure", extra=EXTRA)
+    agg = require("matplotlib.backends.backend_agg", extra=EXTRA)
+    times = max(1, math.ceil(_SMALLEST / images.shape[2]))
+    high, wide = images.shape[1] * times, images.shape[2] * times
+    above = _LINE * max(text.count("\n") + 1 for text in texts)
+    columns = _columns(len(images), (wide + _GAP) / (high + above + _GAP))
+    rows = -(-len(images) // columns)
+    width = max(_NARROWEST, columns * (wide + _GAP) + _GAP)
+    top = 2 * _LINE
+    height = top + rows * (above + high + _GAP)
+    figure = figure_module.Figure((width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+    canvas = agg.FigureCanvasAgg(figure)
+    figure.text(
+        _GAP / width, 1 - top / 2 / height, _shortened(caption, width), size=_FONT + 1, va="center"
+    )
+    for place, (image, text) in enumerate(zip(images, texts, strict=True)):
+        row, column = divmod(place, columns)
+        left = _GAP + column * (wide + _GAP)
+        bottom = height - top - (row + 1) * (above + high + _GAP) + _GAP
+        axes = figure.add_axes((left / width, bottom / height, wide / width, high / height))
+        axes.imshow(image, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+        lines = "\n".join(_shortened(line, wide) for line in text.split("\n"))
+        axes.set_title(lines, size=_FONT, pad=3, linespacing=1.2, parse_math=False)
+    content = io.BytesIO()
+    canvas.print_png(content)
+    return content.getvalue()
+
+
+def _columns(count, aspect):
+    """Columns for a sheet of about 3:2, given a cell's width over its height; full rows if it can
+    be."""
+    ideal = math.sqrt(1.5 * count / aspect)
+    near = range(max(1, math.floor(0.75 * ideal)), min(count, math.ceil(1.35 * ideal)) + 1)
+    return min(near, key=lambda columns: (-count % columns, abs(columns - ideal)))
+
+
+def _shortened(text, pixels):
+    """Cuts out of the middle, for mixed labels end in their share."""
+    letters = max(8, pixels // _LETTER)
+    return text if len(text) <= letters else f"{text[: letters - 5]}…{text[-4:]}"
