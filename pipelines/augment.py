@@ -1,6 +1,5 @@
 """Pure image functions: every random draw comes from a key that is handed in."""
 
-import itertools
 import math
 
 import numpy as np
@@ -15,7 +14,6 @@ PCA_EIGENVECTORS = (
     (-0.5836, -0.6948, 0.4203),
 )
 GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
-JITTER_ORDERS = tuple(itertools.permutations(range(3)))  # of brightness, contrast, saturation
 
 
 def pad(images: tf.Tensor, padding: int, colour) -> tf.Tensor:
@@ -105,32 +103,40 @@ def resize(image: tf.Tensor, height: int, width: int, interpolation: str) -> tf.
 
 
 def random_colour(
-    images: tf.Tensor, key: tf.Tensor, *, jitter: float = 0.0, pca: float = 0.1
+    images: tf.Tensor,
+    key: tf.Tensor,
+    *,
+    jitter: float = 0.0,
+    pca: float = 0.1,
+    mirrored: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Changes the colours of each image by one matrix and one offset.
 
     Args:
-        images: uint8 (batch, height, width, 3); the batch's shape must be static.
+        images: uint8 (batch, height, width, 3); the shape must be static.
         key: int64 (2,), see `stream.draw_seed`.
-        jitter: brightness, contrast and saturation are each changed, in random order, by a
-            factor from [1 - jitter, 1 + jitter] (fb.resnet.torch: 0.4).
+        jitter: brightness, contrast and saturation are each changed by a factor from
+            [1 - jitter, 1 + jitter] (fb.resnet.torch: 0.4, in random order).
         pca: standard deviation of the noise along ImageNet's principal components (AlexNet's
             and the paper's "standard color augmentation": 0.1).
+        mirrored: bool (batch,), which images are mirrored left and right on the way.
 
     Returns:
         uint8, the same shape; rounded and clipped once, at the end.
     """
     batch = images.shape[0]
-    order_key, factor_key, noise_key = tf.unstack(tf.random.experimental.stateless_split(key, 3))
-    order = tf.gather(JITTER_ORDERS, _uniform(batch, order_key, len(JITTER_ORDERS)))
+    factor_key, noise_key = tf.unstack(tf.random.experimental.stateless_split(key, 2))
     factors = tf.random.stateless_uniform([batch, 3], factor_key, 1.0 - jitter, 1.0 + jitter)
     noise = tf.random.stateless_normal([batch, 3], noise_key) * pca
-    return _apply_colour(images, *colour_affine(_mean_colour(images), order, factors, noise))
+    if mirrored is None:
+        mirrored = tf.zeros([batch], tf.bool)
+    mean = _mean_colour(images) if jitter else tf.zeros([batch, 3])
+    return _apply_colour(images, mirrored, *colour_affine(mean, factors, noise))
 
 
 # Compiled by XLA, each of these is one pass over the pixels; together in one function they take
 # twice as long, for XLA then keeps the float32 image that both use. The affine map below is 4 times
-# as fast as a matrix product, which a depth of 3 suits badly.
+# as fast as a matrix product, which a depth of 3 suits badly, and mirroring costs nothing in it.
 @tf.function(jit_compile=True)
 def _mean_colour(images):
     batch, height, width, _ = images.shape
@@ -140,43 +146,38 @@ def _mean_colour(images):
 
 
 @tf.function(jit_compile=True)
-def _apply_colour(images, matrix, offset):
-    changed = apply_affine(tf.cast(images, tf.float32), matrix, offset)
+def _apply_colour(images, mirrored, matrix, offset):
+    turned = tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+    changed = apply_affine(tf.cast(turned, tf.float32), matrix, offset)
     # By way of int32, which the processor converts to in vectors.
     return tf.cast(tf.cast(tf.clip_by_value(changed + 0.5, 0.0, 255.0), tf.int32), tf.uint8)
 
 
-@tf.function(jit_compile=True)
 def colour_affine(
-    mean: tf.Tensor, order: tf.Tensor, factors: tf.Tensor, noise: tf.Tensor
+    mean: tf.Tensor, factors: tf.Tensor, noise: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Fuses colour jitter and PCA noise: all are affine in RGB, contrast once the mean is known.
 
+    A change by factor f is f * x + (1 - f) * other, where other is black (brightness), the image's
+    mean grey (contrast) or the pixel's own grey (saturation). Before clipping, the three commute:
+    saturation leaves every grey as it is, and brightness scales all alike.
+
     Args:
         mean: float32 (batch, 3), each image's mean colour.
-        order: int32 (batch, 3), a permutation of 0 (brightness), 1 (contrast), 2 (saturation).
-        factors: float32 (batch, 3) of these; a change by factor f is f * x + (1 - f) * other,
-            where other is black, the image's mean grey or the pixel's grey.
+        factors: float32 (batch, 3) of brightness, contrast and saturation.
         noise: float32 (batch, 3), along the principal components, in units of their deviations.
 
     Returns:
         A matrix (batch, 3, 3) and an offset (batch, 3), of pixels in units of 0 to 255.
     """
     grey = tf.constant(GREY)
-    matrix = tf.eye(3, batch_shape=[mean.shape[0]])
-    offset = tf.zeros_like(mean)
-    for place in range(3):
-        operation = order[:, place]
-        factor = tf.gather(factors, operation, batch_dims=1)[:, None]
-        towards_mean = tf.where(operation[:, None] == 1, 1.0 - factor, 0.0)
-        towards_grey = tf.where(operation[:, None] == 2, 1.0 - factor, 0.0)
-        step = factor[..., None] * tf.eye(3) + towards_grey[..., None] * grey
-        shift = towards_mean * tf.reduce_sum(mean * grey, axis=1, keepdims=True)
-        matrix = tf.matmul(step, matrix)
-        offset = tf.linalg.matvec(step, offset) + shift
-        mean = tf.linalg.matvec(step, mean) + shift
+    brightness, contrast, saturation = tf.unstack(factors, axis=1)
+    kept = saturation[:, None, None] * tf.eye(3) + (1.0 - saturation)[:, None, None] * grey
+    matrix = (brightness * contrast)[:, None, None] * kept
+    mean_grey = tf.reduce_sum(mean * grey, axis=1)
+    towards_grey = (brightness * (1.0 - contrast) * mean_grey)[:, None]
     components = 255.0 * np.array(PCA_EIGENVECTORS) * np.array(PCA_EIGENVALUES)
-    return matrix, offset + tf.linalg.matvec(tf.constant(components, tf.float32), noise)
+    return matrix, towards_grey + tf.linalg.matvec(tf.constant(components, tf.float32), noise)
 
 
 def apply_affine(pixels: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,7 @@ from resnet_keras.errors import InputError
 from . import stream
 from .source import Source
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def open_split(data_dir: str | os.PathLike | None, split: str) -> Source:

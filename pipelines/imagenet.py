@@ -51,33 +51,39 @@ def training(
     classes, size, places = len(source.class_names), view.image_size, stream.CHUNK
     finish = modern.layers(view.regularization, classes, size)
 
-    def decode_one(key, drawn, mirrored):
-        window = decode.decode_window(
-            source.read(key), lambda shape: window_of(shape, drawn, view), size
-        )
-        resized = _stretch(window, size)
-        return tf.cond(mirrored, lambda: tf.reverse(resized, [1]), lambda: resized)
+    result = tf.TensorSpec([size, size, 3], tf.uint8)
+
+    def crop_by(decode_part):
+        def crop(key, drawn):
+            window = decode_part(
+                source.read(key), lambda shape: window_of(shape, drawn, view), size
+            )
+            return _stretch(window, size)
+
+        return crop
 
     def load(number, keys, labels, names):
         seeds = tf.random.experimental.stateless_split(stream.draw_seed(seed, number), 3)
         drawn, mirrored = draw_windows(seeds[0], places, view)
         labels = _check_labels(labels, names, classes)
-        result = tf.TensorSpec([size, size, 3], tf.uint8)
-        good, images = decode.attempt(decode_one, (keys, drawn, mirrored), result)
-        all_good = tf.size(good) == places
-        images, labels, broken = tf.cond(
-            all_good,
-            lambda: (images, labels, tf.constant([], tf.string)),
-            lambda: _replace(images, labels, names, good),
-        )
-        images = tf.ensure_shape(images, [places, size, size, 3])
+        good, images = decode.attempt(crop_by(decode.decode_small_window), (keys, drawn), result)
+
+        def take_all():
+            return images, labels, tf.constant([], tf.string)
+
+        def look_closer():
+            general = crop_by(decode.decode_window)
+            found = _try_again(general, (keys, drawn), good, images, result)
+            return _replace(*found, labels, names)
+
+        chosen, labels, broken = tf.cond(tf.size(good) == places, take_all, look_closer)
+        chosen = tf.ensure_shape(chosen, [places, size, size, 3])
         labels = tf.ensure_shape(labels, [places])
-        if view.colour_jitter or view.pca_noise:
-            images = augment.random_colour(
-                images, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise
-            )
-        images, labels = finish(images, labels, seeds[2])
-        return images, labels, broken
+        coloured = augment.random_colour(
+            chosen, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise, mirrored=mirrored
+        )
+        finished, labels = finish(coloured, labels, seeds[2])
+        return finished, labels, broken
 
     decoded = source.training(seed, chunks).map(
         load, num_parallel_calls=os.cpu_count(), deterministic=True
@@ -258,7 +264,17 @@ def _stretch(window, size):
     return tf.cast(resized[0] + 0.5, tf.uint8)
 
 
-def _replace(images, labels, names, good):
+def _try_again(function, columns, good, images, result):
+    """`decode.attempt` on the rows that are not among `good`; all that are good now, in order."""
+    tried = tf.scatter_nd(good[:, None], tf.ones_like(good), [stream.CHUNK]) > 0
+    left = tf.cast(tf.where(~tried)[:, 0], tf.int32)
+    again, more = decode.attempt(function, tuple(tf.gather(c, left) for c in columns), result)
+    rows = tf.concat([good, tf.gather(left, again)], axis=0)
+    order = tf.argsort(rows)
+    return tf.gather(rows, order), tf.gather(tf.concat([images, more], axis=0), order)
+
+
+def _replace(good, images, labels, names):
     """Puts in each broken image's place the next good one, the chunk's end followed by its start."""
     places = tf.range(stream.CHUNK)
     found = tf.size(good)
@@ -266,9 +282,9 @@ def _replace(images, labels, names, good):
     with tf.control_dependencies([fail]):
         following = tf.searchsorted(good, places)
     chosen = tf.math.floormod(following, tf.maximum(found, 1))
-    is_good = tf.scatter_nd(good[:, None], tf.ones_like(good), [stream.CHUNK]) > 0
-    broken = tf.boolean_mask(names, ~is_good)
-    return tf.gather(images, chosen), tf.gather(labels, tf.gather(good, chosen)), broken
+    taken = tf.gather(good, chosen)
+    broken = tf.boolean_mask(names, taken != places)
+    return tf.gather(images, chosen), tf.gather(labels, taken), broken
 
 
 def _count_broken(max_corrupt):

@@ -96,7 +96,7 @@ def test_other_files_are_left_out_with_a_warning(tmp_path):
 
 
 def test_suffixes_may_be_upper_case(tmp_path):
-    names = ["1.JPEG", "2.Png", "3.jpg", "4.GIF", "5.bmp", "6.JPG"]
+    names = ["1.JPEG", "2.Png", "3.jpg", "4.JPG"]
     tree(tmp_path, *(f"train/a/{name}" for name in names))
     assert [name for _, name in listed(folder.open_split(tmp_path, "train"))] == names
 
