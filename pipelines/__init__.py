@@ -8,6 +8,7 @@ A data set is "digits", "cifar10" or "cifar100", which are held in memory; "imag
 DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.
 """
 
+import functools
 import importlib
 import os
 import types
@@ -241,23 +242,20 @@ def evaluation(
         if protocol:
             raise InputError(f"{dataset} is evaluated as it is, without {', '.join(protocol)}.")
         images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
-        examples = len(labels)
-    else:
-        opened = open_split(dataset, split, data_dir=data_dir)
-        examples = opened.num_examples
-    size = batch_size
-    if replicas is not None:
-        size = -(-min(batch_size, examples) // replicas) * replicas
-    if known.in_memory:
-        batches = stream.evaluation(images, labels, size)
+        examples, batches_of = len(labels), functools.partial(stream.evaluation, images, labels)
     else:
         from . import imagenet
 
+        opened = open_split(dataset, split, data_dir=data_dir)
         side = image_size or known.image_size
-        protocol.setdefault("resize", round(side * 256 / 224))
-        batches = imagenet.evaluation(opened, size, image_size=side, **protocol)
-    if replicas is not None:
-        batches = stream.weighted(batches, size)
+        view = {"image_size": side, "resize": round(side * 256 / 224), **protocol}
+        examples = opened.num_examples
+        batches_of = functools.partial(imagenet.evaluation, opened, **view)
+    if replicas is None:
+        batches = batches_of(batch_size)
+    else:
+        size = -(-min(batch_size, examples) // replicas) * replicas
+        batches = stream.weighted(batches_of(size), size)
     return stream.prefetch(batches, device, threads=threads, ram_budget=ram_budget)
 
 

@@ -49,7 +49,7 @@ def training(
     if max_corrupt < 0:
         raise InputError(f"max_corrupt must not be negative, but is {max_corrupt}.")
     classes, size, places = len(source.class_names), view.image_size, stream.CHUNK
-    finish = modern.layers(view.regularization, classes, size)
+    finish = modern.layers(view, classes)
 
     result = tf.TensorSpec([size, size, 3], tf.uint8)
 

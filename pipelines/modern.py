@@ -1,11 +1,11 @@
 """What training adds today to the paper's view, by Keras's own layers; all of it is optional."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from resnet_keras.errors import InputError
+from .view import View
 
 if TYPE_CHECKING:
     import keras
@@ -13,54 +13,30 @@ if TYPE_CHECKING:
 Finish = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-class Regularization(NamedTuple):
-    """Strengths; 0 turns each off.
-
-    Attributes:
-        rand_augment: `factor` of `keras.layers.RandAugment`, which applies two operations; it
-            takes milliseconds for an image, many times what all else does.
-        random_erasing: share of images from which a rectangle is erased.
-        mixup, cutmix: alpha of the Beta(alpha, alpha) that shares are drawn from, at most 1 for
-            `keras.layers.CutMix`; with both, each chunk takes one of them.
-    """
-
-    rand_augment: float = 0.0
-    random_erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-
-    def check(self) -> None:
-        """Raises `InputError` for a strength that cannot be."""
-        if not (0 <= self.rand_augment <= 1 and 0 <= self.random_erasing <= 1):
-            raise InputError("rand_augment and random_erasing are 0 to 1.")
-        if self.mixup < 0 or not 0 <= self.cutmix <= 1:
-            raise InputError("mixup must not be negative and cutmix be 0 to 1.")
-
-
-def layers(wanted: Regularization, classes: int, image_size: int) -> Finish:
+def layers(view: View, classes: int) -> Finish:
     """Returns a function of (uint8 images, int32 labels, key) to the same, changed.
 
     Under mixup or cutmix, which act within a chunk, labels become float32 (chunk, classes).
     """
-    if not any(wanted):
+    if not (view.rand_augment or view.random_erasing or view.mixup or view.cutmix):
         return lambda images, labels, key: (images, labels)
     import keras
 
     made = keras.layers
     whole = {"value_range": (0, 255), "dtype": "float32"}  # whatever the model's precision
     alone, mixing = [], []
-    if wanted.rand_augment:
-        alone.append(made.RandAugment(factor=wanted.rand_augment, **whole))
+    if view.rand_augment:
+        alone.append(made.RandAugment(factor=view.rand_augment, **whole))
     # Of one number, these two layers take the upper end of a range that begins at 0.
-    if wanted.random_erasing:
-        alone.append(made.RandomErasing((wanted.random_erasing,) * 2, **whole))
-    if wanted.mixup:
-        mixing.append(made.MixUp(wanted.mixup, dtype="float32"))
-    if wanted.cutmix:
-        mixing.append(made.CutMix((wanted.cutmix,) * 2, dtype="float32"))
+    if view.random_erasing:
+        alone.append(made.RandomErasing((view.random_erasing,) * 2, **whole))
+    if view.mixup:
+        mixing.append(made.MixUp(view.mixup, dtype="float32"))
+    if view.cutmix:
+        mixing.append(made.CutMix((view.cutmix,) * 2, dtype="float32"))
     for layer in (*alone, *mixing):
         _draw_from_keys(layer)
-        layer.build((None, image_size, image_size, 3))
+        layer.build((None, view.image_size, view.image_size, 3))
 
     def finish(images, labels, key):
         keys = tf.unstack(tf.random.experimental.stateless_split(key, 5))

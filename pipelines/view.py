@@ -1,11 +1,8 @@
 """What training sees of a photograph; plain data."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from resnet_keras.errors import InputError
-
-if TYPE_CHECKING:
-    from . import modern
 
 
 class View(NamedTuple):
@@ -19,7 +16,11 @@ class View(NamedTuple):
         flip: mirror half of the images.
         pca_noise: standard deviation, see `augment.random_colour`.
         colour_jitter: largest change, see `augment.random_colour`; 0.4 in fb.resnet.torch.
-        rand_augment, random_erasing, mixup, cutmix: see `modern.Regularization`.
+        rand_augment: `factor` of `keras.layers.RandAugment`, which applies two operations; it
+            takes milliseconds for an image, many times what all else does.
+        random_erasing: share of images from which a rectangle is erased.
+        mixup, cutmix: alpha of the Beta(alpha, alpha) that shares are drawn from, at most 1 for
+            `keras.layers.CutMix`; with both, each chunk takes one of them.
     """
 
     image_size: int = 224
@@ -36,7 +37,9 @@ class View(NamedTuple):
     def check(self) -> None:
         """Raises `InputError` for a view that cannot be."""
         low, high = self.scales
-        if not 1 <= self.image_size <= low <= high:
+        if self.image_size < 1:
+            raise InputError(f"image_size must be positive, not {self.image_size}.")
+        if not self.min_area and not self.image_size <= low <= high:
             raise InputError(
                 f"Scales {low} to {high} do not fit crops of side {self.image_size}: "
                 "image_size <= smallest scale <= largest scale."
@@ -45,13 +48,7 @@ class View(NamedTuple):
             raise InputError(f"min_area is a share of the image, 0 to 1, not {self.min_area}.")
         if self.pca_noise < 0 or not 0 <= self.colour_jitter <= 1:
             raise InputError("pca_noise must not be negative and colour_jitter be 0 to 1.")
-        self.regularization.check()
-
-    @property
-    def regularization(self) -> "modern.Regularization":
-        """What Keras's layers do to the image."""
-        from . import modern
-
-        return modern.Regularization(
-            self.rand_augment, self.random_erasing, self.mixup, self.cutmix
-        )
+        if not (0 <= self.rand_augment <= 1 and 0 <= self.random_erasing <= 1):
+            raise InputError("rand_augment and random_erasing are 0 to 1.")
+        if self.mixup < 0 or not 0 <= self.cutmix <= 1:
+            raise InputError("mixup must not be negative and cutmix be 0 to 1.")

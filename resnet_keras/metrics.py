@@ -52,8 +52,8 @@ class CrossEntropy(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.label_smoothing = label_smoothing
 
-    def call(self, labels, logits):
-        return cross_entropy(labels, logits, self.label_smoothing)
+    def call(self, y_true, y_pred):
+        return cross_entropy(y_true, y_pred, self.label_smoothing)
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}

@@ -23,7 +23,7 @@ def greys(values, side=32):
 def applied(images, labels=LABELS, steps=1, **strengths):
     """The images and labels of some keys, one after the other."""
     finish = tf.function(
-        modern.layers(modern.Regularization(**strengths), CLASSES, images.shape[1])
+        modern.layers(pipelines.View(image_size=images.shape[1], **strengths), CLASSES)
     )
     keys = [stream.draw_seed(0, tf.constant(step, tf.int64)) for step in range(steps)]
     made = [finish(tf.constant(images), tf.constant(labels), key) for key in keys]
@@ -93,7 +93,7 @@ def test_random_erasing_changes_a_rectangle_of_that_share_of_images(share):
 
 def test_mixup_mixes_images_as_it_mixes_labels():
     """Image n has the grey 15 * n and, as one of 16 classes, the label n."""
-    finish = tf.function(modern.layers(modern.Regularization(mixup=1.0), 16, 32))
+    finish = tf.function(modern.layers(pipelines.View(image_size=32, mixup=1.0), 16))
     key = stream.draw_seed(0, tf.constant(0, tf.int64))
     images, labels = finish(greys(15 * np.arange(16)), np.arange(16, dtype="int32"), key)
     images, labels = images.numpy(), labels.numpy()
@@ -109,7 +109,7 @@ def test_shares_of_mixup_are_drawn_from_beta():
     """Beta(0.4, 0.4) has the mean 1/2 and the variance 1 / (4 * 1.8)."""
     _, labels = applied(greys([0] * 16), np.zeros(16, "int32"), steps=1, mixup=0.4)
     np.testing.assert_allclose(labels[:, 0], 1, atol=1e-6)
-    finish = tf.function(modern.layers(modern.Regularization(mixup=0.4), 2, 8))
+    finish = tf.function(modern.layers(pipelines.View(image_size=8, mixup=0.4), 2))
     shares = []
     for step in range(60):
         key = stream.draw_seed(1, tf.constant(step, tf.int64))
@@ -124,7 +124,7 @@ def test_shares_of_mixup_are_drawn_from_beta():
 
 
 def test_cutmix_pastes_a_rectangle_of_the_labels_share():
-    finish = tf.function(modern.layers(modern.Regularization(cutmix=1.0), 16, 32))
+    finish = tf.function(modern.layers(pipelines.View(image_size=32, cutmix=1.0), 16))
     key = stream.draw_seed(0, tf.constant(0, tf.int64))
     images, labels = finish(greys(15 * np.arange(16)), np.arange(16, dtype="int32"), key)
     images, labels = images.numpy(), labels.numpy()
@@ -147,7 +147,9 @@ def test_cutmix_pastes_a_rectangle_of_the_labels_share():
 def test_of_mixup_and_cutmix_each_chunk_takes_one():
     """Mixed greys are new ones, pasted greys are those of the images."""
     kinds = set()
-    finish = tf.function(modern.layers(modern.Regularization(mixup=1.0, cutmix=1.0), CLASSES, 32))
+    finish = tf.function(
+        modern.layers(pipelines.View(image_size=32, mixup=1.0, cutmix=1.0), CLASSES)
+    )
     for step in range(10):
         images, _ = finish(
             greys([0, 255] * 8), LABELS, stream.draw_seed(0, tf.constant(step, tf.int64))
@@ -189,7 +191,7 @@ def test_streams_are_byte_identical_from_any_step(photographs, rand_augment):
 )
 def test_strengths_that_cannot_be(name, value):
     with pytest.raises(InputError, match=name):
-        modern.Regularization(**{name: value}).check()
+        pipelines.View(**{name: value}).check()
 
 
 if __name__ == "__main__":
