@@ -1,5 +1,6 @@
 """What the README shows runs as written, and its table is what the models say."""
 
+import importlib
 import os
 import re
 import shlex
@@ -86,12 +87,29 @@ def test_fit_example(tmp_path, monkeypatch):
     load_in_a_new_process()
 
 
+def test_photographs_example(photographs, tmp_path, monkeypatch):
+    (tmp_path / "my_images").symlink_to(photographs)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", "pipelines.View"), names)
+    images, labels = next(names["train"].as_numpy_iterator())
+    assert (images.shape, images.dtype, labels.shape) == ((32, 64, 64, 3), np.uint8, (32,))
+    assert sum(len(labels) for _, labels in names["test"]) == 12
+
+
 def test_commands_parse():
-    """Every training command names flags and recipes that exist."""
-    lines = re.findall(r"python -m resnet_keras\.train (--recipe[^\n|`]*)", README)
-    assert len(lines) >= 2
-    for line in lines:
-        train.cli._parse(train.FLAGS, ["train", *shlex.split(line)])
+    """Every command names tasks, flags and recipes that exist."""
+    commands = re.findall(r"python -m resnet_keras\.(\w+) ([^\n|`]*)", README.replace("\\\n", " "))
+    assert {name for name, _ in commands} == {"train", "evaluate", "benchmark", "pipelines"}
+    for name, text in commands:
+        module = (
+            "resnet_keras.pipelines.__main__" if name == "pipelines" else f"resnet_keras.{name}"
+        )
+        command = importlib.import_module(module)
+        arguments = shlex.split(text)
+        if not arguments[0].startswith("-"):
+            assert arguments.pop(0) in command.TASKS
+        train.cli._parse(command.FLAGS, [name, *arguments])
 
 
 def test_table_of_networks():
