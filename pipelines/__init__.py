@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
-from .view import View
+from .view import View, test_side
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,7 +194,9 @@ def training(
         made = service.distribute(batches, chunks, services) if services else batches(chunks)
         return stream.prefetch(made, device, threads=threads, ram_budget=ram_budget)
     if view is not None or services or shard != (0, 1):
-        raise InputError(f"{dataset} is held in memory: it takes no view, shard or services.")
+        raise InputError(
+            f"{dataset} is held in memory: a view, a shard and --services are for photographs."
+        )
     images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     augmented = stream.training(
         images,
@@ -248,7 +250,7 @@ def evaluation(
 
         opened = open_split(dataset, split, data_dir=data_dir)
         side = image_size or known.image_size
-        view = {"image_size": side, "resize": round(side * 256 / 224), **protocol}
+        view = {"image_size": side, "resize": test_side(side), **protocol}
         examples = opened.num_examples
         batches_of = functools.partial(imagenet.evaluation, opened, **view)
     if replicas is None:
@@ -256,7 +258,9 @@ def evaluation(
     else:
         size = -(-min(batch_size, examples) // replicas) * replicas
         batches = stream.weighted(batches_of(size), size)
-    return stream.prefetch(batches, device, threads=threads, ram_budget=ram_budget)
+    return stream.prefetch(
+        batches, device, threads=threads, ram_budget=ram_budget, batch_size=batch_size
+    )
 
 
 def _module(known: DatasetInfo) -> types.ModuleType:

@@ -23,7 +23,7 @@ FLAGS = cli.new_flags()
 TASKS = ("check", "preview", "serve")
 PROBLEMS = 1
 
-cli.define_data_flags(FLAGS)
+cli.define_data_flags(FLAGS, None)
 cli.define_view_flags(FLAGS)
 flags.DEFINE_string(
     "archives",
@@ -35,7 +35,12 @@ flags.DEFINE_bool(
     "hashes", False, "check: take the archives' MD5s; reads 155 GB.", flag_values=FLAGS
 )
 flags.DEFINE_enum(
-    "expect", "none", ["none", "imagenet"], "check: what it must hold.", flag_values=FLAGS
+    "expect",
+    None,
+    ["none", "imagenet"],
+    "check: what it must hold. Without, ImageNet's classes and images where most of its class "
+    "folders are there.",
+    flag_values=FLAGS,
 )
 flags.DEFINE_bool(
     "decode", True, "check: decode all images, not only their headers.", flag_values=FLAGS
@@ -84,13 +89,15 @@ def _check() -> int:
     cli.start_tensorflow()
     from . import check
 
+    dataset = FLAGS.dataset or check.dataset_in(FLAGS.data_dir)
+    known = check.EXPECTED.get(FLAGS.expect) if FLAGS.expect else check.expected_in(FLAGS.data_dir)
     problems = 0
     for finding in check.findings(
-        FLAGS.dataset,
+        dataset,
         FLAGS.data_dir,
         archives_in=FLAGS.archives,
         hashes=FLAGS.hashes,
-        expected=check.EXPECTED[FLAGS.expect],
+        expected=known,
         decode=FLAGS.decode,
         limit=FLAGS.limit,
     ):
@@ -99,16 +106,18 @@ def _check() -> int:
         problems += not finding.ok
     found = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
     where = f" in {FLAGS.data_dir}" if FLAGS.data_dir else ""
-    print(f"{found} found with {FLAGS.dataset}{where}.")
+    print(f"{found} found with {dataset}{where}.")
     return PROBLEMS if problems else 0
 
 
 def _preview() -> int:
+    if FLAGS.dataset is None:
+        raise InputError("Give --dataset: " + FLAGS["dataset"].help)
     if FLAGS.out is None:
         raise InputError("Give --out=FILE.png, the picture to write.")
     cli.start_tensorflow()
     from . import info, preview
-    from .imagenet import View
+    from .view import View
 
     view = cli.view(FLAGS)
     if info(FLAGS.dataset, FLAGS.data_dir).in_memory:

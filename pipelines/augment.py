@@ -5,8 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-# Principal components of ImageNet's RGB values in [0, 1] (Krizhevsky et al. 2012, [21]): the
-# standard deviations along them, and one row per channel. Figures of fb.resnet.torch.
+# Eigenvalues and eigenvectors of the covariance of ImageNet's RGB values in [0, 1] (Krizhevsky et
+# al. 2012, [21]), one row per channel. Figures of fb.resnet.torch.
 PCA_EIGENVALUES = (0.2175, 0.0188, 0.0045)
 PCA_EIGENVECTORS = (
     (-0.5675, 0.7192, 0.4009),
@@ -85,8 +85,8 @@ def random_affine(
 def resize(image: tf.Tensor, height: int, width: int, interpolation: str) -> tf.Tensor:
     """Resizes uint8 (height, width, 3) with antialiasing, to within 1 level of Pillow.
 
-    Like Pillow it resizes along rows first and rounds and clips to uint8 before the columns; bicubic
-    interpolation overshoots at edges, where it matters.
+    Like Pillow it resizes along rows first, and rounds and clips to uint8 before the columns; where
+    bicubic interpolation overshoots, at edges, that matters.
 
     Args:
         image: uint8 (height, width, channels).
@@ -165,7 +165,7 @@ def colour_affine(
     Args:
         mean: float32 (batch, 3), each image's mean colour.
         factors: float32 (batch, 3) of brightness, contrast and saturation.
-        noise: float32 (batch, 3), along the principal components, in units of their deviations.
+        noise: float32 (batch, 3), along the eigenvectors, in units of the eigenvalues.
 
     Returns:
         A matrix (batch, 3, 3) and an offset (batch, 3), of pixels in units of 0 to 255.

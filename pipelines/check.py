@@ -82,6 +82,22 @@ IMAGENET = Expected(
 EXPECTED = {"none": None, "imagenet": IMAGENET}
 
 
+def dataset_in(data_dir: str | None) -> str:
+    """Returns "folder" for a folder that has train/ or val/ in it, and else "imagenet2012"."""
+    folders = [Path(data_dir or "", split) for split in ("train", "val")]
+    return FOLDER if data_dir and any(map(Path.is_dir, folders)) else IMAGENET2012
+
+
+def expected_in(data_dir: str | None) -> Expected | None:
+    """Returns `IMAGENET` for class folders of which most are named as ImageNet's are."""
+    try:
+        names = folder.class_names(data_dir)
+    except InputError:
+        return None
+    wordnet = sum(re.fullmatch(r"n\d{8}", name) is not None for name in names)
+    return IMAGENET if wordnet > IMAGENET.classes // 2 else None
+
+
 def findings(
     dataset: str,
     data_dir: str | None,

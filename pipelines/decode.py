@@ -129,7 +129,7 @@ def _times(window, size):
 
 
 def _decode_png(contents):
-    # The header comes first; what TensorFlow decodes as PNG besides is not checked for its size.
+    # A chunk before the header would hide the size from the check, and not from the decoder.
     begins = tf.strings.substr(contents, 0, 8) == b"\x89PNG\r\n\x1a\n"
     header = begins & (tf.strings.substr(contents, 12, 4) == b"IHDR")
     declared = tf.io.decode_raw(tf.strings.substr(contents, 16, 8), tf.int32, little_endian=False)

@@ -15,6 +15,8 @@ from . import augment, decode, modern, stream
 from .source import Source
 from .view import View
 
+_REMEDY = "; `python -m resnet_keras.pipelines check` finds all such images"
+_RUN = 128  # images among which those of one size are sought
 INTERPOLATIONS = ("bilinear", "bicubic")
 CROPS = ("centre", "ten")
 
@@ -30,7 +32,7 @@ def training(
     """An endless stream of augmented batches.
 
     An image that cannot be decoded is replaced by the next one of its chunk that can; its name
-    goes to stderr when it is met first.
+    goes to stderr when it is met first. (Of a truncated JPEG, a crop above the cut is whole.)
 
     Args:
         source: of encoded images.
@@ -38,6 +40,7 @@ def training(
         seed: of the order and of every draw.
         view: what is done to an image.
         max_corrupt: with more different broken images than this, the stream fails and names them.
+            Each share of a batch, and each service, counts its own.
 
     Returns:
         A dataset of uint8 images (batch, size, size, 3) and int32 labels (batch,), or float32
@@ -161,9 +164,14 @@ def whole_images(
         pixels = (size // 2**20) * (size % 2**20)
         return tf.clip_by_value(pixels_per_batch // pixels, 1, 64)
 
-    return examples.group_by_window(
-        size_of, lambda _, same: same.batch(64), window_size_func=images_at_once
-    )
+    def by_size(*run):
+        together = tf.data.Dataset.zip(run)
+        return together.group_by_window(
+            size_of, lambda _, same: same.batch(64), window_size_func=images_at_once
+        )
+
+    # Grouped within runs: ImageNet has hundreds of sizes, whose images would all wait in memory.
+    return examples.window(_RUN).flat_map(by_size)
 
 
 def resize_shorter_side(image: tf.Tensor, size: int, interpolation: str) -> tf.Tensor:
@@ -220,7 +228,7 @@ def draw_windows(key: tf.Tensor, count: int, view: View) -> tuple[tf.Tensor, tf.
     mirrored = draws[:, 3] < (0.5 if view.flip else 0.0)
     if view.min_area:
         return tf.concat([draws[:, 1:3], draws[:, 4:]], axis=1), mirrored
-    low, high = view.scales
+    low, high = view.shorter_sides
     scale = low + tf.floor(draws[:, :1] * (high - low + 1))
     return tf.concat([draws[:, 1:3], view.image_size / scale], axis=1), mirrored
 
@@ -275,7 +283,7 @@ def _try_again(function, columns, good, images, result):
 
 
 def _replace(good, images, labels, names):
-    """Puts in each broken image's place the next good one, the chunk's end followed by its start."""
+    """Puts in each broken image's place the next good one; the first follows the chunk's last."""
     places = tf.range(stream.CHUNK)
     found = tf.size(good)
     fail = _fail_if(found == 0, ["none of these images can be decoded: ", _listed(names)])
@@ -338,7 +346,7 @@ def _ordered(source, view, result):
             lambda key: view(decode.decode(source.read(key))), (key[None],), result
         )
         with tf.control_dependencies(
-            [_fail_if(tf.size(good) == 0, ["cannot decode ", _listed(name)])]
+            [_fail_if(tf.size(good) == 0, ["cannot decode ", _listed(name), _REMEDY])]
         ):
             return number, tf.ensure_shape(images[0], result.shape), label
 

@@ -1,4 +1,4 @@
-"""A contact sheet of what the network sees: images as the pipelines make them, with their labels."""
+"""A contact sheet of what the network sees: images as the pipelines make them, with labels."""
 
 import io
 import math
@@ -12,7 +12,7 @@ from resnet_keras.errors import InputError, require
 from resnet_keras.files import make_folder, write_atomically
 
 from . import arrays, imagenet, info, open_split, stream, training
-from .imagenet import View
+from .view import View, test_side
 
 EXTRA = "plot"
 _DPI = 100  # at which matplotlib's points become pixels
@@ -88,7 +88,7 @@ def examples(
         count: how many images.
         seed: of the order and of the augmentation. The images are the same ones with and without
             augmentation.
-        view: of photographs, see `imagenet.View`.
+        view: of photographs, see `View`.
         augmented: False shows the centre crop that evaluation takes.
 
     Returns:
@@ -137,7 +137,7 @@ def _photographs(source, count, seed, view, side, augmented):
         return rows.map(lambda number, *row: row).unbatch().take(count)
 
     same = source._replace(ordered=in_training_order)
-    return imagenet.evaluation(same, count, image_size=side, resize=round(side * 256 / 224))
+    return imagenet.evaluation(same, count, image_size=side, resize=test_side(side))
 
 
 def titles(labels: np.ndarray, names: tuple[str, ...]) -> list[str]:

@@ -2,10 +2,11 @@
 
 Each helping host runs `python -m resnet_keras.pipelines serve --port=5050`, with the data set under
 the same path; `training(..., services=["grpc://host1:5050", "grpc://host2:5050"])` then has them
-make every second batch each. The order and every byte stay what they are without: TensorFlow's own
-ways of sharing work between workers keep one of the two only.
+make every second batch each. The order and, on processors of one kind, every byte stay what they
+are without: TensorFlow's own ways of sharing work between workers do not keep the order.
 """
 
+import socket
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -30,6 +31,7 @@ def distribute(
     for address in services:
         if not address.startswith("grpc://"):
             raise InputError(f"The address of a service is grpc://HOST:PORT, not {address!r}.")
+        _connect(address)
 
     def from_one(turn, address):
         own = chunks._replace(
@@ -41,6 +43,18 @@ def distribute(
     streams = [from_one(turn, address) for turn, address in enumerate(services)]
     turns = tf.data.Dataset.range(len(streams)).repeat()
     return tf.data.Dataset.choose_from_datasets(streams, turns)
+
+
+def _connect(address):
+    """Fails where nobody answers; TensorFlow would try for ever, without a word."""
+    host, _, port = address.removeprefix("grpc://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"No service answers at {address} ({error}): start `python -m resnet_keras.pipelines "
+            "serve` there."
+        ) from error
 
 
 class Server:

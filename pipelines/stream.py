@@ -187,6 +187,7 @@ def prefetch(
     *,
     threads: int | None = None,
     ram_budget: int | None = None,
+    batch_size: int = 1,
 ) -> tf.data.Dataset:
     """Prefetches a few batches, as the last operation of a pipeline.
 
@@ -199,6 +200,7 @@ def prefetch(
             host. Otherwise a device such as "/GPU:1".
         threads: gives the pipeline a pool of so many threads of its own.
         ram_budget: bytes that prefetched batches may take; without it, four batches.
+        batch_size: examples in a batch, where the data set's shapes do not tell.
     """
     options = tf.data.Options()
     # With autotuning, closing an iterator waits for the tuner's next wake-up, which it puts off
@@ -207,7 +209,9 @@ def prefetch(
     if threads is not None:
         options.threading.private_threadpool_size = threads
     dataset = dataset.with_options(options)
-    batches = PREFETCHED_BATCHES if ram_budget is None else _batches_in(ram_budget, dataset)
+    batches = PREFETCHED_BATCHES
+    if ram_budget is not None:
+        batches = _batches_in(ram_budget, dataset, batch_size)
     if device == "auto":
         gpus = tf.config.list_logical_devices("GPU")
         device = gpus[0].name if len(gpus) == 1 and not tf.distribute.has_strategy() else None
@@ -217,10 +221,10 @@ def prefetch(
     return dataset.apply(to_device)
 
 
-def _batches_in(ram_budget, dataset):
+def _batches_in(ram_budget, dataset, batch_size):
     """How many batches fit; at least one, which is in the making in any case."""
     specs = tf.nest.flatten(dataset.element_spec)
-    size = sum(int(np.prod([side or 1 for side in s.shape])) * s.dtype.size for s in specs)
+    size = sum(int(np.prod([side or batch_size for side in s.shape])) * s.dtype.size for s in specs)
     return max(1, ram_budget // size)
 
 

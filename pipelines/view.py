@@ -10,7 +10,8 @@ class View(NamedTuple):
 
     Attributes:
         image_size: side of the crop in pixels.
-        scales: the shorter side is rescaled to a length drawn from [scales[0], scales[1]].
+        scales: the shorter side is rescaled to a length drawn from [scales[0], scales[1]]; None
+            takes the paper's 256 and 480, in proportion for crops of another size than 224.
         min_area: instead, crops that hold between this share of the image and all of it, at
             ratios of width to height from 3/4 to 4/3 (Szegedy et al. 2015); 0 turns it off.
         flip: mirror half of the images.
@@ -24,7 +25,7 @@ class View(NamedTuple):
     """
 
     image_size: int = 224
-    scales: tuple[int, int] = (256, 480)
+    scales: tuple[int, int] | None = None
     min_area: float = 0.0
     flip: bool = True
     pca_noise: float = 0.1
@@ -34,9 +35,14 @@ class View(NamedTuple):
     mixup: float = 0.0
     cutmix: float = 0.0
 
+    @property
+    def shorter_sides(self) -> tuple[int, int]:
+        """The smallest and the largest length of the shorter side before the crop."""
+        return self.scales or (test_side(self.image_size), round(self.image_size * 480 / 224))
+
     def check(self) -> None:
         """Raises `InputError` for a view that cannot be."""
-        low, high = self.scales
+        low, high = self.shorter_sides
         if self.image_size < 1:
             raise InputError(f"image_size must be positive, not {self.image_size}.")
         if not self.min_area and not self.image_size <= low <= high:
@@ -52,3 +58,8 @@ class View(NamedTuple):
             raise InputError("rand_augment and random_erasing are 0 to 1.")
         if self.mixup < 0 or not 0 <= self.cutmix <= 1:
             raise InputError("mixup must not be negative and cutmix be 0 to 1.")
+
+
+def test_side(image_size: int) -> int:
+    """Length of the shorter side before the crop in tests: 256 for 224 (Sec. 3.4)."""
+    return round(image_size * 256 / 224)

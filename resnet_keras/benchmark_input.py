@@ -25,14 +25,15 @@ import numpy as np
 import tensorflow as tf
 
 from . import errors
-from .pipelines import DATASETS, augment, folder, imagenet, stream
+from .pipelines import DATASETS, View, augment, folder, imagenet, stream
 
 WIDTH, HEIGHT = 500, 375
-VIEW = imagenet.View(colour_jitter=0.4)
+VIEW = View(colour_jitter=0.4)
 OURS = "resnet_keras"
 EXTRA = "benchmark"
 STATM = Path("/proc/self/statm")
 
+_LOW, _HIGH = VIEW.shorter_sides
 _FACTORS = (1 - VIEW.colour_jitter, 1 + VIEW.colour_jitter)
 _MEAN = np.array(DATASETS["imagenet2012"].mean, np.float32)
 _STD = np.array(DATASETS["imagenet2012"].std, np.float32)
@@ -235,7 +236,7 @@ def straightforward(paths: list[str], batch_size: int) -> Iterator[tf.Tensor]:
 
     def load(path):
         image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
-        shorter = tf.random.uniform([], VIEW.scales[0], VIEW.scales[1] + 1, tf.int32)
+        shorter = tf.random.uniform([], _LOW, _HIGH + 1, tf.int32)
         sides = tf.shape(image)[:2] * shorter // tf.reduce_min(tf.shape(image)[:2])
         image = tf.image.resize(image, sides)
         image = tf.image.random_crop(image, [VIEW.image_size, VIEW.image_size, 3])
@@ -329,7 +330,7 @@ def opencv(paths: list[str], batch_size: int) -> Iterator[np.ndarray]:
 
 
 def _shorter_side(generator):
-    return int(generator.integers(VIEW.scales[0], VIEW.scales[1] + 1))
+    return int(generator.integers(_LOW, _HIGH + 1))
 
 
 def _noise(generator):

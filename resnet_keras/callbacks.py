@@ -105,8 +105,8 @@ class Progress(StepCounter):
         width = len(str(self.total_steps))
         rate = (self.step - 1) * self.batch_size / self.seconds if self.seconds else 0.0
         return (
-            f"step {self.step:{width}}/{self.total_steps} | loss {float(logs['cross_entropy']):.4f} "
-            f"error {100 * float(logs['top1_error']):.2f} % | "
+            f"step {self.step:{width}}/{self.total_steps} | "
+            f"loss {float(logs['cross_entropy']):.4f} error {100 * float(logs['top1_error']):.2f} % | "
             f"lr {float(self.model.optimizer.learning_rate):.3g} | {rate:,.0f} images/s | "
             f"{self._time_left()} left"
         )

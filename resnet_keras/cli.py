@@ -77,11 +77,11 @@ def new_flags() -> flags.FlagValues:
     return values
 
 
-def define_data_flags(values: flags.FlagValues) -> None:
-    """Defines --dataset, --data_dir and --image_size."""
+def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
+    """Defines --dataset, by default `dataset`, --data_dir and --image_size."""
     flags.DEFINE_string(
         "dataset",
-        "cifar10",
+        dataset,
         "digits, cifar10, cifar100, imagenet2012, tfds/NAME for any classification data set of "
         "TensorFlow Datasets, or folder for DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.",
         flag_values=values,
@@ -102,15 +102,16 @@ def define_data_flags(values: flags.FlagValues) -> None:
 
 
 def define_view_flags(values: flags.FlagValues) -> None:
-    """Defines a flag for each field of `imagenet.View` but its size; the paper's by default."""
+    """Defines a flag for each field of `pipelines.View` but its size; the paper's by default."""
 
     def number(name, default, help, high=None):
         flags.DEFINE_float(name, default, help, 0, high, flag_values=values)
 
     flags.DEFINE_list(
         "scales",
-        ["256", "480"],
-        "Photographs: the shorter side is drawn from this range before the crop (Sec. 3.4).",
+        None,
+        "Photographs: the shorter side is drawn from this range before the crop (Sec. 3.4). "
+        "Without, 256,480 for crops of 224 pixels and in proportion for others.",
         flag_values=values,
     )
     number("min_area", 0, "Instead, crop between this share of the image and all of it.", 1)
@@ -128,10 +129,13 @@ def view(values: flags.FlagValues) -> "View":
     from .pipelines import View
 
     names = set(View._fields) - {"image_size", "scales"}
+    given = {name: values[name].value for name in names}
+    if values["scales"].value is None:
+        return View(**given)
     scales = whole_numbers("scales", values["scales"].value)
     if len(scales) != 2:
         raise InputError(f"--scales are two whole numbers such as 256,480, not {len(scales)}.")
-    return View(scales=(scales[0], scales[1]), **{name: values[name].value for name in names})
+    return View(scales=(scales[0], scales[1]), **given)
 
 
 def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
@@ -140,7 +144,7 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
         return [int(text) for text in texts]
     except ValueError:
         raise InputError(
-            f"--{flag} is a list of whole numbers such as 32000,48000, not {','.join(texts)}."
+            f"--{flag} is a list of whole numbers such as 256,480, not {','.join(texts)}."
         ) from None
 
 

@@ -23,7 +23,7 @@ from absl import flags
 
 from . import __version__, cli, pipelines, zoo
 from .errors import InputError
-from .files import write_atomically
+from .files import make_folder, write_atomically
 from .pipelines import SPLITS
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def _define_flags() -> None:
         "scores are averaged.",
         flag_values=FLAGS,
     )
-    cli.define_data_flags(FLAGS)
-    FLAGS.set_default("dataset", "digits")
+    cli.define_data_flags(FLAGS, "digits")
     choice("split", None, list(SPLITS), "Examples; test, or val of photographs, without.")
     choice("protocol", "single_crop", list(PROTOCOLS), "For photographs; see above.")
     flags.DEFINE_integer(
@@ -68,7 +67,7 @@ def _define_flags() -> None:
     flags.DEFINE_list(
         "scales", [str(s) for s in SCALES], "Shorter sides of multi_scale.", flag_values=FLAGS
     )
-    flags.DEFINE_integer("batch_size", 100, "Examples evaluated at once.", 1, flag_values=FLAGS)
+    flags.DEFINE_integer("batch_size", 100, "Crops evaluated at once.", 1, flag_values=FLAGS)
     choice("dtype", "float32", ["float32", "mixed_bfloat16"], "Precision of the layers.")
     text("per_class", None, "CSV file in which to write the errors of each class.")
     text(
@@ -111,11 +110,16 @@ def _main() -> None:
     paths = [zoo.weights.resolve(zoo.networks.find(m).name, w) for m, w in members]
     cli.start_tensorflow()
     photographs = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
-    if not photographs and (FLAGS.protocol != "single_crop" or FLAGS.resize or FLAGS.interpolation):
+    crops = (FLAGS.resize, FLAGS.interpolation, FLAGS.image_size)
+    if not photographs and (FLAGS.protocol != "single_crop" or any(crops)):
         raise InputError(
-            f"{FLAGS.dataset} is measured on its images as they are: --protocol, --resize and "
-            "--interpolation are for photographs."
+            f"{FLAGS.dataset} is measured on its images as they are: --protocol, --image_size, "
+            "--resize and --interpolation are for photographs."
         )
+    if FLAGS.protocol == "multi_scale" and FLAGS.resize:
+        raise InputError("--resize is for crops; the sizes of multi_scale are --scales.")
+    if FLAGS.per_class:
+        make_folder(Path(FLAGS.per_class).parent)
     split = FLAGS.split or ("val" if photographs else "test")
     protocols: list[dict[str, Any]] = []
 
@@ -146,6 +150,7 @@ def _main() -> None:
             "model": "+".join(name for name, _ in members),
             "weights": "+".join(str(weights) for _, weights in members),
             "dataset": FLAGS.dataset,
+            **({"data_dir": FLAGS.data_dir} if FLAGS.dataset == pipelines.FOLDER else {}),
             "split": split,
             **_common(protocols),
             "dtype": FLAGS.dtype,
@@ -204,6 +209,7 @@ def _single_view_scores(model, split) -> Scores:
         FLAGS.batch_size,
         image_size=_image_size(model, FLAGS.dataset),
         data_dir=FLAGS.data_dir,
+        device=None,  # `predict_on_batch` moves what it needs
     )
     return crop_scores(model, dataset)
 
@@ -222,15 +228,17 @@ def _photograph_scores(model, name, weights, split, protocol) -> Scores:
         )
     if size != model.input_shape[1]:
         model = zoo.get(name, weights=weights, dtype=FLAGS.dtype, input_shape=(size, size, 3))
+    ten = protocol["protocol"] == "ten_crop"
     dataset = pipelines.evaluation(
         FLAGS.dataset,
         split,
-        FLAGS.batch_size,
+        max(1, FLAGS.batch_size // 10) if ten else FLAGS.batch_size,
         image_size=size,
         data_dir=FLAGS.data_dir,
+        device=None,
         resize=protocol["resize"],
         interpolation=interpolation,
-        crops="ten" if protocol["protocol"] == "ten_crop" else "centre",
+        crops="ten" if ten else "centre",
     )
     return crop_scores(model, dataset)
 
@@ -286,7 +294,9 @@ def fully_convolutional(model: "keras.Model", image_size: int) -> "keras.Model":
         (1, image_size, image_size, 3)
     )[1]
     pooled = keras.layers.AveragePooling2D(window, strides=1, name="sliding_pool")(features)
-    return keras.Model(model.input, model.get_layer("logits")(pooled), name=model.name)
+    dense = keras.Model(model.input, model.get_layer("logits")(pooled), name=model.name)
+    dense.compile(jit_compile=False)  # XLA would compile for each size of image
+    return dense
 
 
 def multi_scale_scores(
@@ -315,7 +325,7 @@ def multi_scale_scores(
         batches = imagenet.whole_images(
             source, scale, pixels_per_batch, interpolation=interpolation
         )
-        for numbers, images, batch_labels in stream.prefetch(batches):
+        for numbers, images, batch_labels in stream.prefetch(batches, None):
             images = np.asarray(images)
             for view in (images, images[:, :, ::-1]):
                 logits = np.asarray(model.predict_on_batch(view))
@@ -328,14 +338,16 @@ def average(members: Iterable[Scores]) -> Scores:
     """The mean of the models' softmax scores; all must be of the same examples."""
     import numpy as np
 
-    first, *others = members = list(members)
-    if not others:
-        return first
-    for other in others:
-        if not np.array_equal(first.labels, other.labels):
+    each = iter(members)
+    first = next(each)
+    total, count = None, 1
+    for member in each:  # one at a time: on ImageNet each holds 400 MB
+        if not np.array_equal(first.labels, member.labels):
             raise InputError("The models of an ensemble must be measured on the same examples.")
-    total = sum(np.exp(member.log_shares) for member in members)
-    return Scores(_log(total / len(members)), first.labels)
+        total = np.exp(first.log_shares) if total is None else total
+        total += np.exp(member.log_shares)
+        count += 1
+    return first if total is None else Scores(_log(total / count), first.labels)
 
 
 def log_softmax(logits):

@@ -50,9 +50,9 @@ def _define_flags() -> None:
     text("model", "resnet20", "Zoo network, such as resnet50, plain20 or resnet1202.")
     choice("shortcut", None, ["A", "B", "C"], "Shortcut option; the network's default without.")
     switch("stride_in_1x1", None, "Where bottleneck blocks stride; --nostride_in_1x1 is v1.5.")
-    cli.define_data_flags(FLAGS)
-    choice("train_split", "trainval", list(SPLITS), "Examples to train on.")
-    choice("eval_split", "test", list(SPLITS), "Examples to evaluate on.")
+    cli.define_data_flags(FLAGS, "cifar10")
+    choice("train_split", None, list(SPLITS), "Without, trainval, or train of photographs.")
+    choice("eval_split", None, list(SPLITS), "Without, test, or val of photographs.")
     choice(
         "normalization",
         "channel",
@@ -112,7 +112,12 @@ def _define_flags() -> None:
 
     # Encoded images only: ImageNet, folders, other data sets of TFDS.
     cli.define_view_flags(FLAGS)
-    whole("max_corrupt", 100, "Images that cannot be decoded and are replaced, at most.", 0)
+    whole(
+        "max_corrupt",
+        100,
+        "Images that cannot be decoded and are replaced, at most; each service counts its own.",
+        0,
+    )
     whole("eval_resize", None, "Shorter side before the centre crop; 256/224 of it without.", 1)
     choice("interpolation", "bilinear", ["bilinear", "bicubic"], "Of --eval_resize.")
     items("services", [], "Hosts that make the training batches, as grpc://HOST:PORT.")
@@ -132,6 +137,7 @@ def _main() -> None:
     boundaries = cli.whole_numbers("boundaries", FLAGS.boundaries)
     zoo.networks.find(FLAGS.model)
     cli.start_tensorflow()
+    _choose_splits()
 
     import keras
 
@@ -201,6 +207,12 @@ def _main() -> None:
         f"metrics.csv, run.flags"
         f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {workdir}"
     )
+
+
+def _choose_splits() -> None:
+    in_memory = pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
+    FLAGS.train_split = FLAGS.train_split or ("trainval" if in_memory else "train")
+    FLAGS.eval_split = FLAGS.eval_split or ("test" if in_memory else "val")
 
 
 def _datasets(replicas: int):
@@ -297,6 +309,11 @@ def model_options(
         options["stride_in_1x1"] = stride_in_1x1
     if normalization == "channel":
         return {**options, "mean": facts.mean, "std": facts.std}
+    if not facts.in_memory:
+        raise InputError(
+            f"A mean per pixel needs images of one size in memory, not {dataset}: take "
+            "--normalization=channel."
+        )
     images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     mean = images.mean(axis=0, dtype="float64")
     return {**options, "mean": mean, "std": (1.0, 1.0, 1.0)}
@@ -344,8 +361,9 @@ def compile_classifier(
 ) -> None:
     """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics.
 
-    Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss`
-    would count the examples that weigh nothing, so cross-entropy is a metric as well.
+    Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights
+    of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss` would count the examples that
+    weigh nothing, so cross-entropy is a metric as well.
     """
     from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
 

@@ -192,7 +192,8 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
         arguments += ["--model=resnet18", f"--protocol={protocol}", "--scales=64"]
         assert evaluate.main(["evaluate", *arguments]) == 2
         said = [s for s in capsys.readouterr().err.splitlines() if s.startswith("error: ")]
-        assert said == [f"error: cannot decode {folder / 'half.jpg'}"]
+        assert len(said) == 1
+        assert said[0].startswith(f"error: cannot decode {folder / 'half.jpg'}; ")
 
 
 def test_resize_crop_and_interpolation_come_from_the_weights_entry(weights, monkeypatch):

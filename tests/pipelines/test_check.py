@@ -344,6 +344,16 @@ def test_imagenet_is_looked_for_in_records_and_archives(tmp_path, run, monkeypat
     assert "ok: train has ImageNet's 2 examples" in lines
 
 
+def test_what_a_folder_holds_is_recognized(tmp_path):
+    assert check.dataset_in(None) == check.dataset_in(str(tmp_path)) == "imagenet2012"
+    for number in range(501):
+        (tmp_path / "train" / f"n{number:08}").mkdir(parents=True)
+    assert check.dataset_in(str(tmp_path)) == "folder"
+    assert check.expected_in(str(tmp_path)) is check.IMAGENET
+    (tmp_path / "train" / "n00000000").rmdir()
+    assert check.expected_in(str(tmp_path)) is None
+
+
 if __name__ == "__main__":
     import sys
 

@@ -84,7 +84,7 @@ def test_serve_makes_batches_until_it_is_interrupted(tmp_path, capsys):
         assert command.main(["pipelines", "serve", f"--port={port}"]) == 2
         assert f"Port {port}" in capsys.readouterr().err
         serving.send_signal(signal.SIGINT)
-        assert serving.wait(20) == 130
+        assert serving.wait(60) == 130
         assert serving.stderr.read() == "interrupted\n"
     finally:
         serving.kill()

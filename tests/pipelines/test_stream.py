@@ -174,6 +174,12 @@ def test_bad_arguments(make, words):
         make()
 
 
+def test_a_ram_budget_counts_batches_whose_size_the_shapes_do_not_tell():
+    batches = tf.data.Dataset.range(100).map(lambda i: tf.zeros([1000], tf.uint8)).batch(10)
+    assert stream._batches_in(50_000, batches, 10) == 5
+    assert stream._batches_in(1, batches, 10) == 1
+
+
 if __name__ == "__main__":
     import sys
 
