@@ -113,6 +113,7 @@ def test_commands_parse():
         train.cli._parse(command.FLAGS, [name, *known])
 
 
+@pytest.mark.slow
 def test_table_of_networks():
     """The counts of the table are the models'; `python tests/test_readme.py --print` prints it."""
     shown = re.search(r"<!-- networks -->\n(.*?)<!-- /networks -->", README, re.DOTALL)

@@ -63,6 +63,7 @@ def test_multiply_adds(depth, stride_in_1x1, billions):
     assert f"{resnet.count_multiply_adds(model) / 1e9:.3f}" == billions
 
 
+@pytest.mark.slow
 def test_resnet_1202_builds_in_time():
     start = time.process_time()
     model = resnet.cifar_resnet(1202)
@@ -173,6 +174,7 @@ def test_saved_and_loaded_models_give_equal_outputs(tmp_path, build):
     np.testing.assert_array_equal(model.predict(images), clone.predict(images))
 
 
+@pytest.mark.slow
 def test_very_deep_networks_survive_saving(tmp_path):
     """Keras walks graphs by recursion, deeper here than Python's default limit."""
     model = resnet.cifar_resnet(362, input_shape=(8, 8, 3))
@@ -198,6 +200,7 @@ def test_a_saved_model_loads_in_a_process_that_imports_the_layers_only(tmp_path)
     subprocess.run(script, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
     """The same file of weights gives the same logits on JAX, and nothing of ours needs TensorFlow."""
     pytest.importorskip("jax")

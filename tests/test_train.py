@@ -109,6 +109,7 @@ def test_bfloat16_jit_and_pixel_normalization(command, tmp_path):
     assert mean.shape == (8, 8, 3)
 
 
+@pytest.mark.slow
 def test_a_run_without_workdir_gets_a_new_folder(command, tmp_path):
     tiny = (*SMALL, "--train_steps=1", "--eval_every=1", "--notensorboard")
     for name in ("resnet8_digits", "resnet8_digits-2"):
@@ -185,6 +186,7 @@ def test_photographs_in_class_folders_are_learnt_and_measured(command, photograp
     assert found[2] == "12"
 
 
+@pytest.mark.slow
 def test_mixed_labels_and_v15_from_the_command_line(command, photographs, tmp_path):
     done = command(
         "train",
