@@ -9,6 +9,7 @@
 whose own processors are too slow, until it is interrupted.
 """
 
+import os
 import socket
 import sys
 import threading
@@ -153,7 +154,11 @@ def _serve() -> int:
     # In a thread of its own: joining is C++, and would keep an interrupt from this one.
     waiting = threading.Thread(target=server.join, daemon=True)
     waiting.start()
-    waiting.join()
+    try:
+        waiting.join()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(cli.INTERRUPTED)  # taking the server down would wait for its clients to end
     return 0
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .pipelines import View
 
 USER_ERROR = 2
+INTERRUPTED = 130
 
 
 def run(
@@ -41,7 +42,7 @@ def run(
                 main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except Exception as error:
         mistake = error if isinstance(error, InputError | flags.Error) else told(error)
         if mistake is None:

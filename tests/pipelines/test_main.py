@@ -73,18 +73,20 @@ def test_serve_makes_batches_until_it_is_interrupted(tmp_path, capsys):
         assert f"grpc://localhost:{port};" in serving.stdout.readline()
 
         def first(services):
-            view = pipelines.imagenet.View(image_size=24, scales=(24, 30))
+            view = pipelines.View(image_size=24, scales=(24, 30))
             batches = pipelines.training(
                 "folder", "train", 16, seed=0, data_dir=tmp_path, view=view, services=services
             )
-            return next(batches.as_numpy_iterator())
+            iterators.append(batches.as_numpy_iterator())  # still open when the service ends
+            return next(iterators[-1])
 
+        iterators = []
         for served, made_here in zip(first([f"grpc://localhost:{port}"]), first([]), strict=True):
             np.testing.assert_array_equal(served, made_here)
         assert command.main(["pipelines", "serve", f"--port={port}"]) == 2
         assert f"Port {port}" in capsys.readouterr().err
         serving.send_signal(signal.SIGINT)
-        assert serving.wait(60) == 130
+        assert serving.wait(30) == 130
         assert serving.stderr.read() == "interrupted\n"
     finally:
         serving.kill()
