@@ -70,14 +70,8 @@ flags.DEFINE_string(
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    task = argv[1] if len(argv) > 1 and not argv[1].startswith("-") else None
-    status = 0
-
-    def run():
-        nonlocal status
-        status = _main(task)
-
-    return cli.run(run, FLAGS, [argv[0], *argv[2 if task else 1 :]], __doc__) or status
+    task, rest = cli.split_task(argv)
+    return cli.run(lambda: _main(task), FLAGS, rest, __doc__)
 
 
 def _main(task: str | None) -> int:
@@ -118,16 +112,7 @@ def _preview() -> int:
         raise InputError("Give --out=FILE.png, the picture to write.")
     cli.start_tensorflow()
     from . import info, preview
-    from .view import View
 
-    view = cli.view(FLAGS)
-    if info(FLAGS.dataset, FLAGS.data_dir).in_memory:
-        if view != View():
-            raise InputError(
-                f"{FLAGS.dataset} has its own augmentation: --scales, --mixup and the other flags "
-                "of views are for photographs."
-            )
-        view = None
     print(
         preview.write(
             FLAGS.out,
@@ -135,7 +120,7 @@ def _preview() -> int:
             FLAGS.split,
             FLAGS.count,
             seed=FLAGS.seed,
-            view=view,
+            view=cli.view_of(FLAGS, in_memory=info(FLAGS.dataset, FLAGS.data_dir).in_memory),
             image_size=FLAGS.image_size,
             augmented=FLAGS.augment,
             data_dir=FLAGS.data_dir,

@@ -37,9 +37,7 @@ class Chunks(NamedTuple):
 
     def check(self) -> None:
         """Raises `InputError` where the parts of a batch are not whole chunks."""
-        _check(1, self.global_batch_size)
-        if self.start_step < 0:
-            raise InputError(f"start_step must not be negative, but is {self.start_step}.")
+        _check(1, self.global_batch_size, self.start_step)
         if not 0 <= self.shard < self.shards:
             raise InputError(f"There is no shard {self.shard} of {self.shards}.")
         if not self.contiguous and self.global_batch_size % (self.shards * CHUNK):
@@ -96,9 +94,7 @@ def indices(
 
     Every epoch visits each of `num_examples` once; a batch may reach into the next epoch.
     """
-    _check(num_examples, global_batch_size)
-    if start_step < 0:
-        raise InputError(f"start_step must not be negative, but is {start_step}.")
+    _check(num_examples, global_batch_size, start_step)
 
     def at(step):
         positions = step * global_batch_size + tf.range(global_batch_size, dtype=tf.int64)
@@ -228,8 +224,10 @@ def _batches_in(ram_budget, dataset, batch_size):
     return max(1, ram_budget // size)
 
 
-def _check(num_examples, batch_size):
+def _check(num_examples, batch_size, start_step=0):
     if num_examples < 1:
         raise InputError("The data set is empty.")
     if batch_size < 1:
         raise InputError(f"The batch size must be positive, not {batch_size}.")
+    if start_step < 0:
+        raise InputError(f"start_step must not be negative, but is {start_step}.")

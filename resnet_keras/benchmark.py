@@ -95,8 +95,7 @@ class Timing(NamedTuple):
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    task = argv[1] if len(argv) > 1 and not argv[1].startswith("-") else None
-    rest = [argv[0], *argv[2 if task else 1 :]]
+    task, rest = cli.split_task(argv)
     return cli.run(lambda: _main(task), FLAGS, rest, __doc__)
 
 

@@ -26,20 +26,22 @@ INTERRUPTED = 130
 
 
 def run(
-    main: Callable[[], None], values: flags.FlagValues, argv: Sequence[str], doc: str | None
+    main: Callable[[], int | None], values: flags.FlagValues, argv: Sequence[str], doc: str | None
 ) -> int:
     """Parses `argv` into `values` and calls `main`; --help prints `doc` and the flags.
 
     Returns:
-        The process's exit status: 0, or 2 after a user's mistake, told in one sentence.
+        The process's exit status: what `main` returns, if it does, else 0; or 2 after a user's
+        mistake, told in one sentence.
     """
+    status = None
     try:
         _parse(values, argv)
         if values["help"].value:
             print(_help(values, doc or ""))
         else:
             with _short_warnings():
-                main()
+                status = main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -49,7 +51,17 @@ def run(
             raise
         print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
         return USER_ERROR
-    return 0
+    return status or 0
+
+
+def split_task(argv: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Takes the task of a command that has several out of its arguments; None where it names none.
+
+    Returns:
+        The task, and the arguments without it.
+    """
+    task = argv[1] if len(argv) > 1 and not argv[1].startswith("-") else None
+    return task, [argv[0], *argv[2 if task else 1 :]]
 
 
 @contextlib.contextmanager
@@ -123,6 +135,21 @@ def define_view_flags(values: flags.FlagValues) -> None:
     number("random_erasing", 0, "Share of photographs from which a rectangle is erased.", 1)
     number("mixup", 0, "Alpha of mixup.")
     number("cutmix", 0, "Alpha of cutmix.")
+
+
+def view_of(values: flags.FlagValues, *, in_memory: bool) -> "View | None":
+    """Returns the view for a data set, None for one in memory, which takes no flags of views."""
+    from .pipelines import View
+
+    described = view(values)
+    if not in_memory:
+        return described
+    if described != View():
+        raise InputError(
+            f"{values['dataset'].value} has its own augmentation: --scales, --mixup and the other "
+            "flags of views are for photographs."
+        )
+    return None
 
 
 def view(values: flags.FlagValues) -> "View":

@@ -223,13 +223,10 @@ def _datasets(replicas: int):
         "threads": FLAGS.threads,
         "ram_budget": FLAGS.ram_budget and FLAGS.ram_budget * MIB,
     }
-    encoded = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
-    view = {"view": cli.view(FLAGS)} if encoded else {}
-    if not encoded and (FLAGS.eval_resize or cli.view(FLAGS) != pipelines.View()):
-        raise InputError(
-            f"{FLAGS.dataset} has its own augmentation: --scales, --mixup and the other flags of "
-            "views are for photographs."
-        )
+    in_memory = pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
+    view = cli.view_of(FLAGS, in_memory=in_memory)
+    if in_memory and FLAGS.eval_resize:
+        raise InputError(f"{FLAGS.dataset} is evaluated as it is, without --eval_resize.")
     train = pipelines.training(
         FLAGS.dataset,
         FLAGS.train_split,
@@ -237,11 +234,11 @@ def _datasets(replicas: int):
         seed=FLAGS.seed,
         max_corrupt=FLAGS.max_corrupt,
         services=FLAGS.services,
-        **view,
+        view=view,
         **shared,
     )
-    protocol: dict[str, Any] = {"interpolation": FLAGS.interpolation} if encoded else {}
-    if encoded and FLAGS.eval_resize:
+    protocol: dict[str, Any] = {} if in_memory else {"interpolation": FLAGS.interpolation}
+    if FLAGS.eval_resize:
         protocol["resize"] = FLAGS.eval_resize
     test = pipelines.evaluation(
         FLAGS.dataset,
