@@ -95,7 +95,7 @@ class PixelNormalization(keras.layers.Layer):
         std: the same for the divisor.
 
     Input of any dtype and shape (batch, height, width, channels) is computed in float32 and
-    returned in the layer's compute dtype. `mean` and `std` are non-trainable weights: they are
+    returned in the layer's compute dtype; one channel becomes as many as `mean` has. `mean` and `std` are non-trainable weights: they are
     saved and loaded with the others.
     """
 
@@ -124,7 +124,8 @@ class PixelNormalization(keras.layers.Layer):
         return ops.cast(normalized, self.compute_dtype)
 
     def compute_output_spec(self, pixels):
-        return keras.KerasTensor(pixels.shape, dtype=self.compute_dtype)
+        channels = max(pixels.shape[-1], self.initial_mean.shape[-1])
+        return keras.KerasTensor((*pixels.shape[:-1], channels), dtype=self.compute_dtype)
 
     def get_config(self):
         values = {"mean": self.initial_mean.tolist(), "std": self.initial_std.tolist()}

@@ -11,6 +11,8 @@ import functools
 import math
 import numbers
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 from keras import layers
@@ -33,6 +35,7 @@ IMAGENET_BLOCKS = {
 }
 BOTTLENECK_DEPTHS = (50, 101, 152)
 SHORTCUTS = ("A", "B", "C", None)
+POOLINGS = ("avg", "max", None)
 
 
 def conv(x, filters, kernel_size, stride, name):
@@ -129,6 +132,19 @@ def head(x, num_classes):
     return dense(x)
 
 
+def top(x, include_top, num_classes, pooling):
+    """What follows the last stage: the head, pooled features, or nothing."""
+    if include_top:
+        if pooling is not None:
+            raise InputError("pooling is for features: give include_top=False beside it.")
+        return head(x, _positive("num_classes", num_classes))
+    if pooling not in POOLINGS:
+        raise unknown("pooling", pooling, ("avg", "max", "None"))
+    if pooling == "avg":
+        return layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return layers.GlobalMaxPooling2D(name="max_pool")(x) if pooling == "max" else x
+
+
 def resnet(
     depth: int,
     *,
@@ -137,6 +153,7 @@ def resnet(
     num_classes: int = 1000,
     input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
     include_top: bool = True,
+    pooling: str | None = None,
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,
     dtype=None,
@@ -153,7 +170,9 @@ def resnet(
         stride_in_1x1: whether a bottleneck strides in its first 1x1 (the paper) or in its 3x3.
         num_classes: size of the logits.
         input_shape: (height, width, channels) of the pixels; height and width may be None.
+            Grey pixels, of one channel, are seen as RGB where mean and std have three.
         include_top: False ends at the last stage's features, (batch, h/32, w/32, channels).
+        pooling: then "avg" or "max" over positions, (batch, channels), or None.
         mean, std: pixel normalization, per channel or per pixel, in units of 0 to 255.
         dtype: a Keras dtype policy such as "mixed_bfloat16"; None takes Keras's current one.
         synchronized: batch statistics over all replicas.
@@ -185,8 +204,7 @@ def resnet(
         for index, blocks in enumerate(IMAGENET_BLOCKS[depth]):
             stride = 1 if index == 0 else 2
             x = stage(x, block, 64 * 2**index, blocks, stride, f"conv{index + 2}", norm)
-        if include_top:
-            x = head(x, _positive("num_classes", num_classes))
+        x = top(x, include_top, num_classes, pooling)
     return keras.Model(pixels, x, name=name or f"{_kind(shortcut)}{depth}")
 
 
@@ -197,6 +215,7 @@ def cifar_resnet(
     num_classes: int = 10,
     input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     include_top: bool = True,
+    pooling: str | None = None,
     mean=CIFAR10_MEAN,
     std=CIFAR10_STD,
     dtype=None,
@@ -225,8 +244,7 @@ def cifar_resnet(
         for index in range(3):
             stride = 1 if index == 0 else 2
             x = stage(x, block, 16 * 2**index, (depth - 2) // 6, stride, f"conv{index + 2}", norm)
-        if include_top:
-            x = head(x, _positive("num_classes", num_classes))
+        x = top(x, include_top, num_classes, pooling)
     return keras.Model(pixels, x, name=name or f"{_kind(shortcut)}{depth}")
 
 
@@ -238,6 +256,73 @@ def endpoints(model: keras.Model) -> dict[str, keras.KerasTensor]:
         if match:
             found[match.group(1)] = layer.output
     return found
+
+
+def freeze(model: keras.Model, through: str | None) -> None:
+    """Freezes the stages of a network up to one, and lets the later ones be trained.
+
+    A frozen batch normalization uses its moving statistics and keeps them, in training too. Call
+    this before `compile`: Keras reads `trainable` there.
+
+    Args:
+        model: a network or backbone of the zoo.
+        through: "conv1" (the stem) to "conv5" ("conv4" in CIFAR networks), the last stage to be
+            frozen, or None to freeze nothing.
+
+    Raises:
+        InputError: the model has no such stage.
+    """
+    stages = {}
+    for layer in model.layers:
+        match = re.match(r"(conv\d)_", layer.name)
+        if match:
+            stages.setdefault(match.group(1), []).append(layer)
+    if through is not None and through not in stages:
+        raise unknown(f"stage of {model.name}:", through, stages)
+    for stage, members in stages.items():
+        for layer in members:
+            layer.trainable = through is None or stage > through
+
+
+def describe(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Tells by a network's layers what it was built with.
+
+    Args:
+        layers: (class name, config) of each layer, by its name.
+
+    Returns:
+        The depth, and the arguments of `resnet` or `cifar_resnet` but normalization and dtype.
+
+    Raises:
+        KeyError: these are not the layers of a network of this module.
+    """
+    blocks = [name for name in layers if re.fullmatch(r"conv\d_block\d+_out", name)]
+    bottleneck, imagenet = "conv2_block1_3_conv" in layers, "pool1_pool" in layers
+    shape = layers["pixels"][1]["batch_shape"][1:]
+    found: dict[str, Any] = {
+        "depth": (3 if bottleneck else 2) * len(blocks) + 2,
+        "shortcut": _described_shortcut(layers, bottleneck),
+        "epsilon": layers["conv1_bn"][1]["epsilon"],
+        "input_shape": tuple(shape),
+        "include_top": "logits" in layers,
+    }
+    if imagenet and bottleneck:
+        found["stride_in_1x1"] = tuple(layers["conv3_block1_1_conv"][1]["strides"]) == (2, 2)
+    if found["include_top"]:
+        found["num_classes"] = layers["logits"][1]["units"]
+    else:
+        pooled = {"avg": "avg_pool", "max": "max_pool"}
+        found["pooling"] = next((key for key, name in pooled.items() if name in layers), None)
+    return found
+
+
+def _described_shortcut(layers, bottleneck):
+    if "conv2_block1_add" not in layers:
+        return None
+    # Where dimensions stay: in the first stage of basic blocks, and in any second block.
+    if "conv2_block2_0_conv" in layers or (not bottleneck and "conv2_block1_0_conv" in layers):
+        return "C"
+    return "B" if "conv3_block1_0_conv" in layers else "A"
 
 
 def count_multiply_adds(model: keras.Model) -> int:
@@ -279,7 +364,9 @@ def _normalized_input(input_shape, mean, std):
     except (TypeError, ValueError) as error:
         raise InputError(f"mean and std must be numbers, not {mean!r} and {std!r}.") from error
     for what, value in (("mean", normalization.initial_mean), ("std", normalization.initial_std)):
-        if value.shape not in ((shape[2],), shape):
+        # Grey pixels fit any number of channels: they are repeated.
+        channels = value.shape[-1] if shape[2] == 1 and value.ndim else shape[2]
+        if value.shape not in ((channels,), (*shape[:2], channels)):
             raise InputError(
                 f"{what} has shape {value.shape}; with input_shape {shape} it must be "
                 f"{(shape[2],)} (per channel) or {shape} (per pixel)."

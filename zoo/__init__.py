@@ -2,7 +2,8 @@
 
     from resnet_keras import zoo
     model = zoo.get("resnet50")                       # He initialization
-    model = zoo.get("resnet20", weights="digits")     # trained
+    model = zoo.get("resnet20", weights="digits")     # trained, comes with the package
+    model = zoo.get("resnet50", weights="imagenet")   # the authors' own, downloaded once
 
 Importing this package imports neither TensorFlow nor Keras; `get`, `backbone` and `info` do.
 """
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
-from . import networks, recipes
+from . import entries, networks, publish, recipes
 from . import weights as weights_files
+from .entries import ENTRIES, WeightsEntry
 from .networks import NETWORKS
-from .weights import ENTRIES, WeightsEntry
+from .publish import save
 
 if TYPE_CHECKING:
     import keras
@@ -29,13 +31,17 @@ __all__ = [
     "ModelInfo",
     "WeightsEntry",
     "backbone",
+    "freeze",
     "get",
     "info",
     "list_models",
     "networks",
     "recipes",
+    "save",
 ]
 
+# May differ from what the weights were made with.
+_FREE = {"num_classes", "input_shape", "include_top", "pooling"}
 # What `get` takes besides its own arguments; those of `resnet.resnet` and `resnet.cifar_resnet`.
 OVERRIDES = ("shortcut", "stride_in_1x1", "mean", "std", "dtype", "synchronized", "epsilon")
 
@@ -73,7 +79,8 @@ class ModelInfo(NamedTuple):
         ]
         lines = [self.name, *(f"  {label:<14} {value}" for label, value in rows)]
         for entry in self.weights:
-            lines += [f"  {entry.tag!r}: {line}" for line in _measured(entry)]
+            lines.append(f"\n  {_heading(entry)}")
+            lines += [f"    {label:<12} {value}" for label, value in publish.facts(entry)]
         return "\n".join(lines)
 
 
@@ -113,29 +120,38 @@ def info(name: str) -> ModelInfo:
         paper_parameters=network.paper_parameters,
         paper_multiply_adds=network.paper_multiply_adds,
         paper_error=network.paper_error,
-        weights=tuple(entry for (model, _), entry in ENTRIES.items() if model == name),
+        weights=tuple(entries.of_model(name)),
     )
 
 
 def get(
-    name: str,
+    name: str | os.PathLike,
     *,
     weights: str | os.PathLike | None = None,
+    weights_dir: str | os.PathLike | None = None,
     num_classes: int | None = None,
     input_shape: Sequence[int | None] | None = None,
-    include_top: bool = True,
+    include_top: bool | None = None,
+    pooling: str | None = None,
     **overrides: Any,
 ) -> "keras.Model":
     """Builds a network, and loads weights into it.
 
     Args:
-        name: one of `list_models()`, or resnetN or plainN of any other depth 6n+2.
-        weights: None (He initialization), a registered tag such as "digits", or the path of a
-            .safetensors file of this package. Its own options (classes, input shape, shortcut,
-            normalization) become the defaults of the other arguments.
+        name: one of `list_models()`, resnetN or plainN of any other depth 6n+2, or a folder that
+            `save` wrote.
+        weights: None (He initialization); a registered tag, such as "a1_in1k", or "imagenet" or
+            "cifar10" for the network's default; or the path of a file: .safetensors in this
+            package's, torchvision's or timm's layout, .weights.h5, .keras, keras.applications'
+            .h5, or PyTorch's .pth. What they settle (classes, shortcut, normalization) becomes
+            the default of the other arguments.
+        weights_dir: a folder in which registered files are looked for, instead of downloading
+            them to the cache folder (RESNET_KERAS_HOME).
         num_classes: with weights of another number, the head is new and the rest is loaded.
-        input_shape: (height, width, channels); height and width may be None.
-        include_top: False ends at the last stage's features.
+        input_shape: (height, width, channels); height and width may be None. One channel of grey
+            pixels is seen as RGB.
+        include_top: False ends at the last stage's features; by default True.
+        pooling: of those features, "avg", "max" or None.
         **overrides: `shortcut`, `stride_in_1x1` (ImageNet), `mean`, `std`, `dtype`,
             `synchronized`, `epsilon`, as for `resnet.resnet`.
 
@@ -146,36 +162,45 @@ def get(
     Raises:
         InputError: unknown name, weights or option, or weights that do not fit.
     """
-    from resnet_keras import resnet
-
-    network = networks.find(name)
-    given = dict(overrides)
-    for option in given:
+    given = {
+        "num_classes": num_classes,
+        "input_shape": input_shape,
+        "include_top": include_top,
+        "pooling": pooling,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    for option in overrides:
         if option not in OVERRIDES:
             raise unknown("option", option, OVERRIDES)
-    if num_classes is not None:
-        given["num_classes"] = num_classes
-    if input_shape is not None:
-        given["input_shape"] = input_shape
-    _check_options(network, given)
+    network, file = weights_files.find(name, weights, weights_dir)
+    return build(network, file, **given, **overrides)
 
+
+def build(
+    network: networks.Network, file: "weights_files.WeightsFile | None", **given: Any
+) -> "keras.Model":
+    """Builds a network with what `weights.find` found; `given` are the arguments of `get`."""
+    from resnet_keras import resnet
+
+    _check_options(network, given)
     options = {"shortcut": network.shortcut, **given}
-    file = None
-    if weights is not None:
-        file = weights_files.read(weights_files.resolve(name, weights))
-        options = {**_stored_options(network, file, given), **given}
-    build = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
-    model = build(network.depth, include_top=include_top, name=name, **options)
     if file is not None:
-        new_head = not include_top or options["num_classes"] != file.options["num_classes"]
-        weights_files.assign(model, file, skip=("logits",) if new_head else ())
+        options = {**_settled(file, given), **given}
+    builder = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
+    model = builder(network.depth, name=network.name, **options)
+    if file is not None:
+        head = file.options.get("num_classes")
+        kept = options.get("include_top", True) and options.get("num_classes") == head
+        weights_files.assign(model, file, skip=() if kept else ("logits",))
+        publish.remember(model, file, class_names=file.class_names if kept else None)
     return model
 
 
 def backbone(
-    name: str,
+    name: str | os.PathLike,
     *,
     weights: str | os.PathLike | None = None,
+    weights_dir: str | os.PathLike | None = None,
     input_shape: Sequence[int | None] | None = None,
     endpoints: str | Sequence[str] | None = None,
     **overrides: Any,
@@ -183,7 +208,7 @@ def backbone(
     """Builds a network that returns the features of its stages.
 
     Args:
-        name, weights, input_shape, **overrides: as for `get`.
+        name, weights, weights_dir, input_shape, **overrides: as for `get`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32) or "conv2" to "conv4" (CIFAR,
             strides 1 to 4); None takes all.
 
@@ -194,18 +219,34 @@ def backbone(
 
     from resnet_keras.resnet import endpoints as outputs_of
 
-    if "include_top" in overrides or "num_classes" in overrides:
-        raise InputError("A backbone has no head: include_top and num_classes are for zoo.get.")
+    if {"include_top", "num_classes", "pooling"} & overrides.keys():
+        raise InputError(
+            "A backbone has no head: include_top, num_classes and pooling are for zoo.get."
+        )
     if isinstance(endpoints, str):
         endpoints = (endpoints,)
 
-    model = get(name, weights=weights, input_shape=input_shape, include_top=False, **overrides)
+    model = get(
+        name,
+        weights=weights,
+        weights_dir=weights_dir,
+        input_shape=input_shape,
+        include_top=False,
+        **overrides,
+    )
     found = outputs_of(model)
     for endpoint in endpoints or ():
         if endpoint not in found:
             raise unknown(f"endpoint of {name}:", endpoint, found)
     chosen = {key: found[key] for key in endpoints or found}
-    return keras.Model(model.input, chosen, name=f"{name}_backbone")
+    return keras.Model(model.input, chosen, name=f"{model.name}_backbone")
+
+
+def freeze(model: "keras.Model", through: str | None) -> None:
+    """Freezes a network's stages up to one, batch normalization too; see `resnet.freeze`."""
+    from resnet_keras import resnet
+
+    resnet.freeze(model, through)
 
 
 def _check_options(network, given):
@@ -218,32 +259,30 @@ def _check_options(network, given):
         raise InputError(f"{network.name} has no bottleneck blocks and no option stride_in_1x1.")
 
 
-def _stored_options(network, file, given):
-    """The options a weights file was saved with, its normalization among them."""
-    if file.model != network.name:
-        raise InputError(f"{file.path} holds weights of {file.model}, not of {network.name}.")
-    stored = {"shortcut": network.shortcut, **file.options}
-    if network.depth in networks.BOTTLENECK_DEPTHS:
-        stored.setdefault("stride_in_1x1", True)
-    stored |= {key: file.tensors[f"normalization/{key}"] for key in ("mean", "std")}
-    for option in stored.keys() & given.keys() - {"num_classes", "input_shape"}:
-        if option in ("mean", "std") or given[option] != stored[option]:
+def _settled(file, given):
+    """The arguments that a file brings: those it settles, and its project's defaults."""
+    settled = {**file.defaults, **file.options}
+    if given.get("include_top") is False:
+        settled.pop("num_classes", None)
+    else:
+        settled.pop("pooling", None)
+    if given.get("include_top", settled.get("include_top", True)):
+        if "num_classes" not in settled and "num_classes" not in given:
+            raise InputError(f"{file.path} has no head: give num_classes, or include_top=False.")
+        settled.pop("include_top", None)
+    for option in given.keys() & file.options.keys() - _FREE:
+        if option in ("mean", "std") or given[option] != file.options[option]:
             raise InputError(
                 f"{option} belongs to the weights in {file.path} and cannot be set beside them."
             )
-    return stored
+    return settled
 
 
 def _paper(figure):
     return f"  (paper: {figure})" if figure else ""
 
 
-def _measured(entry):
-    rows = entry.measured
-    if not rows:
-        return ["not measured"]
-    return [
-        f"top-1 error {100 * row['top1_error']:.2f} % on {row['dataset']}/{row['split']} "
-        f"({row['examples']} images, {row['protocol']})"
-        for row in rows
-    ]
+def _heading(entry):
+    names = [alias for (model, alias), tag in entries.DEFAULTS.items() if model == entry.model]
+    default = [alias for alias in names if entries.find(entry.model, alias) == entry]
+    return f"weights={entry.tag!r}" + "".join(f", also {alias!r}" for alias in default)

@@ -1,107 +1,254 @@
-"""Weight files: what is registered, how a file is written, checked and loaded.
+"""Weight files: found, checked, loaded into a network, and written.
 
-A file is safetensors: one float32 tensor per variable under its Keras path (`conv1_conv/kernel`),
-and in the header the network and the options it was built with.
+This package's own file is safetensors: one float32 tensor per variable under its Keras path
+(`conv1_conv/kernel`), and in the header the network, the options it was built with, and how images
+are shown to it. Other projects' files are translated by `layouts`.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resnet_keras.errors import InputError, unknown
+from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
+from . import download, entries, formats, layouts, networks
+from .entries import Preprocessing, WeightsEntry
+from .networks import BOTTLENECK_DEPTHS, Network
+
 FORMAT = "resnet_keras"
-STORED = {"num_classes", "input_shape", "shortcut", "stride_in_1x1", "epsilon"}
-RESULTS = Path(__file__).parent / "results.json"
-
-
-class Preprocessing(NamedTuple):
-    """How photographs are shown to a network: resized to image_size / crop_fraction, then cropped.
-
-    The defaults are the paper's 1-crop test, 224 of 256.
-    """
-
-    image_size: int = 224
-    crop_fraction: float = 224 / 256
-    interpolation: str = "bilinear"
-
-
-class WeightsEntry(NamedTuple):
-    """A registered set of weights; the architecture's options are in the file's header."""
-
-    model: str
-    tag: str
-    file: str
-    sha256: str
-    licence: str
-    dataset: str
-    recipe: str
-    class_names: tuple[str, ...]
-    preprocessing: Preprocessing = Preprocessing()
-
-    @property
-    def path(self) -> Path:
-        return Path(__file__).parent / "files" / self.file
-
-    @property
-    def measured(self) -> list[dict[str, Any]]:
-        """The rows of results.json that measure these weights; empty means not measured."""
-        rows = json.loads(RESULTS.read_text())
-        return [r for r in rows if (r["model"], r["weights"]) == (self.model, self.tag)]
-
-
-ENTRIES = {
-    (entry.model, entry.tag): entry
-    for entry in (
-        WeightsEntry(
-            model="resnet20",
-            tag="digits",
-            file="resnet20_digits.safetensors",
-            sha256="e44ca823eaaeca14ccbe0ec0c4172dcf751b99e9c4d93b495c67842b5dd2018a",
-            licence="Apache-2.0",
-            dataset="digits",
-            recipe="resnet20_digits",
-            class_names=tuple("0123456789"),
-        ),
-    )
+STORED = {"num_classes", "input_shape", "include_top", "pooling", "shortcut"} | {
+    "stride_in_1x1",
+    "epsilon",
 }
+CONFIG, TENSORS = "config.json", "model.safetensors"
 
 
 class WeightsFile(NamedTuple):
-    """A checked file in memory."""
+    """An opened and checked file; its tensors are read when they are assigned.
+
+    Attributes:
+        path: of the file.
+        layout: one of `layouts`.
+        model: the network's name.
+        options: arguments of `zoo.get` that the file or its entry settles.
+        defaults: those that it leaves open, as its project has them.
+        tensors: by this package's names, or by Keras's in the layout `layouts.KERAS`.
+        preprocessing: how images are shown to the network.
+        class_names: in the order of the logits, if they are known.
+        training: how the weights were made, as far as the file says.
+        entry: the registered one, if it is.
+    """
 
     path: Path
+    layout: str
     model: str
     options: dict[str, Any]
+    defaults: dict[str, Any]
+    tensors: dict[str, formats.Tensor]
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
     training: dict[str, Any]
-    tensors: dict[str, Any]
+    entry: WeightsEntry | None = None
 
 
-def resolve(model: str, weights: str | os.PathLike) -> Path:
-    """Returns the file for a registered tag of `model`, or for a path of the user's."""
-    if (model, str(weights)) in ENTRIES:
-        return ENTRIES[model, str(weights)].path
+def find(
+    name: str, weights: str | os.PathLike | None, weights_dir: str | os.PathLike | None = None
+) -> tuple[Network, WeightsFile | None]:
+    """Finds a network and opens its weights, downloading a registered file on first use.
+
+    Args:
+        name: of a network, or a folder that `zoo.save` wrote, which has its weights.
+        weights: a registered tag, the path of a file, or None.
+        weights_dir: a folder in which registered files are looked for instead of at their address.
+
+    Raises:
+        InputError: unknown name, weights that are not there, do not match their checksum, or are
+            not the network's.
+    """
+    if is_published(name):
+        if weights is not None:
+            raise InputError(f"{name} has its own weights: leave weights={str(weights)!r} out.")
+        file = read_published(name)
+        return networks.find(file.model), file
+    network = networks.find(name)
+    if weights is None:
+        return network, None
+    entry = entries.find(name, str(weights))
+    return network, read(resolve(name, weights, weights_dir), network, entry)
+
+
+def resolve(
+    model: str, weights: str | os.PathLike, weights_dir: str | os.PathLike | None = None
+) -> Path:
+    """Returns the file of a registered tag of `model`, fetched and verified, or of a path."""
+    entry = entries.find(model, str(weights))
+    if entry is not None:
+        return download.fetch(entry, weights_dir)
     path = Path(weights)
     if path.is_file():
         return path
     if os.sep in str(weights) or path.suffix:
         raise InputError(f"There is no weights file {weights}.")
-    tags = [tag for name, tag in ENTRIES if name == model]
-    if not tags:
+    if not entries.of_model(model):
         raise InputError(
-            f"{model} has no registered weights; give weights=None or the path of a "
-            ".safetensors file, not {!r}.".format(str(weights))
+            f"{model} has no registered weights; give weights=None or the path of a file, not "
+            f"{str(weights)!r}."
         )
-    raise unknown(f"weights for {model}:", str(weights), tags)
+    raise entries.no_such(model, str(weights))
 
 
-def preprocessing(model: str, weights: str | os.PathLike) -> Preprocessing:
-    """How photographs are shown to a network with these weights; the paper's way for a file."""
-    entry = ENTRIES.get((model, str(weights)))
-    return entry.preprocessing if entry else Preprocessing()
+def read(
+    path: str | os.PathLike, network: Network, entry: WeightsEntry | None = None
+) -> WeightsFile:
+    """Opens a file of any layout as weights of a network.
+
+    Raises:
+        InputError: names the file and what is wrong with it.
+    """
+    path = Path(path)
+    opened = formats.open_file(path)
+    if FORMAT in opened.metadata:
+        file = _own(path, opened, network)
+    else:
+        file = _foreign(path, opened, network)
+    if entry is None:
+        return file
+    own = {**file.defaults, **entry.options}
+    if entry.mean is not None:
+        own |= {"mean": entry.mean, "std": entry.std}
+    return file._replace(
+        options={**own, **file.options},
+        defaults={},
+        preprocessing=entry.preprocessing,
+        class_names=entry.class_names,
+        entry=entry,
+    )
+
+
+def _own(path, opened, network):
+    file = _described(path, opened.metadata[FORMAT], opened.tensors)
+    if file.model != network.name:
+        raise InputError(f"{path} holds weights of {file.model}, not of {network.name}.")
+    return file
+
+
+def _described(path, text, tensors):
+    """A file with the description that `describe` made, which is JSON."""
+    for key in ("normalization/mean", "normalization/std"):  # every network here has them
+        if key not in tensors:
+            raise InputError(f"{path} lacks {key}.")
+    try:
+        made = json.loads(text)
+        options, training = dict(made["options"]), dict(made["training"])
+        if not options.keys() <= STORED:
+            raise ValueError(f"options {sorted(options)}")
+        if options.get("include_top", True) and "num_classes" not in options:
+            raise ValueError("no number of classes")
+        network = networks.find(made["model"])
+        options = {"shortcut": network.shortcut, **options}
+        if network.depth in BOTTLENECK_DEPTHS:
+            options.setdefault("stride_in_1x1", True)
+        names = made.get("class_names")
+        shown = made.get("preprocessing") or guessed(options.get("input_shape"))._asdict()
+        return WeightsFile(
+            path=path,
+            layout=layouts.OWN,
+            model=network.name,
+            options=options
+            | {key: tensors[f"normalization/{key}"].read() for key in ("mean", "std")},
+            defaults={},
+            tensors=tensors,
+            preprocessing=_checked(Preprocessing(**shown)),
+            class_names=None if names is None else tuple(str(name) for name in names),
+            training=training,
+        )
+    except InputError as error:
+        raise InputError(f"{path} has a header that cannot be used: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error
+
+
+def _checked(preprocessing):
+    size, resize, interpolation = preprocessing
+    if not (isinstance(size, int) and isinstance(resize, int) and 1 <= size <= resize):
+        raise ValueError(f"preprocessing {size!r} of {resize!r}")
+    if interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolation {interpolation!r}")
+    return preprocessing
+
+
+def guessed(input_shape):
+    """The paper's 1-crop test at the network's own size; of small images, the whole."""
+    side = input_shape[0] if input_shape else None
+    if side is None:
+        return Preprocessing()
+    return Preprocessing(side, side) if side < 64 else Preprocessing().at(side)
+
+
+def _foreign(path, opened, network):
+    layout = layouts.recognise(opened.tensors)
+    if layout is None:
+        raise InputError(
+            f"{path} holds no weights of a layout that is known here: this package's, Keras's, "
+            "keras.applications', or torchvision's and timm's."
+        )
+    tensors = layouts.translate(layout, opened.tensors, network)
+    options = layouts.options(layout, tensors, network)
+    if layout in (layouts.OWN, layouts.KERAS) and "mean" not in options:
+        raise InputError(f"{path} lacks the normalization of its pixels, which networks here have.")
+    if opened.format == "keras":
+        options |= _configured(path, opened.metadata, network)
+    small = network.dataset == "cifar10"
+    return WeightsFile(
+        path=path,
+        layout=layout,
+        model=network.name,
+        options=options,
+        defaults=layouts.defaults(layout, network),
+        tensors=tensors,
+        preprocessing=Preprocessing(32, 32) if small else Preprocessing(),
+        class_names=None,
+        training={},
+    )
+
+
+def _configured(path, config, network):
+    """What a `.keras` file's configuration says of its network."""
+    from resnet_keras import resnet
+
+    try:
+        layers = {
+            layer["config"]["name"]: (layer["class_name"], layer["config"])
+            for layer in config["config"]["layers"]
+        }
+        described = resnet.describe(layers)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} holds no network of this package.") from error
+    if (described.pop("depth"), described["shortcut"] is None) != (network.depth, network.plain):
+        raise InputError(f"{path} holds weights of another network, not of {network.name}.")
+    return {key: value for key, value in described.items() if key in STORED}
+
+
+def describe(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    training: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """What a file says of its weights, ready for JSON; arguments as for `save`."""
+    # The normalization is among the tensors.
+    stored = {key: value for key, value in options.items() if key in STORED}
+    made: dict[str, Any] = {"model": name, "options": stored, "training": dict(training or {})}
+    if preprocessing is not None:
+        made["preprocessing"] = preprocessing._asdict()
+    if class_names is not None:
+        made["class_names"] = list(class_names)
+    return made
 
 
 def save(
@@ -111,6 +258,8 @@ def save(
     name: str,
     options: Mapping[str, Any],
     training: Mapping[str, Any] | None = None,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> None:
     """Writes a model's variables, moving statistics and normalization included.
 
@@ -120,49 +269,46 @@ def save(
         name: a zoo network.
         options: the arguments of `zoo.get` that it was built with.
         training: how the weights were made (recipe, seed, steps), for the record.
+        preprocessing: how images are shown to the network.
+        class_names: in the order of the logits.
     """
+    shapes = {"num_classes": model.output_shape[-1], "input_shape": model.input_shape[1:]}
+    made = describe(
+        name,
+        {**shapes, **options} if options.get("include_top", True) else options,
+        training=training,
+        preprocessing=preprocessing,
+        class_names=class_names,
+    )
+    write_atomically(path, to_bytes(model, made))
+
+
+def to_bytes(model, made: Mapping[str, Any]) -> bytes:
+    """The content of a file with a model's variables and the description `made`."""
     import numpy as np
     from keras import ops
-    from safetensors.numpy import save as to_bytes
+    from safetensors.numpy import save as serialize
 
     tensors = {
         v.path: np.ascontiguousarray(ops.convert_to_numpy(v), "float32") for v in model.variables
     }
-    # The normalization is among the tensors.
-    stored = {key: value for key, value in options.items() if key not in ("mean", "std")}
-    stored |= {"num_classes": model.output_shape[-1], "input_shape": model.input_shape[1:]}
-    made = {"model": name, "options": stored, "training": dict(training or {})}
     # One entry: safetensors writes several in no fixed order, and equal models would differ.
-    header = {FORMAT: json.dumps(made, sort_keys=True)}
-    write_atomically(path, to_bytes(tensors, metadata=header))
+    return serialize(tensors, metadata={FORMAT: json.dumps(made, sort_keys=True)})
 
 
-def read(path: str | os.PathLike) -> WeightsFile:
-    """Reads a file that `save` wrote; `InputError` names the file and what is wrong with it."""
-    from safetensors import SafetensorError, safe_open
+def is_published(name: str | os.PathLike) -> bool:
+    """Whether `name` is a folder that `zoo.save` wrote."""
+    return os.path.isfile(os.path.join(name, CONFIG))
 
-    path = Path(path)
+
+def read_published(folder: str | os.PathLike) -> WeightsFile:
+    """Opens a folder that `zoo.save` wrote; its config.json is what counts."""
+    path = Path(folder) / TENSORS
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable safetensors file: {error}.") from error
-    if FORMAT not in header:
-        raise InputError(
-            f"{path} is not a weights file of this package: its header has no entry {FORMAT!r}."
-        )
-    for key in ("normalization/mean", "normalization/std"):  # every network here has them
-        if key not in tensors:
-            raise InputError(f"{path} lacks {key}.")
-    try:
-        made = json.loads(header[FORMAT])
-        options, training = dict(made["options"]), dict(made["training"])
-        if not {"num_classes"} <= options.keys() <= STORED:
-            raise ValueError(f"options {sorted(options)}")
-        return WeightsFile(path, made["model"], options, training, tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error
+        text = (Path(folder) / CONFIG).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {Path(folder) / CONFIG}: {error}.") from error
+    return _described(path, text, formats.open_file(path).tensors)
 
 
 def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
@@ -174,14 +320,20 @@ def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
         skip: layers that keep their own values, whatever the file holds for them.
 
     Raises:
-        InputError: a tensor is missing, left over or of another shape.
+        InputError: a tensor is missing, left over, of another shape, or not finite.
     """
 
     def skipped(name):
         return name.split("/", 1)[0] in skip
 
+    tensors = weights.tensors
+    if weights.layout == layouts.KERAS:
+        tensors = layouts.keras_variables(tensors, model)
     wanted = {v.path: v for v in model.variables if not skipped(v.path)}
-    given = {name: t for name, t in weights.tensors.items() if not skipped(name)}
+    given = {name: t for name, t in tensors.items() if not skipped(name)}
+    if weights.layout in (layouts.TORCH, layouts.KERAS_APPLICATIONS):
+        # The model's normalization was built with theirs, which is not in the file.
+        wanted = {n: v for n, v in wanted.items() if not n.startswith("normalization/")}
     missing = sorted(wanted.keys() - given.keys())
     extra = sorted(given.keys() - wanted.keys())
     if missing or extra:
@@ -196,5 +348,7 @@ def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
                 f"{weights.path} does not fit {model.name}: {name} has shape "
                 f"{given[name].shape} in the file and {tuple(variable.shape)} in the model."
             )
+    for name in wanted:  # once to check, so that a broken tensor leaves the model as it was
+        given[name].read()
     for name, variable in wanted.items():
-        variable.assign(given[name])
+        variable.assign(given[name].read())

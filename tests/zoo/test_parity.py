@@ -1,0 +1,167 @@
+"""Networks with other projects' weights answer as those projects' own networks do.
+
+keras.applications runs beside ours; torchvision's, timm's and akamaster's answers were recorded by
+parity.py, to random weights and random batch statistics that both sides make by its rule.
+"""
+
+import importlib.util
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from resnet_keras import pipelines, zoo
+from resnet_keras.zoo import entries
+
+spec = importlib.util.spec_from_file_location("parity", Path(__file__).parent / "parity.py")
+assert spec is not None
+assert spec.loader is not None
+parity = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(parity)
+RECORDED = json.loads(parity.NAMES.read_text())
+LOGITS = np.load(parity.LOGITS)
+
+# The deepest take half a minute; their layout is that of the others.
+SLOW = ("resnet101", "resnet152")
+NETWORKS = [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in (*parity.IMAGENET, *parity.CIFAR)
+]
+
+
+def difference(found, expected):
+    """The largest difference, relative to the largest logit."""
+    return np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
+
+
+@pytest.fixture
+def torch_file(tmp_path):
+    """Writes a network's weights by the rule, as the hub's and converted files are laid out."""
+
+    def write(name, prefix="", extra=True):
+        tensors = {}
+        for tensor, shape in RECORDED["tensors"][name]:
+            tensors[prefix + tensor] = parity.torch_weights(tensor, tuple(shape))
+            if extra and tensor.endswith("running_var"):
+                counter = tensor.replace("running_var", "num_batches_tracked")
+                tensors[prefix + counter] = np.array(7, "int64")
+        path = tmp_path / f"{name}.safetensors"
+        save_file(tensors, path, metadata={"format": "pt"})
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_of_torch_networks(name, torch_file):
+    dataset = "cifar10" if name in parity.CIFAR else "imagenet"
+    path = torch_file(name, prefix="module." if dataset == "cifar10" else "")
+    model = zoo.get(name, weights=path, input_shape=(None, None, 3))
+    for size in parity.SIZES[dataset]:
+        images = parity.images(*size)
+        expected = LOGITS[f"{name} {size[0]}x{size[1]}"]
+        assert difference(model(images), expected) < 1e-4
+        assert difference(model(images[:1]), expected[:1]) < 1e-4
+        # What is compared depends on the image.
+        assert difference(expected[:1], expected[1:]) > 1e-2
+
+
+def test_recorded_logits_tell_where_the_stride_is(torch_file):
+    model = zoo.get("resnet50", weights=torch_file("resnet50"), stride_in_1x1=True)
+    expected = LOGITS["resnet50 224x224"]
+    assert difference(model(parity.images(224, 224)), expected) > 1e-2
+
+
+def test_option_a_of_akamaster_is_renumbered_and_not_only_loaded(torch_file, monkeypatch):
+    from resnet_keras.zoo import layouts
+
+    monkeypatch.setattr(layouts, "_zeros_behind", lambda tensors: tensors)
+    model = zoo.get("resnet20", weights=torch_file("resnet20"))
+    expected = LOGITS["resnet20 32x32"]
+    assert difference(model(parity.images(32, 32)), expected) > 1e-2
+
+
+@pytest.mark.parametrize(
+    "depth", [50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (101, 152))]
+)
+def test_logits_of_keras_applications(depth, tmp_path, monkeypatch):
+    """With biases, which its released files have; its own saving code writes the file."""
+    import h5py
+    import keras
+    from keras.src.legacy.saving import legacy_h5_format
+
+    source = getattr(keras.applications, f"ResNet{depth}")(
+        weights=None, classifier_activation=None, input_shape=(None, None, 3), include_top=False
+    )
+    pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(source.output)
+    source = keras.Model(source.input, keras.layers.Dense(1000, name="probs")(pooled))
+    for v in source.variables:
+        shape = tuple(v.shape)
+        fan_in = int(np.prod(shape[:-1])) if len(shape) > 1 else None
+        v.assign(parity.weights(v.path, shape, fan_in))
+    path = tmp_path / zoo.ENTRIES[f"resnet{depth}", "keras_in1k"].file_name
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, source)
+    monkeypatch.setattr(entries, "ENTRIES", with_file(f"resnet{depth}", "keras_in1k", path))
+    model = zoo.get(
+        f"resnet{depth}", weights="imagenet", weights_dir=tmp_path, input_shape=(None, None, 3)
+    )
+    preprocess = keras.applications.resnet.preprocess_input
+    for size in parity.SIZES["imagenet"]:
+        images = parity.images(*size)
+        expected = np.asarray(source(preprocess(images.astype("float32"))))
+        assert difference(model(images), expected) < 1e-4
+        assert difference(model(images[:1]), expected[:1]) < 1e-4
+        assert difference(expected[:1], expected[1:]) > 1e-2
+
+
+def with_file(model, tag, path):
+    """The registry, with the checksum of a file of the test's own."""
+    import hashlib
+
+    entry = zoo.ENTRIES[model, tag]
+    kind = entry.checksum.split(":")[0]
+    digest = hashlib.new(kind, path.read_bytes()).hexdigest()
+    return {**zoo.ENTRIES, (model, tag): entry._replace(checksum=f"{kind}:{digest}")}
+
+
+@pytest.mark.parametrize("tag", parity.TRANSFORMS)
+def test_from_jpeg_to_logits(tag, torch_file, tmp_path):
+    """The publishers' transforms are Pillow's, ours TensorFlow's: pixels differ by one level."""
+    pytest.importorskip("PIL")
+    content = parity.jpeg()
+    assert zlib.crc32(content) == RECORDED["jpeg_crc32"], "Pillow writes other bytes: record anew"
+    (tmp_path / "val" / "class").mkdir(parents=True)
+    (tmp_path / "val" / "class" / "photograph.jpg").write_bytes(content)
+    shown = zoo.ENTRIES["resnet50", tag].preprocessing
+    dataset = pipelines.evaluation("folder", "val", 1, data_dir=tmp_path, **shown._asdict())
+    ((images, _),) = list(dataset)
+    model = zoo.get("resnet18", weights=torch_file("resnet18"))
+    others = [LOGITS[f"jpeg {other}"] for other in parity.TRANSFORMS if other != tag]
+    found, expected = np.asarray(model(images)), LOGITS[f"jpeg {tag}"]
+    assert difference(found, expected) < 2e-3
+    # Another entry's transform would show.
+    assert min(difference(found, other) for other in others) > 2 * difference(found, expected)
+
+
+def test_entries_have_their_publishers_preprocessing():
+    """As torchvision 0.28 and timm 1.0 have it: side before the crop = floor(size / crop_pct)."""
+    for tag, crop_pct, interpolation in (
+        ("tv_in1k", 0.875, "bilinear"),
+        ("tv2_in1k", 0.965, "bilinear"),
+        ("a1_in1k", 0.95, "bicubic"),
+        ("a2_in1k", 0.95, "bicubic"),
+        ("a3_in1k", 0.95, "bicubic"),
+        ("gluon_in1k", 0.875, "bicubic"),
+    ):
+        expected = (224, int(224 / crop_pct), interpolation)
+        assert zoo.ENTRIES["resnet50", tag].preprocessing == expected
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
