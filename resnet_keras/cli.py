@@ -90,6 +90,34 @@ def new_flags() -> flags.FlagValues:
     return values
 
 
+def define_model_flags(values: flags.FlagValues, model: str | None) -> None:
+    """Defines --model, by default `model`, --weights and --weights_dir."""
+    flags.DEFINE_string(
+        "model", model, "Zoo network, or a folder that zoo.save wrote.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "weights",
+        None,
+        "Registered tag such as imagenet or digits, or a file of weights.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "weights_dir",
+        None,
+        "Folder with files of registered weights, for machines without network.",
+        flag_values=values,
+    )
+
+
+def require_weights(values: flags.FlagValues) -> None:
+    """Refuses a network without weights."""
+    if values["weights"].value is None and not zoo.weights.is_published(values["model"].value):
+        raise InputError(
+            "Give --weights=TAG or --weights=FILE, or as --model a folder that zoo.save wrote; an "
+            "untrained network answers at random."
+        )
+
+
 def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
     """Defines --dataset, by default `dataset`, --data_dir and --image_size."""
     flags.DEFINE_string(

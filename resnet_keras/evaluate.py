@@ -43,8 +43,7 @@ def _define_flags() -> None:
     def choice(name, default, choices, help):
         flags.DEFINE_enum(name, default, choices, help, flag_values=FLAGS)
 
-    text("model", "resnet20", "Zoo network.")
-    text("weights", None, "Registered tag such as digits, or a .safetensors file.")
+    cli.define_model_flags(FLAGS, "resnet20")
     flags.DEFINE_list(
         "ensemble",
         [],
@@ -107,7 +106,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 def _main() -> None:
     members = _members()
-    paths = [zoo.weights.resolve(zoo.networks.find(m).name, w) for m, w in members]
+    found = [zoo.weights.find(name, weights, FLAGS.weights_dir) for name, weights in members]
     cli.start_tensorflow()
     photographs = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
     crops = (FLAGS.resize, FLAGS.interpolation, FLAGS.image_size)
@@ -121,23 +120,22 @@ def _main() -> None:
     if FLAGS.per_class:
         make_folder(Path(FLAGS.per_class).parent)
     split = FLAGS.split or ("val" if photographs else "test")
-    protocols: list[dict[str, Any]] = []
+    protocols = [_protocol(file) if photographs else {"protocol": SINGLE_VIEW} for _, file in found]
 
     def measured():
-        for name, weights in members:
-            model = zoo.get(name, weights=weights, dtype=FLAGS.dtype)
+        for (network, file), protocol in zip(found, protocols, strict=True):
+            model = zoo.build(network, file, dtype=FLAGS.dtype, **_shape(protocol))
             check_fit(model, FLAGS.dataset, FLAGS.data_dir)
-            protocols.append(
-                _protocol(name, weights, model) if photographs else {"protocol": SINGLE_VIEW}
-            )
             if photographs:
-                yield _photograph_scores(model, name, weights, split, protocols[-1])
+                yield _photograph_scores(model, split, protocol)
             else:
                 yield _single_view_scores(model, split)
 
     scores = average(measured())
     errors = count_errors(scores)
-    names = " + ".join(f"{name} with weights {weights}" for name, weights in members)
+    names = " + ".join(
+        name if weights is None else f"{name} with weights {weights}" for name, weights in members
+    )
     told = protocols[0]["protocol"]
     print(
         f"{names} on {FLAGS.dataset}/{split}: top-1 error {100 * errors.top1:.2f} %, "
@@ -155,9 +153,12 @@ def _main() -> None:
             **_common(protocols),
             "dtype": FLAGS.dtype,
         }
-        training = [zoo.weights.read(path).training for path in paths]
+        training = [file.training for _, file in found]
         record(
-            Path(FLAGS.results), key, errors, training=training[0] if len(paths) == 1 else training
+            Path(FLAGS.results),
+            key,
+            errors,
+            training=training[0] if len(training) == 1 else training,
         )
 
 
@@ -168,14 +169,10 @@ def _common(protocols):
     return {"protocol": protocols[0]["protocol"], "members": protocols}
 
 
-def _members() -> list[tuple[str, str]]:
+def _members() -> list[tuple[str, str | None]]:
     """(model, weights) of each model to measure."""
     if not FLAGS.ensemble:
-        if FLAGS.weights is None:
-            raise InputError(
-                "Give --weights=TAG or --weights=FILE.safetensors; an untrained network errs at "
-                "random."
-            )
+        cli.require_weights(FLAGS)
         return [(FLAGS.model, FLAGS.weights)]
     if FLAGS.weights is not None:
         raise InputError("--ensemble names the weights of its models: leave --weights out.")
@@ -185,21 +182,30 @@ def _members() -> list[tuple[str, str]]:
     return [(name, weights) for name, weights in pairs]
 
 
-def _protocol(name, weights, model) -> dict[str, Any]:
+def _protocol(file) -> dict[str, Any]:
     """How photographs are shown to a model: by the flags, or as its weights say."""
-    own = zoo.weights.preprocessing(name, weights)
-    size = FLAGS.image_size or model.input_shape[1] or own.image_size
-    resize = FLAGS.resize or round(size / own.crop_fraction)
+    built_for = (file.options.get("input_shape") or (None,))[0]
+    size = FLAGS.image_size or built_for or file.preprocessing.image_size
+    own = file.preprocessing.at(size)
     protocol: dict[str, Any] = {"protocol": FLAGS.protocol, "image_size": size}
     if FLAGS.protocol == "multi_scale":
         protocol["scales"] = cli.whole_numbers("scales", FLAGS.scales)
         if min(protocol["scales"], default=0) < size:
             raise InputError(
-                f"--scales must be {size} or more, for {name} was made for images of side {size}."
+                f"--scales must be {size} or more, for {file.model} was made for images of side "
+                f"{size}."
             )
     else:
-        protocol["resize"] = resize
+        protocol["resize"] = FLAGS.resize or own.resize
     return {**protocol, "interpolation": FLAGS.interpolation or own.interpolation}
+
+
+def _shape(protocol) -> dict[str, Any]:
+    """What images a model must be built for; its own where there is one size only."""
+    if "image_size" not in protocol:
+        return {}
+    side = None if protocol["protocol"] == "multi_scale" else protocol["image_size"]
+    return {"input_shape": (side, side, 3)}
 
 
 def _single_view_scores(model, split) -> Scores:
@@ -214,20 +220,17 @@ def _single_view_scores(model, split) -> Scores:
     return crop_scores(model, dataset)
 
 
-def _photograph_scores(model, name, weights, split, protocol) -> Scores:
+def _photograph_scores(model, split, protocol) -> Scores:
     size, interpolation = protocol["image_size"], protocol["interpolation"]
     if protocol["protocol"] == "multi_scale":
-        anywhere = zoo.get(name, weights=weights, dtype=FLAGS.dtype, input_shape=(None, None, 3))
         source = pipelines.open_split(FLAGS.dataset, split, data_dir=FLAGS.data_dir)
         return multi_scale_scores(
-            fully_convolutional(anywhere, size),
+            fully_convolutional(model, size),
             source,
             protocol["scales"],
             pixels_per_batch=FLAGS.batch_size * size * size,
             interpolation=interpolation,
         )
-    if size != model.input_shape[1]:
-        model = zoo.get(name, weights=weights, dtype=FLAGS.dtype, input_shape=(size, size, 3))
     ten = protocol["protocol"] == "ten_crop"
     dataset = pipelines.evaluation(
         FLAGS.dataset,

@@ -196,14 +196,14 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
         assert said[0].startswith(f"error: cannot decode {folder / 'half.jpg'}; ")
 
 
-def test_resize_crop_and_interpolation_come_from_the_weights_entry(weights, monkeypatch):
-    entry = zoo.ENTRIES["resnet20", "digits"]
-    shown = zoo.weights.Preprocessing(image_size=96, crop_fraction=0.75, interpolation="bicubic")
-    changed = {("resnet18", "fine"): entry._replace(preprocessing=shown)}
-    monkeypatch.setattr(zoo.weights, "ENTRIES", changed)
+def test_resize_crop_and_interpolation_come_from_the_weights(network, tmp_path):
+    path = tmp_path / "resnet18.safetensors"
+    shown = zoo.entries.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
+    options = {"num_classes": 2, "input_shape": (96, 96, 3)}
+    zoo.weights.save(path, network, name="resnet18", options=options, preprocessing=shown)
     evaluate.cli._parse(evaluate.FLAGS, ["evaluate"])
-    model = zoo.get("resnet18", input_shape=(None, None, 3))
-    assert evaluate._protocol("resnet18", "fine", model) == {
+    _, file = zoo.weights.find("resnet18", path)
+    assert evaluate._protocol(file) == {
         "protocol": "single_crop",
         "image_size": 96,
         "resize": 128,

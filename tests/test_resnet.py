@@ -250,7 +250,9 @@ def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
         (lambda: resnet.resnet(18, input_shape=(224, 224)), "height, width, channels"),
         (lambda: resnet.resnet(18, input_shape=(224, 224, None)), "height, width, channels"),
         (lambda: resnet.resnet(18, input_shape=(-1, 224, 3)), "height, width, channels"),
-        (lambda: resnet.resnet(18, input_shape=(224, 224, 1)), "per channel"),
+        (lambda: resnet.resnet(18, input_shape=(224, 224, 4)), "per channel"),
+        (lambda: resnet.resnet(18, pooling="avg"), "include_top=False"),
+        (lambda: resnet.resnet(18, include_top=False, pooling="mean"), "avg, max"),
         (lambda: resnet.cifar_resnet(20, dtype="float17"), "dtype policy"),
     ],
 )

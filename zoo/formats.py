@@ -122,10 +122,11 @@ def _hdf5(path, file, size):
             return  # Keras keeps counters and names beside the weights
         if item.id.get_storage_size() != item.nbytes:
             raise InputError(f"{path}: {name} is compressed or incomplete, which is not read.")
-        tensors[name] = Tensor(item.shape, lambda: _read_hdf5(path, name, item))
+        tensors[name] = Tensor(item.shape, lambda: _read_hdf5(path, file, name))
 
     try:
-        h5py.File(file, "r").visititems(add)
+        with h5py.File(file, "r") as opened:
+            opened.visititems(add)
     except InputError:
         raise
     except Exception as error:  # h5py raises whatever the C library's error maps to
@@ -136,11 +137,16 @@ def _hdf5(path, file, size):
     return tensors
 
 
-def _read_hdf5(path, name, dataset):
+def _read_hdf5(path, file, name):
+    """Opened anew, so that no file stays open, and locked, for as long as its tensors are known."""
+    import h5py
+
     try:
-        return _float32(path, name, dataset[()])
-    except (OSError, RuntimeError, ValueError) as error:
+        with h5py.File(file, "r") as opened:
+            values = opened[name][()]
+    except Exception as error:  # as above
         raise InputError(f"{path} is broken: {name} cannot be read ({error}).") from error
+    return _float32(path, name, values)
 
 
 def _archive(path):

@@ -275,7 +275,7 @@ def save(
     shapes = {"num_classes": model.output_shape[-1], "input_shape": model.input_shape[1:]}
     made = describe(
         name,
-        {**shapes, **options} if options.get("include_top", True) else options,
+        {**options, **shapes},
         training=training,
         preprocessing=preprocessing,
         class_names=class_names,

@@ -38,7 +38,7 @@ PAPER = [
 def test_every_network_of_the_paper_is_listed():
     assert zoo.list_models() == PAPER
     assert zoo.list_models("plain*5?") == ["plain56"]
-    assert zoo.list_models(pretrained=True) == ["resnet20"]
+    assert zoo.list_models(pretrained=True) == [n for n in PAPER if n.startswith("resnet")]
 
 
 def test_listing_imports_neither_keras_nor_tensorflow():
@@ -75,7 +75,11 @@ def test_info_agrees_with_the_paper(name):
 
 def test_info_shows_measured_weights():
     text = str(zoo.info("resnet20"))
-    assert "'digits': top-1 error 0.56 % on digits/test (360 images, single view)" in text
+    assert "weights='digits'" in text
+    assert "0.56 % top-1, 0.00 % top-5 error on digits/test (360 images, single view)" in text
+    assert "weights='akamaster_cifar10', also 'cifar10'" in text
+    assert "8.27 % top-1 error (single view; akamaster/pytorch_resnet_cifar10)" in text
+    assert "not measured" in text
     assert "paper: 0.27M" in text
 
 
@@ -145,8 +149,9 @@ def test_other_depths_and_options():
         (lambda: zoo.get("plain18", shortcut="A"), "no shortcuts"),
         (lambda: zoo.get("resnet18", stride_in_1x1=False), "bottleneck"),
         (lambda: zoo.get("resnet50", strides=2), "shortcut, stride_in_1x1"),
-        (lambda: zoo.get("resnet50", weights="imagenet"), "no registered weights"),
-        (lambda: zoo.get("resnet20", weights="cifar10"), "digits"),
+        (lambda: zoo.get("plain34", weights="imagenet"), "no registered weights"),
+        (lambda: zoo.get("resnet50", weights="imagnet"), "Did you mean 'imagenet'"),
+        (lambda: zoo.get("resnet20", weights="cifar"), "akamaster_cifar10, digits"),
         (lambda: zoo.get("resnet20", weights="no/such.safetensors"), "no/such.safetensors"),
         (lambda: zoo.get("resnet20", weights="digits", shortcut="B"), "belongs to the weights"),
         (lambda: zoo.get("resnet20", weights="digits", mean=(0, 0, 0)), "belongs to the weights"),
