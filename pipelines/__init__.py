@@ -39,6 +39,7 @@ __all__ = [
 
 SPLITS = ("train", "val", "trainval", "test")
 FOLDER, TFDS = "folder", "tfds/"
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files
 
 
 class DatasetInfo(NamedTuple):

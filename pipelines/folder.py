@@ -9,10 +9,8 @@ import tensorflow as tf
 
 from resnet_keras.errors import InputError
 
-from . import stream
+from . import SUFFIXES, stream
 from .source import Source
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def open_split(data_dir: str | os.PathLike | None, split: str) -> Source:

@@ -5,6 +5,7 @@ They serve any `Source` of encoded images: ImageNet, another data set of TFDS, o
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -134,6 +135,35 @@ def evaluation(
     shape = [image_size, image_size, 3] if crops == "centre" else [10, image_size, image_size, 3]
     examples = _ordered(source, view, tf.TensorSpec(shape, tf.uint8))
     return examples.map(lambda _, image, label: (image, label)).batch(batch_size)
+
+
+def images(
+    paths: Sequence[str], *, image_size: int, resize: int, interpolation: str = "bilinear"
+) -> tf.data.Dataset:
+    """Image files, in order, as the single-crop test sees them.
+
+    Args:
+        paths: of files.
+        image_size, resize, interpolation: as for `evaluation`.
+
+    Returns:
+        A dataset of uint8 images (size, size, 3), black where a file cannot be decoded, and whether
+        it could, bool ().
+    """
+    names = tf.constant([os.fsencode(path) for path in paths])
+    result = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
+
+    def view(path):
+        image = decode.decode(tf.io.read_file(path))
+        return centre_crop(resize_shorter_side(image, resize, interpolation), image_size)
+
+    def load(path):
+        good, found = decode.attempt(view, (path[None],), result)
+        black = tf.zeros([1, *result.shape], tf.uint8)
+        return tf.concat([found, black], axis=0)[0], tf.size(good) > 0
+
+    files = tf.data.Dataset.from_tensor_slices(names)
+    return files.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
 
 
 def whole_images(

@@ -26,9 +26,17 @@ INTERRUPTED = 130
 
 
 def run(
-    main: Callable[[], int | None], values: flags.FlagValues, argv: Sequence[str], doc: str | None
+    main: Callable[..., int | None],
+    values: flags.FlagValues,
+    argv: Sequence[str],
+    doc: str | None,
+    *,
+    positional: bool = False,
 ) -> int:
     """Parses `argv` into `values` and calls `main`; --help prints `doc` and the flags.
+
+    Args:
+        main: takes nothing, or the arguments that are no flags where `positional` allows them.
 
     Returns:
         The process's exit status: what `main` returns, if it does, else 0; or 2 after a user's
@@ -36,12 +44,12 @@ def run(
     """
     status = None
     try:
-        _parse(values, argv)
+        rest = _parse(values, argv, positional)
         if values["help"].value:
             print(_help(values, doc or ""))
         else:
             with _short_warnings():
-                status = main()
+                status = main(rest) if positional else main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -204,20 +212,22 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
         ) from None
 
 
-def _parse(values: flags.FlagValues, argv: Sequence[str]) -> None:
+def _parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = False) -> list[str]:
+    """Sets the flags; returns the other arguments."""
     for flag in all_flags(values):
         flag.unparse()  # a second call in one process starts from the defaults again
     recipes = _named_recipes(argv)
     # The packaged files come before the other flags, which win. absl reads --flagfile itself.
     files = [f"--flagfile={zoo.recipes.path(name)}" for name in recipes]
     try:
-        rest = values([argv[0], *files, *argv[1:]])
+        rest = values([argv[0], *files, *argv[1:]])[1:]
     except UnicodeDecodeError as error:
         raise InputError(f"The flagfile is no text: {error}.") from error
-    if len(rest) > 1:
-        raise InputError(f"Unexpected argument {rest[1]!r}: flags are written --name=value.")
+    if rest and not positional:
+        raise InputError(f"Unexpected argument {rest[0]!r}: flags are written --name=value.")
     if "recipe" in values and values["recipe"].value not in (None, *recipes):
         raise InputError("--recipe is for the command line; in a flagfile write --flagfile=PATH.")
+    return rest
 
 
 def _named_recipes(argv: Sequence[str]) -> list[str]:

@@ -184,9 +184,8 @@ def _members() -> list[tuple[str, str | None]]:
 
 def _protocol(file) -> dict[str, Any]:
     """How photographs are shown to a model: by the flags, or as its weights say."""
-    built_for = (file.options.get("input_shape") or (None,))[0]
-    size = FLAGS.image_size or built_for or file.preprocessing.image_size
-    own = file.preprocessing.at(size)
+    own = file.shown(FLAGS.image_size)
+    size = own.image_size
     protocol: dict[str, Any] = {"protocol": FLAGS.protocol, "image_size": size}
     if FLAGS.protocol == "multi_scale":
         protocol["scales"] = cli.whole_numbers("scales", FLAGS.scales)
@@ -401,8 +400,9 @@ def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
 
 def _class_names(split):
     facts = pipelines.info(FLAGS.dataset, FLAGS.data_dir)
-    if facts.in_memory:
-        return [str(label) for label in range(facts.num_classes)]
+    known = zoo.entries.class_names(FLAGS.dataset)
+    if known or facts.in_memory:
+        return known or [str(label) for label in range(facts.num_classes)]
     return pipelines.open_split(FLAGS.dataset, split, data_dir=FLAGS.data_dir).class_names
 
 

@@ -200,7 +200,15 @@ def _main() -> None:
         )
     weights = workdir / "weights.safetensors"
     training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": FLAGS.train_steps}
-    zoo.weights.save(weights, model, name=FLAGS.model, options=options, training=training)
+    zoo.weights.save(
+        weights,
+        model,
+        name=FLAGS.model,
+        options=options,
+        training=training,
+        preprocessing=_preprocessing(model.input_shape[1]),
+        class_names=_class_names(),
+    )
     print(
         f"{FLAGS.eval_split} error {100 * history['val_top1_error'][-1]:.2f} % (top-1) after "
         f"{FLAGS.train_steps} steps in {time.monotonic() - started:.0f} s; weights.safetensors, "
@@ -249,6 +257,22 @@ def _datasets(replicas: int):
         **shared,
     )
     return train, test
+
+
+def _preprocessing(size: int) -> zoo.Preprocessing:
+    """How the evaluation of this run sees images, for whoever uses its weights."""
+    if pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory:
+        return zoo.Preprocessing(size, size)
+    resize = FLAGS.eval_resize or pipelines.view.test_side(size)
+    return zoo.Preprocessing(size, resize, FLAGS.interpolation)
+
+
+def _class_names() -> tuple[str, ...] | None:
+    known = zoo.entries.class_names(FLAGS.dataset)
+    if known or pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory:
+        return known
+    opened = pipelines.open_split(FLAGS.dataset, FLAGS.eval_split, data_dir=FLAGS.data_dir)
+    return opened.class_names
 
 
 def _fit(model, train, test, rules, workdir: Path) -> dict[str, list[float]]:

@@ -17,6 +17,7 @@ RANKS = [
     ["cli"],
     ["benchmark_input"],
     ["train", "evaluate", "benchmark", "pipelines.__main__"],
+    ["predict"],
 ]
 WITHOUT_TENSORFLOW = [
     "resnet_keras/resnet.py",

@@ -18,7 +18,7 @@ from resnet_keras.errors import InputError, unknown
 
 from . import entries, networks, publish, recipes
 from . import weights as weights_files
-from .entries import ENTRIES, WeightsEntry
+from .entries import ENTRIES, Preprocessing, WeightsEntry
 from .networks import NETWORKS
 from .publish import save
 
@@ -29,8 +29,10 @@ __all__ = [
     "ENTRIES",
     "NETWORKS",
     "ModelInfo",
+    "Preprocessing",
     "WeightsEntry",
     "backbone",
+    "build",
     "freeze",
     "get",
     "info",

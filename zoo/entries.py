@@ -115,7 +115,7 @@ class WeightsEntry(NamedTuple):
         return f"{self.model}.{self.tag}.safetensors" if self.hub else self.address.split("/")[-1]
 
     @property
-    def class_names(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...] | None:
         return class_names(self.dataset)
 
     @property
@@ -125,12 +125,12 @@ class WeightsEntry(NamedTuple):
         return [r for r in rows if (r["model"], r["weights"]) == (self.model, self.tag)]
 
 
-def class_names(dataset: str) -> tuple[str, ...]:
-    """The names of a data set's classes: of ImageNet, the first of WordNet's, in its order."""
+def class_names(dataset: str) -> tuple[str, ...] | None:
+    """The names of a data set's classes, if they are known here: of ImageNet, WordNet's first."""
     if dataset == "imagenet2012":
         lines = (FOLDER / "imagenet_classes.txt").read_text().splitlines()
         return tuple(line.split(" ", 1)[1] for line in lines)
-    return {"cifar10": CIFAR10_CLASSES, "digits": tuple("0123456789")}[dataset]
+    return {"cifar10": CIFAR10_CLASSES, "digits": tuple("0123456789")}.get(dataset)
 
 
 def find(model: str, tag: str) -> WeightsEntry | None:

@@ -53,6 +53,11 @@ class WeightsFile(NamedTuple):
     training: dict[str, Any]
     entry: WeightsEntry | None = None
 
+    def shown(self, image_size: int | None = None) -> Preprocessing:
+        """How images are shown at a size; without one, at that which the network was built for."""
+        built_for = (self.options.get("input_shape") or (None,))[0]
+        return self.preprocessing.at(image_size or built_for or self.preprocessing.image_size)
+
 
 def find(
     name: str, weights: str | os.PathLike | None, weights_dir: str | os.PathLike | None = None
