@@ -27,6 +27,11 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
+def opened(model, folder):
+    """The weights that a run left."""
+    return zoo.weights.find(model, folder / "weights.safetensors")[1]
+
+
 def test_a_run_leaves_everything_it_promises(command, tmp_path):
     done = command("train", *SMALL, "--workdir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -62,11 +67,11 @@ def test_a_run_leaves_everything_it_promises(command, tmp_path):
     # run.flags repeats the run to the bit.
     repeated = command("train", "--flagfile=run/run.flags", "--workdir=again", cwd=tmp_path)
     assert repeated.returncode == 0, repeated.stderr
-    one, two = (
-        zoo.weights.read(tmp_path / name / "weights.safetensors") for name in ("run", "again")
-    )
+    one, two = (opened("resnet8", tmp_path / name) for name in ("run", "again"))
     for key, tensor in one.tensors.items():
-        np.testing.assert_array_equal(tensor, two.tensors[key])
+        np.testing.assert_array_equal(tensor.read(), two.tensors[key].read())
+    assert one.class_names == tuple("0123456789")
+    assert one.preprocessing == zoo.Preprocessing(8, 8)
     assert (folder / "run.flags").read_text() == (tmp_path / "again" / "run.flags").read_text()
 
 
@@ -105,8 +110,7 @@ def test_bfloat16_jit_and_pixel_normalization(command, tmp_path):
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run" / "tensorboard").exists()
     assert np.isfinite(float(rows(tmp_path / "run")[-1]["val_loss"]))
-    mean = zoo.weights.read(tmp_path / "run" / "weights.safetensors").tensors["normalization/mean"]
-    assert mean.shape == (8, 8, 3)
+    assert opened("resnet8", tmp_path / "run").tensors["normalization/mean"].shape == (8, 8, 3)
 
 
 @pytest.mark.slow
@@ -209,9 +213,11 @@ def test_mixed_labels_and_v15_from_the_command_line(command, photographs, tmp_pa
     assert done.returncode == 0, done.stderr
     (row,) = rows(tmp_path / "run")
     assert np.isfinite(float(row["loss"]))
-    options = zoo.weights.read(tmp_path / "run" / "weights.safetensors").options
-    assert options["stride_in_1x1"] is False
-    assert options["num_classes"] == 2
+    file = opened("resnet50", tmp_path / "run")
+    assert file.options["stride_in_1x1"] is False
+    assert file.options["num_classes"] == 2
+    assert file.class_names == ("discs", "stripes")
+    assert file.preprocessing == zoo.Preprocessing(32, 40, "bicubic")
 
 
 def test_broken_images_are_replaced_up_to_a_limit(command, photographs, tmp_path):

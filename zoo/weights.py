@@ -313,7 +313,17 @@ def read_published(folder: str | os.PathLike) -> WeightsFile:
         text = (Path(folder) / CONFIG).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Cannot read {Path(folder) / CONFIG}: {error}.") from error
-    return _described(path, text, formats.open_file(path).tensors)
+    opened = formats.open_file(path)
+    file = _described(path, text, opened.tensors)
+    try:
+        own = json.loads(opened.metadata[FORMAT])
+        made = json.loads(text)
+        belong = all(own[key] == made[key] for key in ("model", "options"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not what zoo.save wrote: {error!r}.") from error
+    if not belong:
+        raise InputError(f"{Path(folder) / CONFIG} describes other weights than {path} holds.")
+    return file
 
 
 def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:

@@ -1,0 +1,176 @@
+"""Networks written for others, and the generated pages."""
+
+import json
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from resnet_keras import layers, zoo
+from resnet_keras.errors import InputError
+from resnet_keras.zoo import publish
+
+ROOT = Path(__file__).parent.parent.parent
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
+
+
+def logits(model, images=IMAGES):
+    return np.asarray(model(images))
+
+
+def test_a_published_network_comes_back_to_the_bit(tmp_path):
+    model = zoo.get("resnet20", weights="digits")
+    zoo.save(model, tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    again = zoo.get(tmp_path / "mine")
+    np.testing.assert_array_equal(logits(again), logits(model))
+    network, file = zoo.weights.find(tmp_path / "mine", None)
+    assert network.name == again.name == "resnet20"
+    assert file is not None
+    assert file.class_names == tuple("0123456789")
+    assert file.preprocessing == zoo.Preprocessing(16, 16)
+    assert file.training["recipe"] == "resnet20_digits"
+    # A second generation keeps what the first knew.
+    zoo.save(again, tmp_path / "again")
+    config = (tmp_path / "mine" / "config.json").read_text()
+    assert (tmp_path / "again" / "config.json").read_text() == config
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet18", {"shortcut": "A", "num_classes": 3, "input_shape": (64, 64, 3)}),
+        ("resnet50", {"stride_in_1x1": False, "epsilon": 1e-3, "input_shape": (None, None, 3)}),
+        ("resnet50", {"shortcut": "C", "include_top": False, "pooling": "max"}),
+        ("plain18", {"include_top": False, "input_shape": (64, 64, 1)}),
+        ("resnet8", {"shortcut": "C", "mean": (9,), "std": (8,), "input_shape": (32, 32, 1)}),
+        ("resnet14", {"shortcut": "B"}),
+        ("plain8", {"mean": np.arange(32 * 32 * 3).reshape(32, 32, 3), "std": (1, 2, 3)}),
+    ],
+)
+def test_every_option_comes_back(name, options, tmp_path):
+    model = zoo.get(name, **options)
+    for v in model.variables:
+        if "moving" in v.path:
+            v.assign(np.random.default_rng(0).uniform(0.5, 1.5, v.shape))
+    zoo.save(model, tmp_path / "mine")
+    again = zoo.get(tmp_path / "mine")
+    assert again.name == name
+    assert (again.input_shape, again.output_shape) == (model.input_shape, model.output_shape)
+    side, channels = model.input_shape[1] or 64, model.input_shape[3]
+    images = np.random.default_rng(0).integers(0, 256, (1, side, side, channels), "uint8")
+    np.testing.assert_array_equal(logits(again, images), logits(model, images))
+    count = sum(math.prod(v.shape) for v in model.trainable_variables)
+    assert f"{count:,} parameters" in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_a_backbone_of_a_published_network(tmp_path):
+    zoo.save(zoo.get("resnet20", weights="digits"), tmp_path / "mine")
+    ours = zoo.backbone(tmp_path / "mine", endpoints="conv4")(IMAGES)["conv4"]
+    theirs = zoo.backbone("resnet20", weights="digits", endpoints="conv4")(IMAGES)["conv4"]
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_what_is_said_of_a_network_is_kept(tmp_path):
+    model = zoo.get("resnet8", num_classes=2)
+    zoo.save(
+        model,
+        tmp_path / "mine",
+        preprocessing=zoo.Preprocessing(32, 40, "bicubic"),
+        class_names=["cat", "dog"],
+        licence="MIT",
+        training={"epochs": 3},
+    )
+    _, file = zoo.weights.find(tmp_path / "mine", None)
+    assert file is not None
+    assert file.preprocessing == (32, 40, "bicubic")
+    assert file.class_names == ("cat", "dog")
+    assert file.training == {"epochs": 3}
+    card = (tmp_path / "mine" / "README.md").read_text()
+    assert card.startswith("---\nlicense: mit\nlibrary_name: keras\n")
+    for words in ("2: cat, dog", "epochs 3", "shorter side 40 (bicubic)", "not measured"):
+        assert words in card
+    # A new head has other classes.
+    head = zoo.get(tmp_path / "mine", num_classes=5)
+    zoo.save(head, tmp_path / "five")
+    assert "5 without names" in (tmp_path / "five" / "README.md").read_text()
+
+
+def test_what_cannot_be_published(tmp_path):
+    model = zoo.get("resnet8", num_classes=2)
+    with pytest.raises(InputError, match=r"3 class_names do not fit"):
+        zoo.save(model, tmp_path / "mine", class_names=["a", "b", "c"])
+    added = keras.Model(model.input, keras.layers.Softmax()(model.output))
+    part = zoo.backbone("resnet8", endpoints="conv3")
+    dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    for other in (added, dense, part):
+        with pytest.raises(InputError, match=r"model\.save"):
+            zoo.save(other, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+    with pytest.raises(InputError, match="/proc/nowhere"):
+        zoo.save(model, "/proc/nowhere")
+
+
+def test_published_folders_that_are_broken(tmp_path):
+    folder = tmp_path / "mine"
+    zoo.save(zoo.get("resnet8", num_classes=2), folder)
+    config = json.loads((folder / "config.json").read_text())
+
+    def refused(words, text):
+        (folder / "config.json").write_text(text)
+        with pytest.raises(InputError) as error:
+            zoo.get(folder)
+        assert words in str(error.value)
+
+    refused("cannot be read", "{")
+    refused("cannot be used", json.dumps({**config, "model": "vgg16"}))
+    refused("other weights", json.dumps({**config, "model": "resnet14"}))
+    shown = {"image_size": 300, "resize": 200, "interpolation": "bilinear"}
+    refused("preprocessing", json.dumps({**config, "preprocessing": shown}))
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="has its own weights"):
+        zoo.get(folder, weights="digits")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="Cannot read"):
+        zoo.get(folder)
+
+
+def test_keras_saves_and_loads_networks_with_public_options(tmp_path):
+    """Greyscale input and zero-padded shortcuts as well, in Keras's own format."""
+    assert layers.ZeroPaddedShortcut
+    model = zoo.get("resnet20", weights="digits", input_shape=(16, 16, 1))
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    grey = IMAGES[..., :1]
+    np.testing.assert_array_equal(again(grey), model(grey))
+    zoo.save(again, tmp_path / "mine")
+    np.testing.assert_array_equal(logits(zoo.get(tmp_path / "mine"), grey), model(grey))
+
+
+def test_generated_pages_are_up_to_date():
+    for path, text in publish.pages().items():
+        assert (ROOT / path).read_text() == text, (
+            f"{path} is not what the data says: python -m resnet_keras.zoo.publish"
+        )
+    cards = {path.name for path in (ROOT / "zoo" / "cards").iterdir()}
+    assert cards == {Path(path).name for path in publish.pages() if "cards" in path}
+
+
+def test_results_have_every_public_weight_and_measurement():
+    text = publish.results()
+    for entry in zoo.ENTRIES.values():
+        assert f"| `{entry.model}` | `{entry.tag}` |" in text
+    assert "| `resnet50` | `keras_in1k` | 25.07 | 7.94 |" in text
+    assert "--model=resnet20 --weights=digits --dataset=digits --split=test" in text
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
