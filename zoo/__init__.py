@@ -264,14 +264,14 @@ def _check_options(network, given):
 def _settled(file, given):
     """The arguments that a file brings: those it settles, and its project's defaults."""
     settled = {**file.defaults, **file.options}
-    if given.get("include_top") is False:
+    with_top = given.get("include_top", settled.pop("include_top", True))
+    if not with_top:
+        settled = {**settled, "include_top": False}
         settled.pop("num_classes", None)
+    elif "num_classes" not in {**settled, **given}:
+        raise InputError(f"{file.path} has no head: give num_classes, or include_top=False.")
     else:
         settled.pop("pooling", None)
-    if given.get("include_top", settled.get("include_top", True)):
-        if "num_classes" not in settled and "num_classes" not in given:
-            raise InputError(f"{file.path} has no head: give num_classes, or include_top=False.")
-        settled.pop("include_top", None)
     for option in given.keys() & file.options.keys() - _FREE:
         if option in ("mean", "std") or given[option] != file.options[option]:
             raise InputError(

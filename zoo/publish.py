@@ -153,7 +153,7 @@ def facts(entry: WeightsEntry) -> list[tuple[str, str]]:
     published = entry.published
     rows = [
         ("from", entry.origin),
-        ("published", _published(published) if published else "by this package"),
+        *([("published", _published(published))] if published else []),
         *(("measured", text) for text in _measured(entry)),
         ("images", str(entry.preprocessing)),
         ("classes", _classes(entry.class_names, None)),
