@@ -1,9 +1,11 @@
 """Times a network, or the input pipeline, against named peers, side by side in one run.
 
     python -m resnet_keras.benchmark train --model=resnet50 --batch_size=32 --dtype=mixed_bfloat16
+    python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
 
-`train` times training steps, `predict` inference, `build` the construction of the model. `input`
+`train` times training steps, `predict` inference, `build` the construction of the model, `load` that
+and the loading of its weights from a local file (ours safetensors, the peer's .weights.h5). `input`
 times the input pipeline of training on one thread, on JPEGs that it makes itself. The contestants
 take turns, round by round, so that a machine whose speed drifts treats all alike; the figures are
 medians over rounds, in wall time and in CPU time, and the ratio is the median of the rounds'
@@ -15,8 +17,10 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from absl import flags
@@ -25,7 +29,8 @@ from . import cli, zoo
 from .errors import InputError
 
 FLAGS = cli.new_flags()
-MODEL_TASKS = ("train", "predict", "build")
+MODEL_TASKS = ("train", "predict", "build", "load")
+_WHOLE = ("build", "load")  # tasks whose round is one model
 TASKS = (*MODEL_TASKS, "input")
 PEERS = ("keras.applications", "none")
 # Only networks of the paper count as peers: keras.applications has no other ResNets of v1.
@@ -34,7 +39,7 @@ KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet1
 flags.DEFINE_integer("rounds", 5, "Rounds of each.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Images in a batch.", 1, flag_values=FLAGS)
 flags.DEFINE_bool("json", False, "Print the result as JSON.", flag_values=FLAGS)
-# Of train, predict and build:
+# Of the tasks but input:
 flags.DEFINE_string("model", "resnet50", "Zoo network (not for input).", flag_values=FLAGS)
 flags.DEFINE_enum(
     "peer",
@@ -56,7 +61,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer(
     "steps",
     3,
-    "Batches in a round (builds: always one; input: see --images).",
+    "Batches in a round (build and load: always one model; input: see --images).",
     1,
     flag_values=FLAGS,
 )
@@ -166,6 +171,15 @@ def compare(
     makers = {f"resnet_keras {model}": _ours(model, image_size, dtype)}
     if peer:
         makers[f"{peer} {model}"] = _keras_applications(model, image_size, dtype)
+    folder = tempfile.TemporaryDirectory()
+    if task == "load":
+        ours, *others = makers
+        path = Path(folder.name) / "ours.safetensors"
+        zoo.weights.save(path, makers[ours](), name=model, options={})
+        makers = {
+            ours: lambda: zoo.get(model, weights=path, dtype=dtype),
+            **{name: _loading(makers[name], folder.name) for name in others},
+        }
     rounds_of = {
         name: _round(task, make, batch_size, image_size, steps, jit_compile)
         for name, make in makers.items()
@@ -176,7 +190,8 @@ def compare(
     for _ in range(rounds):
         for name, run in rounds_of.items():
             timings[name].append(run())
-    per_step = 1 if task == "build" else steps
+    folder.cleanup()
+    per_step = 1 if task in _WHOLE else steps
     return {
         "task": task,
         "backend": keras.backend.backend(),
@@ -202,7 +217,7 @@ def report(result: dict[str, Any]) -> str:
     )
     lines = [head, f"  {'':<32}{'wall s':>10}{'CPU s':>10}{'images/s':>10}"]
     for name, timing in result["timings"].items():
-        rate = "" if result["task"] == "build" else f"{result['batch_size'] / timing['wall']:.2f}"
+        rate = "" if result["task"] in _WHOLE else f"{result['batch_size'] / timing['wall']:.2f}"
         lines.append(f"  {name:<32}{timing['wall']:>10.4f}{timing['cpu']:>10.4f}{rate:>10}")
     if result["ratio"]:
         ratio = result["ratio"]
@@ -234,11 +249,18 @@ def _keras_applications(model, image_size, dtype):
     return make
 
 
+def _loading(make, folder):
+    """Builds a model and loads its weights from a file, which is written here."""
+    path = os.path.join(folder, "peer.weights.h5")
+    make().save_weights(path)
+    return lambda: make().load_weights(path)
+
+
 def _round(task, make, batch_size, image_size, steps, jit_compile) -> Callable[[], Timing]:
     """Returns a function that times one round of a task."""
     import numpy as np
 
-    if task == "build":
+    if task in _WHOLE:
         return lambda: _timed(make)
     model = make()
     generator = np.random.default_rng(0)

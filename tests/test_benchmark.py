@@ -10,7 +10,7 @@ TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "-
 
 
 @pytest.mark.parametrize(
-    "task", ["predict", "build", pytest.param("train", marks=pytest.mark.slow)]
+    "task", ["predict", "build", "load", pytest.param("train", marks=pytest.mark.slow)]
 )
 def test_times_both_in_turns(task, capsys):
     assert benchmark.main(["benchmark", task, *TINY, "--json"]) == 0, capsys.readouterr().err
@@ -42,8 +42,8 @@ def test_runs_without_a_peer_and_on_jax(command):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "train, predict, build, input"),
-        (["fly"], "train, predict, build, input"),
+        ([], "train, predict, build, load, input"),
+        (["fly"], "train, predict, build, load, input"),
         (["train", "--model=resnet20"], "--peer=none"),
         (["train", "--peer=torch"], "keras.applications"),
         (["train", "--rounds=0"], "rounds"),

@@ -69,6 +69,8 @@ class ModelInfo(NamedTuple):
     weights: tuple[WeightsEntry, ...]
 
     def __str__(self) -> str:
+        from .pages import facts  # not above: it runs as a command
+
         height, width, channels = self.input_shape
         rows = [
             ("data set", f"{self.dataset}, {self.num_classes} classes"),
@@ -82,7 +84,7 @@ class ModelInfo(NamedTuple):
         lines = [self.name, *(f"  {label:<14} {value}" for label, value in rows)]
         for entry in self.weights:
             lines.append(f"\n  {_heading(entry)}")
-            lines += [f"    {label:<12} {value}" for label, value in publish.facts(entry)]
+            lines += [f"    {label:<12} {value}" for label, value in facts(entry)]
         return "\n".join(lines)
 
 

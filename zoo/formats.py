@@ -24,6 +24,7 @@ MAX_CONFIG = 64 * 2**20
 # Since 2.6 weights_only refuses what it should (CVE-2025-32434).
 TORCH_VERSION = (2, 6)
 
+_MAPPED = 2**24  # bytes to read of a file before it is opened anew
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _WEIGHTS_MEMBER, _CONFIG_MEMBER = "model.weights.h5", "config.json"
@@ -87,15 +88,21 @@ def _safetensors(path, start):
         raise broken(f"its header claims {length:,} bytes")
     try:
         file = safe_open(path, framework="numpy")
-        slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
-        shapes = {key: tuple(found.get_shape()) for key, found in slices.items()}
+        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise broken(error) from error
+    seen = 0
 
     def reader(key):
         def read():
+            nonlocal file, seen
+            seen += 4 * math.prod(shapes[key])
+            if seen > _MAPPED:
+                # What was read of a mapped file stays in memory until it is closed.
+                file, seen = None, 0
             try:
+                file = file or safe_open(path, framework="numpy")
                 return _float32(path, key, file.get_tensor(key))
             except (SafetensorError, TypeError) as error:
                 raise broken(f"{key}: {error}") from error
@@ -173,7 +180,7 @@ def _archive(path):
 def _torch(path):
     """A file of torch.save, which is a pickle: torch itself reads it, restricted to tensors."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise InputError(_convert(path)) from None
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])

@@ -4,23 +4,22 @@ python -m resnet_keras.zoo.publish     # rewrites zoo/cards/*.md and RESULTS.md 
 """
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
-from . import entries, networks
+from . import networks
 from . import weights as weights_files
-from .entries import ENTRIES, Preprocessing, WeightsEntry
+from .entries import Preprocessing
 
 if TYPE_CHECKING:
     import keras
 
 CARD = "README.md"
+_SOURCE = "began as"
 _MEMORY = "_zoo_weights"  # the attribute of a model that has its `Origin`
 
 
@@ -31,7 +30,6 @@ class Origin(NamedTuple):
     class_names: tuple[str, ...] | None
     licence: str | None
     source: str
-    training: dict[str, Any]
 
 
 def remember(model: "keras.Model", file, *, class_names: tuple[str, ...] | None) -> None:
@@ -39,10 +37,9 @@ def remember(model: "keras.Model", file, *, class_names: tuple[str, ...] | None)
     side = model.input_shape[1]
     preprocessing = file.preprocessing if side is None else file.preprocessing.at(side)
     entry = file.entry
-    source = f"{entry.model} {entry.tag}: {entry.origin}" if entry else Path(file.path).name
-    origin = Origin(
-        preprocessing, class_names, entry.licence if entry else None, source, file.training
-    )
+    source = f"{entry.model} {entry.tag}: {entry.origin}" if entry else file.path.name
+    source = file.training.get(_SOURCE, source)
+    origin = Origin(preprocessing, class_names, entry.licence if entry else None, source)
     # Past Keras, which would track it as a part of the model and save it.
     object.__setattr__(model, _MEMORY, origin)
 
@@ -74,7 +71,9 @@ def save(
         InputError: not a network of the zoo, names that do not fit its classes, or a folder that
             cannot be written to.
     """
-    name, options = _described(model)
+    from . import pages  # not above: it runs as a command
+
+    name, options, parameters = _described(model)
     origin: Origin | None = getattr(model, _MEMORY, None)
     shown = preprocessing or (origin.preprocessing if origin else None)
     shown = shown or weights_files.guessed(options["input_shape"])
@@ -87,18 +86,17 @@ def save(
     made = weights_files.describe(
         name,
         options,
-        training=training or (origin.training if origin else None),
+        training={**(training or {}), **({_SOURCE: origin.source} if origin else {})},
         preprocessing=shown,
         class_names=names,
     )
     rows = [
-        ("network", f"{name}, {_count(model):,} parameters"),
-        ("options", _listed(options)),
+        ("network", f"{name}, {parameters:,} parameters"),
+        ("options", pages.listed(options)),
         ("input", "RGB pixels in [0, 255], normalized by the network"),
         ("images", str(shown)),
-        ("classes", _classes(names, options.get("num_classes"))),
-        *([("began as", origin.source)] if origin else []),
-        *([("training", _listed(made["training"]))] if made["training"] else []),
+        ("classes", pages.classes(names, options.get("num_classes"))),
+        *made["training"].items(),
         ("accuracy", "not measured"),
         ("licence", licence or (origin.licence if origin else None) or "not given"),
     ]
@@ -106,15 +104,21 @@ def save(
     write_atomically(folder / weights_files.TENSORS, weights_files.to_bytes(model, made))
     write_atomically(
         folder / CARD,
-        _front_matter(licence or (origin and origin.licence))
-        + _page(name, 'zoo.get("FOLDER")', rows),
+        pages.front_matter(licence or (origin and origin.licence))
+        + pages.page(name, 'zoo.get("FOLDER")', rows),
     )
     write_atomically(folder / weights_files.CONFIG, json.dumps(made, indent=2) + "\n")
 
 
-def _described(model) -> tuple[str, dict[str, Any]]:
-    """A network's name and what it was built with; `InputError` where it is none of the zoo's."""
+def _described(model) -> tuple[str, dict[str, Any], int]:
+    """A network's name, what it was built with, and how many parameters it has.
+
+    Raises:
+        InputError: it is not as the zoo builds it.
+    """
     from resnet_keras import resnet
+
+    from .pages import count
 
     try:
         layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
@@ -133,7 +137,7 @@ def _described(model) -> tuple[str, dict[str, Any]]:
         raise _no_network(model) from error
     if _outline(twin) != _outline(model):
         raise _no_network(model)
-    return name, options
+    return name, options, count(twin)  # of the model, some may be frozen
 
 
 def _outline(model):
@@ -146,165 +150,3 @@ def _no_network(model):
         f"{getattr(model, 'name', model)!r} is not a network as zoo.get builds them: keep it with "
         "model.save."
     )
-
-
-def facts(entry: WeightsEntry) -> list[tuple[str, str]]:
-    """What is known of registered weights, as labels and texts."""
-    published = entry.published
-    rows = [
-        ("from", entry.origin),
-        *([("published", _published(published))] if published else []),
-        *(("measured", text) for text in _measured(entry)),
-        ("images", str(entry.preprocessing)),
-        ("classes", _classes(entry.class_names, None)),
-        ("options", _listed(entry.options)),
-    ]
-    if entry.mean is not None:
-        rows.append(("pixels", f"mean {_numbers(entry.mean)}, std {_numbers(entry.std)} (RGB)"))
-    checksum = "SHA-256 as the hub gives it" if entry.checksum == "hub" else entry.checksum
-    return [
-        *rows,
-        ("licence", entry.licence),
-        ("file", f"{entry.file_name}, {checksum}"),
-        ("address", "comes with the package" if entry.packaged else entry.address),
-    ]
-
-
-def card(entry: WeightsEntry, parameters: int) -> str:
-    """The model card of weights that were trained here."""
-    rows = [("network", f"{entry.model}, {parameters:,} parameters"), *facts(entry)]
-    rows.append(("recipe", f"`python -m resnet_keras.train --recipe={entry.recipe}`"))
-    rows += [("command", f"`{_command(row)}`") for row in entry.measured]
-    call = f'zoo.get("{entry.model}", weights="{entry.tag}")'
-    page = _page(f'{entry.model}, weights "{entry.tag}"', call, rows)
-    return f"{page}\n{entry.notes}\n" if entry.notes else page
-
-
-def results() -> str:
-    """RESULTS.md: the paper's figures, the publishers', and those measured here."""
-    lines = [
-        "# Results",
-        "",
-        "Made by `python -m resnet_keras.zoo.publish` from `zoo/networks.py`, `zoo/entries.py` and",
-        "`zoo/results.json`. Errors in percent.",
-        "",
-        "## The paper's networks",
-        "",
-        "| network | paper |",
-        "|---|---|",
-    ]
-    lines += [
-        f"| `{network.name}` | {network.paper_error or 'not given'} |"
-        for network in networks.NETWORKS.values()
-    ]
-    lines += [
-        "",
-        "## Public weights",
-        "",
-        "| network | weights | top-1 | top-5 | protocol | published by | measured here | licence |",
-        "|---|---|---:|---:|---|---|---|---|",
-    ]
-    lines += [_public_row(entry) for entry in ENTRIES.values() if entry.published]
-    lines += [
-        "",
-        "## Measured here",
-        "",
-        "| network | weights | data | protocol | images | top-1 | top-5 | versions |",
-        "|---|---|---|---|---:|---:|---:|---|",
-    ]
-    rows = json.loads(entries.RESULTS.read_text())
-    lines += [_measured_row(row) for row in rows]
-    lines += ["", "Commands:", "", *(f"    {_command(row)}" for row in rows)]
-    return "\n".join(lines) + "\n"
-
-
-def _public_row(entry):
-    found = entry.published
-    top5 = "not given" if found.top5_error is None else f"{found.top5_error:.2f}"
-    measured = "; ".join(_measured(entry))
-    return (
-        f"| `{entry.model}` | `{entry.tag}` | {found.top1_error:.2f} | {top5} | {found.protocol} | "
-        f"{found.source} | {measured} | {entry.licence} |"
-    )
-
-
-def _measured_row(row):
-    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-    return (
-        f"| `{row['model']}` | `{row['weights']}` | {row['dataset']}/{row['split']} | "
-        f"{row['protocol']} | {row['examples']:,} | {100 * row['top1_error']:.2f} | "
-        f"{100 * row['top5_error']:.2f} | {versions} |"
-    )
-
-
-def _command(row):
-    flags = {key: row[key] for key in ("model", "weights", "dataset", "split", "protocol")}
-    if flags["protocol"] == "single view":  # of data sets that have no other
-        del flags["protocol"]
-    return " ".join(
-        ["python -m resnet_keras.evaluate", *(f"--{key}={value}" for key, value in flags.items())]
-    )
-
-
-def _published(found):
-    top5 = "" if found.top5_error is None else f", {found.top5_error:.2f} % top-5"
-    return f"{found.top1_error:.2f} % top-1{top5} error ({found.protocol}; {found.source})"
-
-
-def _measured(entry):
-    return [
-        f"{100 * row['top1_error']:.2f} % top-1, {100 * row['top5_error']:.2f} % top-5 error on "
-        f"{row['dataset']}/{row['split']} ({row['examples']:,} images, {row['protocol']})"
-        for row in entry.measured
-    ] or ["not measured"]
-
-
-def _classes(names, count):
-    if names is None:
-        return f"{count} without names" if count else "none: features"
-    shown = ", ".join(names[:3])
-    return f"{len(names)}: {shown}{', ...' if len(names) > 3 else ''}"
-
-
-def _listed(options):
-    return ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
-
-
-def _numbers(values):
-    return ", ".join(f"{value:g}" for value in values)
-
-
-def _count(model):
-    return sum(math.prod(v.shape) for v in model.trainable_variables)
-
-
-def _page(title, call, rows):
-    table = "\n".join(f"| {label} | {text} |" for label, text in rows)
-    return (
-        f"# {title}\n\n    from resnet_keras import zoo\n    model = {call}\n\n"
-        f"| | |\n|---|---|\n{table}\n"
-    )
-
-
-def _front_matter(licence):
-    lines = ["library_name: keras", "pipeline_tag: image-classification", "tags: [resnet, keras]"]
-    if licence:
-        lines.insert(0, f"license: {licence.lower()}")
-    return "\n".join(["---", *lines, "---", ""])
-
-
-def pages() -> dict[str, str]:
-    """Every generated page by its path in a checkout."""
-    from . import get
-
-    made = {"RESULTS.md": results()}
-    for entry in ENTRIES.values():
-        if entry.recipe:
-            text = card(entry, _count(get(entry.model, weights=entry.tag)))
-            made[f"zoo/cards/{entry.model}_{entry.tag}.md"] = text
-    return made
-
-
-if __name__ == "__main__":
-    for path, text in pages().items():
-        write_atomically(entries.FOLDER.parent / path, text)

@@ -84,12 +84,12 @@ def jpeg():
 
 
 def _record(akamaster):
-    import torch
-    import torchvision
+    import torch  # pyright: ignore[reportMissingImports]
+    import torchvision  # pyright: ignore[reportMissingImports]
 
     library = torch.library.Library("torchvision", "FRAGMENT")
     del library
-    import timm
+    import timm  # pyright: ignore[reportMissingImports]
 
     def set_weights(model):
         state = model.state_dict()
@@ -145,8 +145,8 @@ def _record(akamaster):
 
 def _transform(tag):
     """The publisher's own evaluation transform of an entry of ResNet-50."""
-    import timm
-    from torchvision.models import ResNet50_Weights
+    import timm  # pyright: ignore[reportMissingImports]
+    from torchvision.models import ResNet50_Weights  # pyright: ignore[reportMissingImports]
 
     published = {
         "tv_in1k": ResNet50_Weights.IMAGENET1K_V1,

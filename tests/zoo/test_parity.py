@@ -130,7 +130,7 @@ def with_file(model, tag, path):
 
 @pytest.mark.parametrize("tag", parity.TRANSFORMS)
 def test_from_jpeg_to_logits(tag, torch_file, tmp_path):
-    """The publishers' transforms are Pillow's, ours TensorFlow's: pixels differ by one level."""
+    """The publishers' transforms are Pillow's, ours TensorFlow's: pixels may differ by one level."""
     pytest.importorskip("PIL")
     content = parity.jpeg()
     assert zlib.crc32(content) == RECORDED["jpeg_crc32"], "Pillow writes other bytes: record anew"
@@ -142,9 +142,9 @@ def test_from_jpeg_to_logits(tag, torch_file, tmp_path):
     model = zoo.get("resnet18", weights=torch_file("resnet18"))
     others = [LOGITS[f"jpeg {other}"] for other in parity.TRANSFORMS if other != tag]
     found, expected = np.asarray(model(images)), LOGITS[f"jpeg {tag}"]
-    assert difference(found, expected) < 2e-3
+    assert difference(found, expected) < 1e-4
     # Another entry's transform would show.
-    assert min(difference(found, other) for other in others) > 2 * difference(found, expected)
+    assert min(difference(found, other) for other in others) > 5e-3
 
 
 def test_entries_have_their_publishers_preprocessing():

@@ -10,7 +10,7 @@ import pytest
 
 from resnet_keras import layers, zoo
 from resnet_keras.errors import InputError
-from resnet_keras.zoo import publish
+from resnet_keras.zoo import pages
 
 ROOT = Path(__file__).parent.parent.parent
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
@@ -35,7 +35,7 @@ def test_a_published_network_comes_back_to_the_bit(tmp_path):
     assert file is not None
     assert file.class_names == tuple("0123456789")
     assert file.preprocessing == zoo.Preprocessing(16, 16)
-    assert file.training["recipe"] == "resnet20_digits"
+    assert file.training["began as"].startswith("resnet20 digits: trained with this package")
     # A second generation keeps what the first knew.
     zoo.save(again, tmp_path / "again")
     config = (tmp_path / "mine" / "config.json").read_text()
@@ -70,6 +70,14 @@ def test_every_option_comes_back(name, options, tmp_path):
     assert f"{count:,} parameters" in (tmp_path / "mine" / "README.md").read_text()
 
 
+def test_a_frozen_network_is_published_whole(tmp_path):
+    model = zoo.get("resnet20", weights="digits")
+    zoo.freeze(model, "conv3")
+    zoo.save(model, tmp_path / "mine")
+    assert "269,722 parameters" in (tmp_path / "mine" / "README.md").read_text()
+    assert len(zoo.get(tmp_path / "mine").trainable_variables) == 59
+
+
 def test_a_backbone_of_a_published_network(tmp_path):
     zoo.save(zoo.get("resnet20", weights="digits"), tmp_path / "mine")
     ours = zoo.backbone(tmp_path / "mine", endpoints="conv4")(IMAGES)["conv4"]
@@ -94,7 +102,7 @@ def test_what_is_said_of_a_network_is_kept(tmp_path):
     assert file.training == {"epochs": 3}
     card = (tmp_path / "mine" / "README.md").read_text()
     assert card.startswith("---\nlicense: mit\nlibrary_name: keras\n")
-    for words in ("2: cat, dog", "epochs 3", "shorter side 40 (bicubic)", "not measured"):
+    for words in ("2: cat, dog", "| epochs | 3 |", "shorter side 40 (bicubic)", "not measured"):
         assert words in card
     # A new head has other classes.
     head = zoo.get(tmp_path / "mine", num_classes=5)
@@ -154,16 +162,16 @@ def test_keras_saves_and_loads_networks_with_public_options(tmp_path):
 
 
 def test_generated_pages_are_up_to_date():
-    for path, text in publish.pages().items():
+    for path, text in pages.pages().items():
         assert (ROOT / path).read_text() == text, (
-            f"{path} is not what the data says: python -m resnet_keras.zoo.publish"
+            f"{path} is not what the data says: python -m resnet_keras.zoo.pages"
         )
     cards = {path.name for path in (ROOT / "zoo" / "cards").iterdir()}
-    assert cards == {Path(path).name for path in publish.pages() if "cards" in path}
+    assert cards == {Path(path).name for path in pages.pages() if "cards" in path}
 
 
 def test_results_have_every_public_weight_and_measurement():
-    text = publish.results()
+    text = pages.results()
     for entry in zoo.ENTRIES.values():
         assert f"| `{entry.model}` | `{entry.tag}` |" in text
     assert "| `resnet50` | `keras_in1k` | 25.07 | 7.94 |" in text
