@@ -47,7 +47,8 @@ def _define_flags() -> None:
 
     text("recipe", None, f"Packaged recipe to start from: {', '.join(zoo.recipes.names())}.")
     text("workdir", None, "Folder of the run. Without it, a new one below runs/.")
-    text("model", "resnet20", "Zoo network, such as resnet50, plain20 or resnet1202.")
+    cli.define_model_flags(FLAGS, "resnet20")
+    text("freeze", None, "Last stage that is not trained, conv1 to conv5 (with --weights).")
     choice("shortcut", None, ["A", "B", "C"], "Shortcut option; the network's default without.")
     switch("stride_in_1x1", None, "Where bottleneck blocks stride; --nostride_in_1x1 is v1.5.")
     cli.define_data_flags(FLAGS, "cifar10")
@@ -135,7 +136,11 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 def _main() -> None:
     boundaries = cli.whole_numbers("boundaries", FLAGS.boundaries)
-    zoo.networks.find(FLAGS.model)
+    network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
+    if file is not None and FLAGS.normalization != "channel":
+        raise InputError("--normalization is for new networks: weights have their own.")
+    if file is None and FLAGS.freeze:
+        raise InputError("--freeze is for networks with --weights.")
     cli.start_tensorflow()
     _choose_splits()
 
@@ -154,11 +159,15 @@ def _main() -> None:
         image_size=FLAGS.image_size,
         data_dir=FLAGS.data_dir,
     )
+    if file is not None:
+        del options["mean"], options["std"]
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        model = zoo.get(
-            FLAGS.model, dtype=FLAGS.dtype, synchronized=FLAGS.sync_batch_norm, **options
+        model = zoo.build(
+            network, file, dtype=FLAGS.dtype, synchronized=FLAGS.sync_batch_norm, **options
         )
+        if FLAGS.freeze:
+            zoo.freeze(model, FLAGS.freeze)
         optimizer, rules = make_optimizer(
             schedule=FLAGS.schedule,
             learning_rate=FLAGS.learning_rate,
@@ -200,11 +209,13 @@ def _main() -> None:
         )
     weights = workdir / "weights.safetensors"
     training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": FLAGS.train_steps}
+    if file is not None:
+        training["weights"] = FLAGS.weights or FLAGS.model
     zoo.weights.save(
         weights,
         model,
-        name=FLAGS.model,
-        options=options,
+        name=network.name,
+        options={**(file.defaults | file.options if file else {}), **options},
         training=training,
         preprocessing=_preprocessing(model.input_shape[1]),
         class_names=_class_names(),
@@ -298,7 +309,7 @@ def _fit(model, train, test, rules, workdir: Path) -> dict[str, list[float]]:
 
 
 def _default_name() -> str:
-    return f"{FLAGS.model}_{FLAGS.dataset.replace('/', '_')}"
+    return f"{Path(FLAGS.model).name}_{FLAGS.dataset.replace('/', '_')}"
 
 
 def model_options(

@@ -344,6 +344,39 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_training_goes_on_from_weights_with_frozen_stages(command, tmp_path):
+    more = ("--weights=digits", "--freeze=conv3", "--dataset=digits", "--image_size=16")
+    steps = ("--train_steps=3", "--eval_every=3", "--batch_size=64", "--learning_rate=0.01")
+    done = command("train", "--model=resnet20", *more, *steps, "--workdir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert float(rows(tmp_path / "run")[-1]["val_top1_error"]) < 0.05  # it began as trained
+    before = zoo.weights.find("resnet20", "digits")[1].tensors
+    file = opened("resnet20", tmp_path / "run")
+    assert file.training["weights"] == "digits"
+    for name, tensor in file.tensors.items():
+        same = np.array_equal(tensor.read(), before[name].read())
+        assert same == name.startswith(("normalization", "conv1", "conv2", "conv3")), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--freeze=conv3"], "--weights"),
+        (["--weights=digits", "--normalization=pixel"], "--normalization"),
+        (["--weights=digits", "--freeze=conv9"], "conv2, conv3, conv4"),
+        (["--weights=digits", "--shortcut=B"], "belongs to the weights"),
+        (["--weights=nothing"], "digits"),
+    ],
+)
+def test_mistakes_with_weights(arguments, words, capsys):
+    from resnet_keras import train
+
+    assert train.main(["train", "--model=resnet20", "--dataset=digits", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
 def test_progress_bar_on_a_terminal():
     from resnet_keras import callbacks, pipelines, train
 

@@ -93,6 +93,8 @@ def resolve(
     if entry is not None:
         return download.fetch(entry, weights_dir)
     path = Path(weights)
+    if is_published(path):
+        return path / TENSORS
     if path.is_file():
         return path
     if os.sep in str(weights) or path.suffix:
@@ -153,6 +155,11 @@ def _described(path, text, tensors):
         if options.get("include_top", True) and "num_classes" not in options:
             raise ValueError("no number of classes")
         network = networks.find(made["model"])
+        if len(tensors) < network.depth:  # before so many layers are built
+            raise ValueError(f"{len(tensors)} tensors for {network.depth} layers")
+        classes = layouts.options(layouts.OWN, tensors, network).get("num_classes")
+        if options.get("num_classes") != classes and options.get("include_top", True):
+            raise ValueError(f"{options['num_classes']} classes and logits for {classes}")
         options = {"shortcut": network.shortcut, **options}
         if network.depth in BOTTLENECK_DEPTHS:
             options.setdefault("stride_in_1x1", True)
@@ -234,7 +241,9 @@ def _configured(path, config, network):
         raise InputError(f"{path} holds no network of this package.") from error
     if (described.pop("depth"), described["shortcut"] is None) != (network.depth, network.plain):
         raise InputError(f"{path} holds weights of another network, not of {network.name}.")
-    return {key: value for key, value in described.items() if key in STORED}
+    # The number of classes is that of the tensors, which are as large as the file at most.
+    settled = STORED - {"num_classes"}
+    return {key: value for key, value in described.items() if key in settled}
 
 
 def describe(
@@ -303,7 +312,7 @@ def to_bytes(model, made: Mapping[str, Any]) -> bytes:
 
 def is_published(name: str | os.PathLike) -> bool:
     """Whether `name` is a folder that `zoo.save` wrote."""
-    return os.path.isfile(os.path.join(name, CONFIG))
+    return os.path.isfile(os.path.join(str(name), CONFIG))
 
 
 def read_published(folder: str | os.PathLike) -> WeightsFile:

@@ -6,6 +6,10 @@ parity.py, to random weights and random batch statistics that both sides make by
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
+import textwrap
 import zlib
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from safetensors.numpy import save_file
 from resnet_keras import pipelines, zoo
 from resnet_keras.zoo import entries
 
+ROOT = Path(__file__).parent.parent.parent
 spec = importlib.util.spec_from_file_location("parity", Path(__file__).parent / "parity.py")
 assert spec is not None
 assert spec.loader is not None
@@ -67,6 +72,27 @@ def test_logits_of_torch_networks(name, torch_file):
         assert difference(model(images[:1]), expected[:1]) < 1e-4
         # What is compared depends on the image.
         assert difference(expected[:1], expected[1:]) > 1e-2
+
+
+def test_logits_on_jax(torch_file):
+    """The zoo loads weights on Keras's JAX backend as well, without TensorFlow."""
+    pytest.importorskip("jax")
+    code = """
+        import sys
+        import numpy as np
+        from resnet_keras import zoo
+        model = zoo.get("resnet20", weights=sys.argv[1])
+        assert "tensorflow" not in sys.modules
+        np.save(sys.argv[3], model(np.load(sys.argv[2])))
+        """
+    path = torch_file("resnet20")
+    images, logits = path.with_suffix(".images.npy"), path.with_suffix(".logits.npy")
+    np.save(images, parity.images(32, 32))
+    env = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)}
+    script = [sys.executable, "-c", textwrap.dedent(code), path, images, logits]
+    done = subprocess.run(script, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert difference(np.load(logits), LOGITS["resnet20 32x32"]) < 1e-4
 
 
 def test_recorded_logits_tell_where_the_stride_is(torch_file):
@@ -162,6 +188,4 @@ def test_entries_have_their_publishers_preprocessing():
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.exit(pytest.main([__file__]))

@@ -2,6 +2,11 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.zoo import entries, networks, weights
 
+ROOT = Path(__file__).parent.parent.parent
 RESNET8 = networks.find("resnet8")
 OPTIONS = {"num_classes": 4, "input_shape": (16, 16, 3), "shortcut": "B"}
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
@@ -84,7 +90,7 @@ def rewrite(path, change, header=None):
     [
         (lambda t: t.pop("conv1_conv/kernel"), {}, "lacks conv1_conv/kernel"),
         (lambda t: t.update(more=np.zeros(1)), {}, "has more"),
-        (lambda t: t.update({"logits/bias": np.zeros(5)}), {}, "shape (5,)"),
+        (lambda t: t.update({"logits/bias": np.zeros(5)}), {}, "4 classes and logits for 5"),
         (lambda t: t.pop("normalization/mean"), {}, "normalization/mean"),
         (lambda t: None, {"resnet_keras": "{"}, "header"),
         (lambda t: None, {"resnet_keras": "[]"}, "header"),
@@ -103,6 +109,20 @@ def rewrite(path, change, header=None):
             },
             "of resnet14, not of resnet8",
         ),
+        (
+            lambda t: None,
+            {
+                "resnet_keras": '{"model": "resnet99998", "options": {"num_classes": 4}, "training": {}}'
+            },
+            "tensors for 99998 layers",
+        ),
+        (
+            lambda t: None,
+            {
+                "resnet_keras": '{"model": "resnet8", "options": {"num_classes": 1000000000}, "training": {}}'
+            },
+            "1000000000 classes",
+        ),
     ],
 )
 def test_files_that_do_not_fit(saved, change, header, words):
@@ -112,6 +132,38 @@ def test_files_that_do_not_fit(saved, change, header, words):
         zoo.get("resnet8", weights=path)
     assert words in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_loading_takes_little_memory(tmp_path):
+    """ResNet-50, in a process of its own: below 2.5 times the file, beyond Keras's own."""
+    code = """
+        import os, sys, threading, time
+        import keras
+        keras.ops.zeros(())
+        from resnet_keras import resnet, zoo
+        def resident():
+            return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        before, done, most = resident(), False, 0
+        def watch():
+            global most
+            while not done:
+                most = max(most, resident())
+                time.sleep(0.002)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        zoo.get("resnet50", weights=sys.argv[1])
+        done = True
+        watcher.join()
+        print((max(most, resident()) - before) / os.path.getsize(sys.argv[1]))
+        """
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("resident memory is read from Linux's /proc")
+    path = tmp_path / "w.safetensors"
+    weights.save(path, zoo.get("resnet50"), name="resnet50", options={})
+    script = [sys.executable, "-c", textwrap.dedent(code), str(path)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(script, env=env, check=True, capture_output=True, text=True)
+    assert 1 < float(done.stdout) < 2.5
 
 
 def test_nothing_is_loaded_from_a_file_that_does_not_fit(saved):
@@ -125,6 +177,4 @@ def test_nothing_is_loaded_from_a_file_that_does_not_fit(saved):
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.exit(pytest.main([__file__]))
