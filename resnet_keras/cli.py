@@ -126,6 +126,22 @@ def require_weights(values: flags.FlagValues) -> None:
         )
 
 
+def find_classifier(
+    model: str, weights: str | None, weights_dir: str | None
+) -> "tuple[zoo.networks.Network, zoo.weights.WeightsFile]":
+    """`zoo.weights.find` for a network that answers to RGB images with classes."""
+    network, file = zoo.weights.find(model, weights, weights_dir)
+    if file is None:
+        raise InputError(f"{model} has no weights: name them.")
+    if file.headless:
+        raise InputError(f"{file.path} has no head, but features: name weights that classify.")
+    mean = {**file.defaults, **file.options}["mean"]
+    channels = getattr(mean, "shape", (len(mean),))[-1]
+    if channels != 3:
+        raise InputError(f"{file.path} takes images of {channels} channel(s), and these are RGB.")
+    return network, file
+
+
 def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
     """Defines --dataset, by default `dataset`, --data_dir and --image_size."""
     flags.DEFINE_string(

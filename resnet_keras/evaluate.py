@@ -106,7 +106,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 def _main() -> None:
     members = _members()
-    found = [zoo.weights.find(name, weights, FLAGS.weights_dir) for name, weights in members]
+    found = [cli.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members]
     cli.start_tensorflow()
     photographs = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
     crops = (FLAGS.resize, FLAGS.interpolation, FLAGS.image_size)

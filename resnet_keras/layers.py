@@ -95,8 +95,8 @@ class PixelNormalization(keras.layers.Layer):
         std: the same for the divisor.
 
     Input of any dtype and shape (batch, height, width, channels) is computed in float32 and
-    returned in the layer's compute dtype; one channel becomes as many as `mean` has. `mean` and `std` are non-trainable weights: they are
-    saved and loaded with the others.
+    returned in the layer's compute dtype; one channel becomes as many as `mean` has. `mean` and
+    `std` are non-trainable weights: they are saved and loaded with the others.
     """
 
     def __init__(self, mean, std, **kwargs):

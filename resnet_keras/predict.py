@@ -31,7 +31,12 @@ MOST_DRAWN = 100
 def _define_flags() -> None:
     cli.define_model_flags(FLAGS, None)
     flags.DEFINE_integer(
-        "image_size", None, "Side of the crop; the weights' own without.", 1, flag_values=FLAGS
+        "image_size",
+        None,
+        "Side of the crop; the weights' own without.",
+        1,
+        zoo.weights.MAX_SIDE,
+        flag_values=FLAGS,
     )
     flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
     flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
@@ -83,8 +88,7 @@ def _main(arguments: list[str]) -> int:
             raise InputError(f"--plot is a PNG: name it {FLAGS.plot}.png.")
         make_folder(Path(FLAGS.plot).parent)
         require("matplotlib.figure", extra="plot")
-    network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
-    assert file is not None  # of `require_weights`
+    network, file = cli.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     cli.start_tensorflow()
     shown = file.shown(FLAGS.image_size)
     size = shown.image_size
@@ -118,7 +122,7 @@ def _report(found, count) -> int:
     if broken:
         raise InputError(
             f"{len(broken)} of {count} images cannot be decoded as JPEG or PNG: "
-            f"{', '.join(broken[:10])}{', ...' if len(broken) > 10 else ''}."
+            f"{', '.join(map(_readable, broken[:10]))}{', ...' if len(broken) > 10 else ''}."
         )
     return 0
 
@@ -184,8 +188,12 @@ def predict(
             yield Prediction(next(names), image, guesses if good else None)
 
 
+def _readable(path):
+    return os.fsencode(path).decode(errors="replace")  # names of files need not be UTF-8
+
+
 def _table(prediction):
-    lines = [prediction.path]
+    lines = [_readable(prediction.path)]
     lines += [f"  {100 * g.probability:6.2f} %  {g.label:4}  {g.name}" for g in prediction.guesses]
     return "\n".join(lines)
 

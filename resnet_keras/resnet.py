@@ -277,6 +277,10 @@ def freeze(model: keras.Model, through: str | None) -> None:
         match = re.match(r"(conv\d)_", layer.name)
         if match:
             stages.setdefault(match.group(1), []).append(layer)
+    if not stages:
+        raise InputError(
+            f"{model.name} has no stages of its own: freeze the network inside it, before."
+        )
     if through is not None and through not in stages:
         raise unknown(f"stage of {model.name}:", through, stages)
     for stage, members in stages.items():

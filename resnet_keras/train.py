@@ -161,6 +161,7 @@ def _main() -> None:
     )
     if file is not None:
         del options["mean"], options["std"]
+        options["include_top"] = True  # new, where the weights have none
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = zoo.build(

@@ -54,6 +54,31 @@ def command():
     return run
 
 
+@pytest.fixture
+def peak_memory():
+    """Bytes by which resident memory rises while a function runs, at its peak.
+
+    Linux resets its high-water mark on demand; elsewhere the test is skipped.
+    """
+    resets = Path("/proc/self/clear_refs")
+    if not resets.exists():
+        pytest.skip("peak memory is read from Linux's /proc")
+
+    def resident(name):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return 1024 * int(line.split()[1])
+        raise AssertionError(name)
+
+    def measure(function):
+        resets.write_text("5")
+        before = resident("VmRSS")
+        function()
+        return resident("VmHWM") - before
+
+    return measure
+
+
 @pytest.fixture(scope="session")
 def photographs(tmp_path_factory):
     """A folder of class folders: JPEGs of two kinds that a network tells apart, in odd sizes.

@@ -1,6 +1,7 @@
 """The command that names what images show."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -96,6 +97,23 @@ def test_a_published_folder_and_another_size(digits, tmp_path, capsys):
     assert all(row["top"][0]["name"].startswith("digit ") for row in json.loads(out))
 
 
+def test_networks_that_do_not_answer_to_photographs(digits, tmp_path, capsys):
+    zoo.save(zoo.get("resnet20", weights="digits", include_top=False), tmp_path / "features")
+    zoo.save(zoo.get("resnet8", mean=(9,), std=(8,), input_shape=(32, 32, 1)), tmp_path / "grey")
+    for name, words in (("features", "no head"), ("grey", "1 channel")):
+        status, _, err = run(capsys, f"--model={tmp_path / name}", digits / "odd")
+        assert status == 2
+        assert words in err
+        assert err.count("\n") == 1
+
+
+def test_names_that_are_not_utf8(digits, tmp_path, command):
+    name = os.fsdecode(b"caf\xe9.png")
+    (tmp_path / name).write_bytes(next((digits / "odd").glob("*.png")).read_bytes())
+    done = command("predict", *MODEL, tmp_path, env={"PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == 0, done.stderr
+
+
 def test_as_a_command(digits, command, tmp_path):
     done = command("predict", *MODEL, digits / "odd", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -115,6 +133,7 @@ def test_as_a_command(digits, command, tmp_path):
         ((*MODEL, "--plot=/proc/nowhere/seen.png", "w.txt"), "/proc/nowhere"),
         (("--model=resnet20", "--weights=w.txt", "w.txt"), "no weights file"),
         ((*MODEL, "w.txt"), "cannot be decoded"),
+        ((*MODEL, "--image_size=100000", "w.txt"), "image_size"),
     ],
 )
 def test_mistakes_end_in_one_sentence(arguments, words, tmp_path, capsys, monkeypatch):

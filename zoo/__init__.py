@@ -37,13 +37,14 @@ __all__ = [
     "get",
     "info",
     "list_models",
+    "list_weights",
     "networks",
     "recipes",
     "save",
 ]
 
 # May differ from what the weights were made with.
-_FREE = {"num_classes", "input_shape", "include_top", "pooling"}
+_FREE = {"num_classes", "input_shape", "include_top", "pooling", "dtype"}
 # What `get` takes besides its own arguments; those of `resnet.resnet` and `resnet.cifar_resnet`.
 OVERRIDES = ("shortcut", "stride_in_1x1", "mean", "std", "dtype", "synchronized", "epsilon")
 
@@ -103,6 +104,11 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
     ]
 
 
+def list_weights(pattern: str = "*") -> list[tuple[str, str]]:
+    """Returns (network, tag) of the registered weights of the networks that fit `pattern`."""
+    return [key for key in ENTRIES if fnmatch.fnmatchcase(key[0], pattern)]
+
+
 def info(name: str) -> ModelInfo:
     """Builds the network and returns its counts, beside the paper's, and its weights.
 
@@ -112,9 +118,9 @@ def info(name: str) -> ModelInfo:
     from resnet_keras.resnet import count_multiply_adds
 
     network = networks.find(name)
-    model = get(name)
+    model = build(network, None)
     return ModelInfo(
-        name=name,
+        name=network.name,
         dataset=network.dataset,
         shortcut=network.shortcut,
         input_shape=model.input_shape[1:],
@@ -124,7 +130,7 @@ def info(name: str) -> ModelInfo:
         paper_parameters=network.paper_parameters,
         paper_multiply_adds=network.paper_multiply_adds,
         paper_error=network.paper_error,
-        weights=tuple(entries.of_model(name)),
+        weights=tuple(entries.of_model(network.name)),
     )
 
 
@@ -143,7 +149,7 @@ def get(
 
     Args:
         name: one of `list_models()`, resnetN or plainN of any other depth 6n+2, or a folder that
-            `save` wrote.
+            `save` wrote (as "./resnet50" or a `Path` where it is called as a network).
         weights: None (He initialization); a registered tag, such as "a1_in1k", or "imagenet" or
             "cifar10" for the network's default; or the path of a file: .safetensors in this
             package's, torchvision's or timm's layout, .weights.h5, .keras, keras.applications'
@@ -189,6 +195,7 @@ def build(
     _check_options(network, given)
     options = {"shortcut": network.shortcut, **given}
     if file is not None:
+        _check_stride(network, file, given)
         options = {**_settled(file, given), **given}
     builder = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
     model = builder(network.depth, name=network.name, **options)
@@ -261,6 +268,15 @@ def _check_options(network, given):
         raise InputError(f"shortcut=None makes a plain network: take plain{network.depth}.")
     if "stride_in_1x1" in given and network.depth not in networks.BOTTLENECK_DEPTHS:
         raise InputError(f"{network.name} has no bottleneck blocks and no option stride_in_1x1.")
+
+
+def _check_stride(network, file, given):
+    known = {**file.defaults, **file.options, **given}
+    if network.depth in networks.BOTTLENECK_DEPTHS and "stride_in_1x1" not in known:
+        raise InputError(
+            f"{file.path} does not say where its bottlenecks stride: give stride_in_1x1 (and "
+            "epsilon, if it is not 1e-5), or save the model with zoo.save or as .keras."
+        )
 
 
 def _settled(file, given):

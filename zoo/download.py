@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.client
+import importlib.util
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from resnet_keras.errors import InputError, require
 from resnet_keras.files import make_folder, unwritable
 
 from .entries import FOLDER, HUB_FILE, WeightsEntry
+from .formats import conversion
 
 HOME = "RESNET_KERAS_HOME"
 TIMEOUT = 30.0  # seconds without a byte after which a connection is given up and resumed
@@ -31,7 +33,7 @@ _BLOCK = 2**18
 def cache_folder() -> Path:
     """RESNET_KERAS_HOME, or a folder where the platform keeps caches."""
     if os.environ.get(HOME):
-        return Path(os.environ[HOME])
+        return Path(os.environ[HOME]).expanduser()
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("resnet_keras", appauthor=False))
@@ -52,11 +54,21 @@ def fetch(entry: WeightsEntry, weights_dir: str | os.PathLike | None = None) -> 
         path = FOLDER / "files" / entry.address
         verify(path, entry.checksum, "Install resnet_keras again")
         return path
+    folder = cache_folder() if weights_dir is None else Path(weights_dir).expanduser()
+    converted = (folder / entry.file_name).with_suffix(".safetensors")
+    if entry.pickled and converted.is_file():
+        return converted
     if weights_dir is not None:
-        return _local(entry, Path(weights_dir))
+        return _local(entry, folder)
     if entry.hub:
         return _from_hub(entry)
-    path = cache_folder() / entry.file_name
+    path = folder / entry.file_name
+    if entry.pickled and importlib.util.find_spec("torch") is None:
+        raise InputError(
+            f"{entry.address} is a pickle of PyTorch's, which only torch reads: pip install "
+            "'resnet_keras[torch]', or download it where torch is installed, convert it by "
+            f"`{conversion(entry.file_name)}`, and put {converted.name} into {folder}."
+        )
     download(entry.address, path, entry.checksum)
     return path
 
@@ -108,10 +120,14 @@ def download(url: str, path: Path, checksum: str) -> None:
     Raises:
         InputError: no connection, an error of the server's, or not the file that was expected.
     """
+    again = f"Delete it, and it is downloaded from {url} again"
+    if path.exists():  # whole, for it is placed so; the folder may be another user's
+        verify(path, checksum, again)
+        return
     make_folder(path.parent)
     with _locked(path):
         if path.exists():
-            verify(path, checksum, f"Delete it, and it is downloaded from {url} again")
+            verify(path, checksum, again)
             return
         part = path.with_name(f"{path.name}.part")
         resumed = part.exists()
@@ -248,10 +264,10 @@ def _from_hub(entry):
     hub = require("huggingface_hub", extra="hub")
     errors = require("huggingface_hub.errors", extra="hub")
     where = {"repo_id": entry.hub, "filename": HUB_FILE, "cache_dir": cache_folder() / "hub"}
-    make_folder(where["cache_dir"])
     try:
         path = hub.hf_hub_download(**where, local_files_only=True)
     except errors.LocalEntryNotFoundError:
+        make_folder(where["cache_dir"])
         try:
             path = hub.hf_hub_download(**where)
         except Exception as error:  # the hub's, its HTTP library's and the system's

@@ -103,6 +103,11 @@ class WeightsEntry(NamedTuple):
         return "://" not in self.address
 
     @property
+    def pickled(self) -> bool:
+        """Whether the file is a pickle of PyTorch's."""
+        return self.address.endswith(".th")
+
+    @property
     def hub(self) -> str | None:
         """The repository on the Hugging Face hub, if the file is there."""
         if not self.address.startswith(HUB):
@@ -166,6 +171,7 @@ def _keras(depth, md5, top1, top5):
         published=Published(
             round(100 - top1, 3), round(100 - top5, 3), "single crop, 224", "keras.applications"
         ),
+        notes="keras.applications names no resizing; this is the authors' own 1-crop test.",
     )
 
 
@@ -314,13 +320,13 @@ _ALL = (
         licence="Apache-2.0",
         dataset="digits",
         origin="trained with this package on scikit-learn's digits (E. Alpaydin and C. Kaynak, UCI "
-        "repository, 1998), 8 x 8 grey pixels enlarged to 16 x 16 (bicubic) and shown as RGB: 1,437 "
-        "of the 1,797 images to train, the last 360 to test",
+        "repository, 1998), 8 x 8 grey pixels enlarged to 16 x 16 (bicubic) and shown as RGB: "
+        "1,437 of the 1,797 images to train, the last 360 to test",
         options={"shortcut": "A", "epsilon": 1e-5},
         preprocessing=Preprocessing(16, 16),
         recipe="resnet20_digits",
-        notes="Seeds 1 and 2 of the same recipe ended at 1.11 % and 1.39 %. One error is 0.28 %, so "
-        "the last digit of any of these means little. The recipe's weight decay was chosen by the "
+        notes="Seeds 1 and 2 of the same recipe ended at 1.11 % and 1.39 %. One error is 0.28 %, "
+        "so the last digit of any of these means little. The recipe's weight decay was chosen by the "
         "test error of three values at three seeds, which flatters the result a little. For "
         "demonstrations and tests: it has seen one small, clean data set of isolated digits and "
         "knows nothing else.",

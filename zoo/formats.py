@@ -1,13 +1,17 @@
 """Opens weight files of every format, without running anything that is in them.
 
-A file is opened as a set of tensors whose shapes are known and whose values are read one by one when
-they are asked for. What a file declares is held against its size before memory is set aside.
+A file is opened as a set of tensors whose shapes are known and whose values are read one by one
+when they are asked for. What a file declares is held against its size before memory is set aside.
 """
 
-import io
+import contextlib
 import json
 import math
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError
 
+from . import hdf5
+
 if TYPE_CHECKING:
     import numpy as np
 
 # ResNet-1202's header has 0.7 MB; its parser takes about ten times that.
 MAX_HEADER = 16 * 2**20
-MAX_CONFIG = 64 * 2**20
 # Since 2.6 weights_only refuses what it should (CVE-2025-32434).
 TORCH_VERSION = (2, 6)
 
@@ -59,53 +64,57 @@ def open_file(path: str | os.PathLike) -> Opened:
             start = file.read(16)
     except OSError as error:
         raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    size = path.stat().st_size
     if start.startswith(_HDF5):
-        return Opened("hdf5", _hdf5(path, path, path.stat().st_size), {})
+        return Opened("hdf5", *_hdf5(path, path))
     if start.startswith(_ZIP):
-        return _archive(path)
-    if _is_pickle(start):
-        return _torch(path)
-    return _safetensors(path, start)
+        with _unzipped(path) as archive:
+            keras = _WEIGHTS_MEMBER in archive.namelist()
+        return _archive(path, size) if keras else _torch(path, size)
+    header = int.from_bytes(start[:8], "little")
+    # torch.save's old format is a bare pickle, of protocol 2 or later.
+    if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and header > size:
+        return _torch(path, size)
+    if len(start) < 9 or start[8:9] != b"{":
+        raise InputError(
+            f"{path} is no weights file: not safetensors, HDF5 (.h5), .keras, or PyTorch's .pth."
+        )
+    return _safetensors(path, path)
 
 
-def _is_pickle(start):
-    """torch.save's old format, which begins with a pickled number; protocol 2 or later."""
-    return len(start) > 1 and start[0] == 0x80 and 2 <= start[1] <= 5 and start[2:3] != b"\x00"
-
-
-def _safetensors(path, start):
+def _safetensors(path, file):
+    """Opens `file`, which messages call `path`."""
     from safetensors import SafetensorError, safe_open
 
     def broken(why):
         return InputError(f"{path} is not a readable safetensors file: {why}.")
 
-    length = int.from_bytes(start[:8], "little")
-    if len(start) < 9 or start[8:9] != b"{":
-        raise InputError(
-            f"{path} is no weights file: not safetensors, HDF5 (.h5), .keras, or PyTorch's .pth."
-        )
-    if length > min(MAX_HEADER, path.stat().st_size):
-        raise broken(f"its header claims {length:,} bytes")
+    with open(file, "rb") as content:
+        header = int.from_bytes(content.read(8), "little")
+    if header > min(MAX_HEADER, os.path.getsize(file)):
+        raise broken(f"its header claims {header:,} bytes")
     try:
-        file = safe_open(path, framework="numpy")
-        shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-        metadata = file.metadata() or {}
+        opened = safe_open(file, framework="numpy")
+        keys = opened.keys()
+        shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in keys}
+        metadata = opened.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise broken(error) from error
     seen = 0
 
     def reader(key):
         def read():
-            nonlocal file, seen
+            nonlocal opened, seen
             seen += 4 * math.prod(shapes[key])
             if seen > _MAPPED:
                 # What was read of a mapped file stays in memory until it is closed.
-                file, seen = None, 0
+                opened, seen = None, 0
             try:
-                file = file or safe_open(path, framework="numpy")
-                return _float32(path, key, file.get_tensor(key))
-            except (SafetensorError, TypeError) as error:
+                opened = opened or safe_open(file, framework="numpy")
+                values = opened.get_tensor(key)
+            except Exception as error:  # of types that NumPy lacks, many kinds
                 raise broken(f"{key}: {error}") from error
+            return _float32(path, key, values)
 
         return read
 
@@ -114,80 +123,82 @@ def _safetensors(path, start):
     )
 
 
-def _hdf5(path, file, size):
-    """Tensors of an HDF5 file; links out of the file are not followed."""
-    import h5py
-
-    tensors = {}
-
-    def add(name, item):
-        if not isinstance(item, h5py.Dataset) or item.shape is None:
-            return
-        if item.is_virtual or item.external:
-            raise InputError(f"{path}: {name} refers to another file, which is not followed.")
-        if item.dtype.kind != "f":
-            return  # Keras keeps counters and names beside the weights
-        if item.id.get_storage_size() != item.nbytes:
-            raise InputError(f"{path}: {name} is compressed or incomplete, which is not read.")
-        tensors[name] = Tensor(item.shape, lambda: _read_hdf5(path, file, name))
-
+def _hdf5(path, file):
+    """Tensors and configuration of an HDF5 file, read by a process of its own, see `hdf5`."""
+    with tempfile.TemporaryDirectory(prefix="resnet_keras_") as folder:
+        target = Path(folder) / "tensors.safetensors"
+        # What is in the file in float16 has twice its size afterwards.
+        memory = hdf5.OWN_MEMORY + 4 * os.path.getsize(file)
+        reader = [sys.executable, "-P", hdf5.__file__, os.fspath(file), str(target), str(memory)]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "OPENBLAS_NUM_THREADS": "1",  # each would take address space
+        }
+        done = subprocess.run(
+            reader, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode == 1 and done.stderr:
+            said = done.stderr.decode(errors="replace").strip().splitlines()[-1]
+            raise InputError(f"{path} {said}.")
+        if done.returncode:
+            raise InputError(f"{path} is not a readable HDF5 file: the library failed on it.")
+        opened = _safetensors(path, target)
+        values = {name: tensor.read() for name, tensor in opened.tensors.items()}
+    tensors = {name: Tensor(value.shape, lambda v=value: v) for name, value in values.items()}
     try:
-        with h5py.File(file, "r") as opened:
-            opened.visititems(add)
-    except InputError:
-        raise
-    except Exception as error:  # h5py raises whatever the C library's error maps to
-        raise InputError(f"{path} is not a readable HDF5 file: {error}.") from error
-    declared = sum(4 * math.prod(tensor.shape) for tensor in tensors.values())
-    if declared > size:
-        raise InputError(f"{path} declares {declared:,} bytes of tensors and has {size:,}.")
-    return tensors
+        config = json.loads(opened.metadata["config"])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} has a configuration that is no JSON: {error!r}.") from error
+    return tensors, config if isinstance(config, dict) else {}
 
 
-def _read_hdf5(path, file, name):
-    """Opened anew, so that no file stays open, and locked, for as long as its tensors are known."""
-    import h5py
-
-    try:
-        with h5py.File(file, "r") as opened:
-            values = opened[name][()]
-    except Exception as error:  # as above
-        raise InputError(f"{path} is broken: {name} cannot be read ({error}).") from error
-    return _float32(path, name, values)
-
-
-def _archive(path):
-    """A zip file: Keras's own, or PyTorch's."""
+@contextlib.contextmanager
+def _unzipped(path):
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = {member.filename: member.file_size for member in archive.infolist()}
-            if _WEIGHTS_MEMBER not in sizes:
-                return _torch(path)
-            size = path.stat().st_size
-            if sizes[_WEIGHTS_MEMBER] > 10 * size or sizes.get(_CONFIG_MEMBER, 0) > MAX_CONFIG:
-                raise InputError(f"{path} unpacks to more than a model of its size would.")
-            config = json.loads(archive.read(_CONFIG_MEMBER))
-            content = archive.read(_WEIGHTS_MEMBER)
+            yield archive
     except InputError:
         raise
-    except Exception as error:  # zipfile and zlib raise many kinds
-        raise InputError(f"{path} is not a readable .keras file: {error}.") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} is not a readable .keras file: its {_CONFIG_MEMBER} is no model.")
-    return Opened("keras", _hdf5(path, io.BytesIO(content), len(content)), config)
+    except Exception as error:  # zipfile, zlib and json raise many kinds
+        raise InputError(f"{path} is not a readable archive: {error}.") from error
 
 
-def _torch(path):
+def _archive(path, size):
+    """Keras's own format."""
+    with _unzipped(path) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        if sizes[_WEIGHTS_MEMBER] > 10 * size or sizes.get(_CONFIG_MEMBER, 0) > hdf5.MAX_CONFIG:
+            raise InputError(f"{path} unpacks to more than a model of its size would.")
+        config = json.loads(archive.read(_CONFIG_MEMBER))
+        if not isinstance(config, dict):
+            raise InputError(f"{path} is no .keras file: its {_CONFIG_MEMBER} is no model.")
+        with tempfile.TemporaryDirectory(prefix="resnet_keras_") as folder:
+            content = Path(folder) / _WEIGHTS_MEMBER
+            with open(content, "wb") as file:
+                shutil.copyfileobj(archive.open(_WEIGHTS_MEMBER), file)
+            return Opened("keras", _hdf5(path, content)[0], config)
+
+
+def _torch(path, size):
     """A file of torch.save, which is a pickle: torch itself reads it, restricted to tensors."""
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
-        raise InputError(_convert(path)) from None
+        raise InputError(
+            f"{path} is a pickle of PyTorch's, which only torch reads: pip install "
+            f"'resnet_keras[torch]', or convert it where torch is installed: {conversion(path)}"
+        ) from None
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < TORCH_VERSION:
         raise InputError(
-            f"torch {torch.__version__} may run code that is hidden in {path}: install 2.6 or later."
+            f"torch {torch.__version__} may run code that is hidden in {path}: install 2.6 or "
+            "later."
         )
+    if zipfile.is_zipfile(path):
+        with _unzipped(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > size:
+                raise InputError(f"{path} unpacks to more than its size, as torch.save's do not.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds
@@ -204,18 +215,27 @@ def _torch(path):
     def reader(name, tensor):
         return lambda: _float32(path, name, tensor.detach().float().numpy())
 
-    found = {str(k): v for k, v in state.items() if isinstance(v, torch.Tensor)}
-    return Opened("torch", {k: Tensor(tuple(v.shape), reader(k, v)) for k, v in found.items()}, {})
+    tensors, declared = {}, 0
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor) or str(name).endswith("num_batches_tracked"):
+            continue
+        plain = value.layout == torch.strided and value.device.type == "cpu"
+        if not plain or value.is_nested or not value.is_floating_point():
+            raise InputError(f"{path}: {name} is no plain tensor of floating-point numbers.")
+        declared += value.numel() * value.element_size()
+        tensors[str(name)] = Tensor(tuple(value.shape), reader(name, value))
+    if declared > size:
+        raise InputError(f"{path} declares {declared:,} bytes of tensors and has {size:,}.")
+    return Opened("torch", tensors, {})
 
 
-def _convert(path):
-    target = Path(path).with_suffix(".safetensors")
+def conversion(path: str | os.PathLike) -> str:
+    """The Python code that turns one of torch's files into safetensors."""
+    target = str(Path(path).with_suffix(".safetensors"))
     return (
-        f"{path} is a pickle of PyTorch's, which only torch reads: pip install "
-        "'resnet_keras[torch]', or convert it where torch and safetensors are installed: "
-        f'state = torch.load("{path}", weights_only=True); '
+        f"import torch, safetensors.torch; state = torch.load({str(path)!r}, weights_only=True); "
         'safetensors.torch.save_file({k: v.contiguous() for k, v in state.get("state_dict", '
-        f'state).items()}}, "{target}").'
+        f"state).items()}}, {target!r})"
     )
 
 

@@ -25,6 +25,11 @@ _KERAS_LAYER = re.compile(r"(?:model_weights/)?(?:[^/]+/)*?([^/]+)/([^/:]+)(?::0
 _KERAS_VARIABLE = re.compile(r"(?:.*/)?layers/(\w+)/vars/(\d+)")
 
 
+def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leaves out the optimizer's variables, which Keras's old format keeps beside the weights."""
+    return {n: t for n, t in tensors.items() if not n.startswith("optimizer_weights/")}
+
+
 def recognise(tensors: dict[str, Tensor]) -> str | None:
     """Tells a layout by the names of its tensors; None for one that is not known."""
     if any(_KERAS_VARIABLE.fullmatch(name) for name in tensors):
@@ -49,7 +54,7 @@ def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict
     if layout == KERAS_APPLICATIONS:
         return _from_keras_applications(tensors)
     if layout == OWN:
-        return {_keras_name(name): tensor for name, tensor in tensors.items()}
+        return _renamed((_keras_name(name), tensor) for name, tensor in tensors.items())
     return tensors
 
 
@@ -71,19 +76,28 @@ def options(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[s
     """
     shown: dict[str, object] = {}
     if layout == KERAS:
-        head, mean, std = "dense/vars/1", "pixel_normalization/vars/0", "pixel_normalization/vars/1"
+        head, mean, std = "dense/vars/0", "pixel_normalization/vars/0", "pixel_normalization/vars/1"
         tensors = {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
         kernels = sum(re.fullmatch(r"conv2d(_\d+)?/vars/0", name) is not None for name in tensors)
     else:
-        head, mean, std = "logits/bias", "normalization/mean", "normalization/std"
+        head, mean, std = "logits/kernel", "normalization/mean", "normalization/std"
         kernels = sum(name.endswith("_conv/kernel") for name in tensors)
-    if head in tensors and len(tensors[head].shape) == 1:
-        shown["num_classes"] = tensors[head].shape[0]
+    # The whole kernel, so that a small file cannot ask for a large head.
+    if head in tensors and tensors[head].shape[:-1] == (_features(network),):
+        shown["num_classes"] = tensors[head].shape[-1]
     if mean in tensors and std in tensors:
         shown |= {"mean": tensors[mean].read(), "std": tensors[std].read()}
+        if len(tensors[mean].shape) == 3:  # one per pixel
+            shown["input_shape"] = tensors[mean].shape
     if not network.plain:
         shown["shortcut"] = _shortcut(kernels - (network.depth - 1), network)
     return shown
+
+
+def _features(network):
+    if network.dataset == "cifar10":
+        return 64
+    return 2048 if network.depth in BOTTLENECK_DEPTHS else 512
 
 
 def _shortcut(projections, network):
@@ -108,21 +122,31 @@ def keras_variables(tensors: dict[str, Tensor], model) -> dict[str, Tensor]:
         group = f"{name}_{number}" if number else name
         for index, variable in enumerate(layer.variables):
             paths[group, str(index)] = variable.path
+    # What does not match is the optimizer's and the metrics'.
+    matches = {name: _KERAS_VARIABLE.fullmatch(name) for name in tensors}
+    return _renamed(
+        (paths.get(match.groups(), name), tensors[name]) for name, match in matches.items() if match
+    )
+
+
+def _renamed(pairs):
+    """A dict of tensors; `InputError` where two of a file come to one name."""
     named = {}
-    for name, tensor in tensors.items():
-        match = _KERAS_VARIABLE.fullmatch(name)
-        if match:  # others are the optimizer's and the metrics'
-            named[paths.get(match.groups(), name)] = tensor
+    for name, tensor in pairs:
+        if name in named:
+            raise InputError(f"There are two tensors for {name}.")
+        named[name] = tensor
     return named
 
 
 def _from_torch(tensors, network):
-    renamed = {}
-    for name, tensor in tensors.items():
-        name = name.removeprefix("module.")
-        if not name.endswith("num_batches_tracked"):
-            ours = _torch_name(name) or name
-            renamed[ours] = _reshaped(ours, tensor)
+    bare = ((name.removeprefix("module."), tensor) for name, tensor in tensors.items())
+    ours = (
+        (_torch_name(name) or name, tensor)
+        for name, tensor in bare
+        if not name.endswith("num_batches_tracked")
+    )
+    renamed = _renamed((name, _reshaped(name, tensor)) for name, tensor in ours)
     projections = any(re.search(r"_0_conv/kernel$", name) for name in renamed)
     if network.dataset == "cifar10" and not network.plain and not projections:
         return _zeros_behind(renamed)
@@ -202,10 +226,11 @@ def _keras_name(name):
 
 
 def _from_keras_applications(tensors):
-    named = {}
-    for name, tensor in tensors.items():
-        layer, _, leaf = _keras_name(name).rpartition("/")
-        named[f"{'logits' if layer in ('probs', 'predictions') else layer}/{leaf}"] = tensor
+    split = ((_keras_name(name).rpartition("/"), tensor) for name, tensor in tensors.items())
+    named = _renamed(
+        (f"{'logits' if layer in ('probs', 'predictions') else layer}/{leaf}", tensor)
+        for (layer, _, leaf), tensor in split
+    )
     biases = {name: named.pop(name) for name in list(named) if name.endswith("_conv/bias")}
     for name, bias in biases.items():
         mean = name.replace("_conv/bias", "_bn/moving_mean")

@@ -68,11 +68,19 @@ NETWORKS = {
 }
 
 
+_NAME = re.compile(r"(resnet|plain)(\d{1,5})")
+
+
+def is_name(name: object) -> bool:
+    """Whether a text is the name of a network, of whatever depth; a `Path` is none."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def find(name: str) -> Network:
     """Returns a network by name; besides the paper's, resnetN and plainN of any N = 6n+2."""
-    if name in NETWORKS:
+    if isinstance(name, str) and name in NETWORKS:
         return NETWORKS[name]
-    match = re.fullmatch(r"(resnet|plain)(\d{1,5})", str(name))
+    match = _NAME.fullmatch(str(name))
     if not match:
         raise unknown("model", name, NETWORKS)
     depth = int(match.group(2))

@@ -5,6 +5,7 @@ python -m resnet_keras.zoo.pages     # rewrites them in a checkout
 
 import json
 import math
+import sys
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
@@ -26,12 +27,15 @@ def facts(entry: WeightsEntry) -> list[tuple[str, str]]:
     ]
     if entry.mean is not None:
         rows.append(("pixels", f"mean {_numbers(entry.mean)}, std {_numbers(entry.std)} (RGB)"))
-    checksum = "SHA-256 as the hub gives it" if entry.checksum == "hub" else entry.checksum
+    checksum = (
+        "SHA-256 as the hub states it with the file" if entry.checksum == "hub" else entry.checksum
+    )
     return [
         *rows,
         ("licence", entry.licence),
         ("file", f"{entry.file_name}, {checksum}"),
         ("address", "comes with the package" if entry.packaged else entry.address),
+        *([("note", entry.notes)] if entry.notes else []),
     ]
 
 
@@ -41,8 +45,7 @@ def card(entry: WeightsEntry, parameters: int) -> str:
     rows.append(("recipe", f"`python -m resnet_keras.train --recipe={entry.recipe}`"))
     rows += [("command", f"`{_command(row)}`") for row in entry.measured]
     call = f'zoo.get("{entry.model}", weights="{entry.tag}")'
-    text = page(f'{entry.model}, weights "{entry.tag}"', call, rows)
-    return f"{text}\n{entry.notes}\n" if entry.notes else text
+    return page(f'{entry.model}, weights "{entry.tag}"', call, rows)
 
 
 def results() -> str:
@@ -144,17 +147,21 @@ def count(model):
 
 
 def page(title, call, rows):
-    table = "\n".join(f"| {label} | {text} |" for label, text in rows)
+    table = "\n".join(f"| {label} | {_cell(text)} |" for label, text in rows)
     return (
         f"# {title}\n\n    from resnet_keras import zoo\n    model = {call}\n\n"
         f"| | |\n|---|---|\n{table}\n"
     )
 
 
+def _cell(text):
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
 def front_matter(licence):
     lines = ["library_name: keras", "pipeline_tag: image-classification", "tags: [resnet, keras]"]
     if licence:
-        lines.insert(0, f"license: {licence.lower()}")
+        lines.insert(0, f"license: {json.dumps(licence.lower())}")
     return "\n".join(["---", *lines, "---", ""])
 
 
@@ -181,4 +188,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")

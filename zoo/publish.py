@@ -68,32 +68,39 @@ def save(
         training: how they were made, for the record; anything JSON can hold.
 
     Raises:
-        InputError: not a network of the zoo, names that do not fit its classes, or a folder that
-            cannot be written to.
+        InputError: not a network of the zoo, names that do not fit its classes, a preprocessing
+            that cannot be, what JSON cannot hold, or a folder that cannot be written to.
     """
     from . import pages  # not above: it runs as a command
 
     name, options, parameters = _described(model)
     origin: Origin | None = getattr(model, _MEMORY, None)
     shown = preprocessing or (origin.preprocessing if origin else None)
-    shown = shown or weights_files.guessed(options["input_shape"])
-    names = class_names or (origin.class_names if origin else None)
-    if names is not None and len(names) != options.get("num_classes"):
-        raise InputError(
-            f"{len(names)} class_names do not fit {model.name}: it has "
-            f"{options.get('num_classes', 'no')} classes."
+    names = class_names if class_names is not None else (origin.class_names if origin else None)
+    if names is not None:
+        names = [str(name) for name in names]
+        if len(names) != options.get("num_classes"):
+            raise InputError(
+                f"{len(names)} class_names do not fit {model.name}: it has "
+                f"{options.get('num_classes', 'no')} classes."
+            )
+    began = {_SOURCE: origin.source} if origin else {}
+    try:
+        shown = Preprocessing(*(shown or weights_files.guessed(options["input_shape"])))
+        made = weights_files.describe(
+            name,
+            options,
+            training={**(training or {}), **began},
+            preprocessing=weights_files.check_preprocessing(shown),
+            class_names=names,
         )
-    made = weights_files.describe(
-        name,
-        options,
-        training={**(training or {}), **({_SOURCE: origin.source} if origin else {})},
-        preprocessing=shown,
-        class_names=names,
-    )
+        config = json.dumps(made, indent=2) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
     rows = [
         ("network", f"{name}, {parameters:,} parameters"),
         ("options", pages.listed(options)),
-        ("input", "RGB pixels in [0, 255], normalized by the network"),
+        ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
         ("images", str(shown)),
         ("classes", pages.classes(names, options.get("num_classes"))),
         *made["training"].items(),
@@ -107,7 +114,7 @@ def save(
         pages.front_matter(licence or (origin and origin.licence))
         + pages.page(name, 'zoo.get("FOLDER")', rows),
     )
-    write_atomically(folder / weights_files.CONFIG, json.dumps(made, indent=2) + "\n")
+    write_atomically(folder / weights_files.CONFIG, config)
 
 
 def _described(model) -> tuple[str, dict[str, Any], int]:
@@ -125,6 +132,7 @@ def _described(model) -> tuple[str, dict[str, Any], int]:
         options = resnet.describe(layers)
         depth = options.pop("depth")
         name = f"{'plain' if options['shortcut'] is None else 'resnet'}{depth}"
+        options["dtype"] = model.get_layer("conv1_conv").dtype_policy.name
         normalization = model.get_layer("normalization")
         build = resnet.resnet if networks.find(name).dataset == "imagenet" else resnet.cifar_resnet
         twin = build(
@@ -138,6 +146,11 @@ def _described(model) -> tuple[str, dict[str, Any], int]:
     if _outline(twin) != _outline(model):
         raise _no_network(model)
     return name, options, count(twin)  # of the model, some may be frozen
+
+
+def _pixels(options):
+    channels = options["input_shape"][2]
+    return {1: "grey", 3: "RGB"}.get(channels, f"{channels}-channel")
 
 
 def _outline(model):

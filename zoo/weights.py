@@ -19,10 +19,7 @@ from .entries import Preprocessing, WeightsEntry
 from .networks import BOTTLENECK_DEPTHS, Network
 
 FORMAT = "resnet_keras"
-STORED = {"num_classes", "input_shape", "include_top", "pooling", "shortcut"} | {
-    "stride_in_1x1",
-    "epsilon",
-}
+MAX_SIDE = 4096  # pixels; none was ever trained on more
 CONFIG, TENSORS = "config.json", "model.safetensors"
 
 
@@ -53,6 +50,10 @@ class WeightsFile(NamedTuple):
     training: dict[str, Any]
     entry: WeightsEntry | None = None
 
+    @property
+    def headless(self) -> bool:
+        return self.options.get("include_top") is False
+
     def shown(self, image_size: int | None = None) -> Preprocessing:
         """How images are shown at a size; without one, at that which the network was built for."""
         built_for = (self.options.get("input_shape") or (None,))[0]
@@ -65,7 +66,8 @@ def find(
     """Finds a network and opens its weights, downloading a registered file on first use.
 
     Args:
-        name: of a network, or a folder that `zoo.save` wrote, which has its weights.
+        name: of a network, or a folder that `zoo.save` wrote, which has its weights; a folder
+            that is called as a network is `./resnet50` or a `Path`.
         weights: a registered tag, the path of a file, or None.
         weights_dir: a folder in which registered files are looked for instead of at their address.
 
@@ -73,7 +75,7 @@ def find(
         InputError: unknown name, weights that are not there, do not match their checksum, or are
             not the network's.
     """
-    if is_published(name):
+    if not networks.is_name(name) and is_published(name):
         if weights is not None:
             raise InputError(f"{name} has its own weights: leave weights={str(weights)!r} out.")
         file = read_published(name)
@@ -81,8 +83,8 @@ def find(
     network = networks.find(name)
     if weights is None:
         return network, None
-    entry = entries.find(name, str(weights))
-    return network, read(resolve(name, weights, weights_dir), network, entry)
+    entry = entries.find(network.name, str(weights))
+    return network, read(resolve(network.name, weights, weights_dir), network, entry)
 
 
 def resolve(
@@ -92,7 +94,7 @@ def resolve(
     entry = entries.find(model, str(weights))
     if entry is not None:
         return download.fetch(entry, weights_dir)
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if is_published(path):
         return path / TENSORS
     if path.is_file():
@@ -150,43 +152,80 @@ def _described(path, text, tensors):
     try:
         made = json.loads(text)
         options, training = dict(made["options"]), dict(made["training"])
-        if not options.keys() <= STORED:
-            raise ValueError(f"options {sorted(options)}")
-        if options.get("include_top", True) and "num_classes" not in options:
-            raise ValueError("no number of classes")
         network = networks.find(made["model"])
         if len(tensors) < network.depth:  # before so many layers are built
             raise ValueError(f"{len(tensors)} tensors for {network.depth} layers")
-        classes = layouts.options(layouts.OWN, tensors, network).get("num_classes")
-        if options.get("num_classes") != classes and options.get("include_top", True):
-            raise ValueError(f"{options['num_classes']} classes and logits for {classes}")
+        shown = layouts.options(layouts.OWN, tensors, network)
+        _check_options(options, network, shown.get("num_classes"))
         options = {"shortcut": network.shortcut, **options}
         if network.depth in BOTTLENECK_DEPTHS:
             options.setdefault("stride_in_1x1", True)
         names = made.get("class_names")
-        shown = made.get("preprocessing") or guessed(options.get("input_shape"))._asdict()
+        if names is not None:
+            names = tuple(map(str, _of_type(list, names)))
+            if len(names) != options.get("num_classes"):
+                raise ValueError(f"{len(names)} class names")
+        view = made.get("preprocessing") or guessed(options.get("input_shape"))._asdict()
         return WeightsFile(
             path=path,
             layout=layouts.OWN,
             model=network.name,
-            options=options
-            | {key: tensors[f"normalization/{key}"].read() for key in ("mean", "std")},
+            options={**options, "mean": shown["mean"], "std": shown["std"]},
             defaults={},
             tensors=tensors,
-            preprocessing=_checked(Preprocessing(**shown)),
-            class_names=None if names is None else tuple(str(name) for name in names),
+            preprocessing=check_preprocessing(Preprocessing(**view)),
+            class_names=names,
             training=training,
         )
     except InputError as error:
         raise InputError(f"{path} has a header that cannot be used: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error
 
 
-def _checked(preprocessing):
+_CHECKS = {
+    "num_classes": lambda v: _whole(v) and v > 0,
+    "input_shape": lambda v: (
+        isinstance(v, list | tuple)
+        and len(v) == 3
+        and all(s is None or (_whole(s) and s > 0) for s in v)
+    ),
+    "include_top": lambda v: isinstance(v, bool),
+    "pooling": lambda v: v in ("avg", "max", None),
+    "shortcut": lambda v: v in ("A", "B", "C", None),
+    "stride_in_1x1": lambda v: isinstance(v, bool),
+    "epsilon": lambda v: isinstance(v, float) and 0 < v < 1,
+    "dtype": lambda v: v in ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16"),
+}
+STORED = _CHECKS.keys()
+
+
+def _check_options(options, network, classes):
+    """Raises `ValueError` for options that `save` does not write."""
+    for key, value in options.items():
+        if key not in _CHECKS or not _CHECKS[key](value):
+            raise ValueError(f"option {key} {value!r}")
+    if "stride_in_1x1" in options and network.depth not in BOTTLENECK_DEPTHS:
+        raise ValueError(f"stride_in_1x1 of {network.name}")
+    if options.get("include_top", True) and options["num_classes"] != classes:
+        raise ValueError(f"{options['num_classes']} classes and logits for {classes}")
+
+
+def _whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _of_type(kind, value):
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
+
+
+def check_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
+    """Returns it; `ValueError` where images cannot be shown so."""
     size, resize, interpolation = preprocessing
-    if not (isinstance(size, int) and isinstance(resize, int) and 1 <= size <= resize):
-        raise ValueError(f"preprocessing {size!r} of {resize!r}")
+    if not (_whole(size) and _whole(resize) and 1 <= size <= resize <= MAX_SIDE):
+        raise ValueError(f"a crop of {size!r} from a shorter side of {resize!r}")
     if interpolation not in ("bilinear", "bicubic"):
         raise ValueError(f"interpolation {interpolation!r}")
     return preprocessing
@@ -201,17 +240,21 @@ def guessed(input_shape):
 
 
 def _foreign(path, opened, network):
-    layout = layouts.recognise(opened.tensors)
+    found = layouts.weights_of(opened.tensors)
+    layout = layouts.recognise(found)
     if layout is None:
         raise InputError(
             f"{path} holds no weights of a layout that is known here: this package's, Keras's, "
             "keras.applications', or torchvision's and timm's."
         )
-    tensors = layouts.translate(layout, opened.tensors, network)
+    try:
+        tensors = layouts.translate(layout, found, network)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     options = layouts.options(layout, tensors, network)
     if layout in (layouts.OWN, layouts.KERAS) and "mean" not in options:
         raise InputError(f"{path} lacks the normalization of its pixels, which networks here have.")
-    if opened.format == "keras":
+    if opened.metadata and opened.format in ("keras", "hdf5") and layout != "keras_applications":
         options |= _configured(path, opened.metadata, network)
     small = network.dataset == "cifar10"
     return WeightsFile(
@@ -237,13 +280,15 @@ def _configured(path, config, network):
             for layer in config["config"]["layers"]
         }
         described = resnet.describe(layers)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} holds no network of this package.") from error
-    if (described.pop("depth"), described["shortcut"] is None) != (network.depth, network.plain):
+        settled = {key: value for key, value in described.items() if key in STORED}
+        # The number of classes is that of the tensors, which are as large as the file at most.
+        settled.pop("num_classes", None)
+        _check_options({**settled, "include_top": False}, network, None)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} holds no network of this package ({error!r}).") from error
+    if (described["depth"], described["shortcut"] is None) != (network.depth, network.plain):
         raise InputError(f"{path} holds weights of another network, not of {network.name}.")
-    # The number of classes is that of the tensors, which are as large as the file at most.
-    settled = STORED - {"num_classes"}
-    return {key: value for key, value in described.items() if key in settled}
+    return settled
 
 
 def describe(
@@ -312,26 +357,28 @@ def to_bytes(model, made: Mapping[str, Any]) -> bytes:
 
 def is_published(name: str | os.PathLike) -> bool:
     """Whether `name` is a folder that `zoo.save` wrote."""
-    return os.path.isfile(os.path.join(str(name), CONFIG))
+    folder = Path(name).expanduser()
+    return (folder / CONFIG).is_file() and (folder / TENSORS).is_file()
 
 
 def read_published(folder: str | os.PathLike) -> WeightsFile:
     """Opens a folder that `zoo.save` wrote; its config.json is what counts."""
-    path = Path(folder) / TENSORS
+    folder = Path(folder).expanduser()
+    path = folder / TENSORS
     try:
-        text = (Path(folder) / CONFIG).read_text()
+        text = (folder / CONFIG).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read {Path(folder) / CONFIG}: {error}.") from error
+        raise InputError(f"Cannot read {folder / CONFIG}: {error}.") from error
     opened = formats.open_file(path)
     file = _described(path, text, opened.tensors)
     try:
         own = json.loads(opened.metadata[FORMAT])
         made = json.loads(text)
         belong = all(own[key] == made[key] for key in ("model", "options"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not what zoo.save wrote: {error!r}.") from error
     if not belong:
-        raise InputError(f"{Path(folder) / CONFIG} describes other weights than {path} holds.")
+        raise InputError(f"{folder / CONFIG} describes other weights than {path} holds.")
     return file
 
 

@@ -207,6 +207,14 @@ def test_a_folder_that_cannot_be_written_to(server):
     assert server.requests == []
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions are those of POSIX")
+def test_a_file_in_a_folder_of_another_user_is_used(server, tmp_path, monkeypatch):
+    fetched(server, "well", tmp_path / "file")
+    monkeypatch.setattr(download, "make_folder", lambda path: pytest.fail("written to"))
+    monkeypatch.setattr(download, "_locked", lambda path: pytest.fail("locked"))
+    download.download(f"{server.url}/well/file", tmp_path / "file", SHA256)
+
+
 def test_two_processes_at_once_bring_it_once(server, tmp_path):
     code = f"""
         from pathlib import Path
@@ -233,6 +241,22 @@ def test_the_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     if sys.platform == "linux":
         assert download.cache_folder() == tmp_path / "caches" / "resnet_keras"
+
+
+def test_pickles_are_asked_for_only_where_torch_is(tmp_path, monkeypatch):
+    """Or where the converted file is, as the error says."""
+    monkeypatch.setenv("RESNET_KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(download.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError) as error:
+        zoo.get("resnet20", weights="cifar10")
+    for words in ("resnet_keras[torch]", "import torch, safetensors.torch; ", str(tmp_path)):
+        assert words in str(error.value)
+    (tmp_path / "resnet20-12fca82f.safetensors").write_bytes(weights_file(tmp_path))
+    assert zoo.get("resnet20", weights="cifar10").name == "resnet20"
+    network, file = zoo.weights.find("resnet20", "cifar10")
+    assert file.class_names[0] == "airplane"
+    other = zoo.get("resnet20", weights="cifar10", weights_dir=tmp_path)
+    assert other.name == network.name
 
 
 def registered(monkeypatch, **changed):

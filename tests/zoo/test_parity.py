@@ -4,7 +4,6 @@ keras.applications runs beside ours; torchvision's, timm's and akamaster's answe
 parity.py, to random weights and random batch statistics that both sides make by its rule.
 """
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import parity
 import pytest
 from safetensors.numpy import save_file
 
@@ -21,11 +21,6 @@ from resnet_keras import pipelines, zoo
 from resnet_keras.zoo import entries
 
 ROOT = Path(__file__).parent.parent.parent
-spec = importlib.util.spec_from_file_location("parity", Path(__file__).parent / "parity.py")
-assert spec is not None
-assert spec.loader is not None
-parity = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(parity)
 RECORDED = json.loads(parity.NAMES.read_text())
 LOGITS = np.load(parity.LOGITS)
 

@@ -70,6 +70,48 @@ def test_every_option_comes_back(name, options, tmp_path):
     assert f"{count:,} parameters" in (tmp_path / "mine" / "README.md").read_text()
 
 
+def test_a_folder_called_as_a_network_does_not_take_its_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zoo.save(zoo.get("resnet8", num_classes=2), "resnet20")
+    assert zoo.get("resnet20").output_shape == (None, 10)
+    assert zoo.get("resnet20", weights="digits").output_shape == (None, 10)
+    assert zoo.info("resnet20").parameters == 269_722
+    for folder in ("./resnet20", Path("resnet20")):
+        assert zoo.get(folder).name == "resnet8"
+    assert zoo.get("resnet8", weights="./resnet20").output_shape == (None, 2)
+
+
+def test_mixed_precision_comes_back(tmp_path):
+    model = zoo.get("resnet20", weights="digits", dtype="mixed_bfloat16")
+    zoo.save(model, tmp_path / "mine")
+    np.testing.assert_array_equal(logits(zoo.get(tmp_path / "mine")), logits(model))
+    plain = zoo.get(tmp_path / "mine", dtype="float32")
+    exact = zoo.get("resnet20", weights="digits")
+    np.testing.assert_array_equal(logits(plain), logits(exact))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"training": {"accuracy": np.float32(0.5)}}, "JSON"),
+        ({"preprocessing": (300, 200, "bilinear")}, "a crop of 300"),
+        ({"preprocessing": (32, 32, "lanczos")}, "lanczos"),
+        ({"preprocessing": 3}, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_said_of_a_network(given, words, tmp_path):
+    with pytest.raises(InputError, match=words):
+        zoo.save(zoo.get("resnet8", num_classes=2), tmp_path / "mine", **given)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_any_sequence_of_names_and_odd_ones(tmp_path):
+    model = zoo.get("resnet8", num_classes=3)
+    zoo.save(model, tmp_path / "mine", class_names=np.array(["a|b", "line\nbreak", "c"]))
+    assert "a\\|b, line break, c" in (tmp_path / "mine" / "README.md").read_text()
+    assert zoo.weights.find(tmp_path / "mine", None)[1].class_names == ("a|b", "line\nbreak", "c")
+
+
 def test_a_frozen_network_is_published_whole(tmp_path):
     model = zoo.get("resnet20", weights="digits")
     zoo.freeze(model, "conv3")
@@ -101,7 +143,7 @@ def test_what_is_said_of_a_network_is_kept(tmp_path):
     assert file.class_names == ("cat", "dog")
     assert file.training == {"epochs": 3}
     card = (tmp_path / "mine" / "README.md").read_text()
-    assert card.startswith("---\nlicense: mit\nlibrary_name: keras\n")
+    assert card.startswith('---\nlicense: "mit"\nlibrary_name: keras\n')
     for words in ("2: cat, dog", "| epochs | 3 |", "shorter side 40 (bicubic)", "not measured"):
         assert words in card
     # A new head has other classes.
@@ -139,13 +181,14 @@ def test_published_folders_that_are_broken(tmp_path):
     refused("cannot be read", "{")
     refused("cannot be used", json.dumps({**config, "model": "vgg16"}))
     refused("other weights", json.dumps({**config, "model": "resnet14"}))
+    refused("cannot be read", "[" * 10**5)
     shown = {"image_size": 300, "resize": 200, "interpolation": "bilinear"}
-    refused("preprocessing", json.dumps({**config, "preprocessing": shown}))
+    refused("a crop of 300", json.dumps({**config, "preprocessing": shown}))
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="has its own weights"):
         zoo.get(folder, weights="digits")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="Cannot read"):
+    with pytest.raises(InputError, match="Unknown model"):
         zoo.get(folder)
 
 

@@ -88,6 +88,9 @@ def test_freeze_is_taken_back_and_knows_its_stages():
     assert len(model.trainable_variables) == everything
     with pytest.raises(InputError, match="conv1, conv2, conv3, conv4"):
         zoo.freeze(model, "conv5")
+    wrapper = keras.Sequential([zoo.backbone("resnet8", endpoints="conv2")])
+    with pytest.raises(InputError, match="freeze the network inside it"):
+        zoo.freeze(wrapper, "conv2")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,12 @@ def test_every_network_of_the_paper_is_listed():
     assert zoo.list_models(pretrained=True) == [n for n in PAPER if n.startswith("resnet")]
 
 
+def test_every_set_of_weights_is_listed():
+    assert zoo.list_weights() == list(zoo.ENTRIES)
+    assert ("resnet34", "a2_in1k") in zoo.list_weights("resnet3?")
+    assert {model for model, _ in zoo.list_weights("resnet3?")} == {"resnet32", "resnet34"}
+
+
 def test_listing_imports_neither_keras_nor_tensorflow():
     code = """
         import time
