@@ -10,7 +10,8 @@ TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "-
 
 
 @pytest.mark.parametrize(
-    "task", ["predict", "build", "load", pytest.param("train", marks=pytest.mark.slow)]
+    "task",
+    ["predict", *(pytest.param(t, marks=pytest.mark.slow) for t in ("build", "load", "train"))],
 )
 def test_times_both_in_turns(task, capsys):
     assert benchmark.main(["benchmark", task, *TINY, "--json"]) == 0, capsys.readouterr().err
@@ -29,6 +30,7 @@ def test_ratio_is_the_median_of_the_rounds():
     assert ratio == {"wall": 2, "cpu": 2}
 
 
+@pytest.mark.slow
 def test_runs_without_a_peer_and_on_jax(command):
     pytest.importorskip("jax")
     arguments = ("--model=resnet8", "--peer=none", *TINY[1:], "--dtype=mixed_bfloat16", "--json")

@@ -32,6 +32,7 @@ def makers():
     return {name: peer.make for name, peer in benchmark_input.PEERS.items()}
 
 
+@pytest.mark.slow
 def test_a_run_has_figures_for_all(command):
     for package in PACKAGES.values():
         pytest.importorskip(package)

@@ -183,6 +183,7 @@ def test_very_deep_networks_survive_saving(tmp_path):
     assert trainable(loaded) == trainable(model)
 
 
+@pytest.mark.slow
 def test_a_saved_model_loads_in_a_process_that_imports_the_layers_only(tmp_path):
     model = resnet.cifar_resnet(8)
     model.save(tmp_path / "model.keras")

@@ -95,6 +95,7 @@ def test_two_replicas_with_synchronized_batch_norm_equal_one(command, tmp_path):
     assert not np.allclose(curve("shares"), curve("one"), rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_bfloat16_jit_and_pixel_normalization(command, tmp_path):
     done = command(
         "train",
@@ -122,6 +123,7 @@ def test_a_run_without_workdir_gets_a_new_folder(command, tmp_path):
         assert (tmp_path / "runs" / name / "weights.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_plateau_and_warm_up_from_the_command_line(command, tmp_path):
     plateau = command(
         "train",
@@ -152,6 +154,7 @@ def test_plateau_and_warm_up_from_the_command_line(command, tmp_path):
     assert float(rows(tmp_path / "warm")[-1]["learning_rate"]) == pytest.approx(0.0005)
 
 
+@pytest.mark.slow
 def test_photographs_in_class_folders_are_learnt_and_measured(command, photographs, tmp_path):
     """The ImageNet recipe on small images of two kinds."""
     trained = command(
@@ -220,6 +223,7 @@ def test_mixed_labels_and_v15_from_the_command_line(command, photographs, tmp_pa
     assert file.preprocessing == zoo.Preprocessing(32, 40, "bicubic")
 
 
+@pytest.mark.slow
 def test_broken_images_are_replaced_up_to_a_limit(command, photographs, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(photographs, copy)
@@ -344,11 +348,13 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_training_goes_on_from_weights_with_frozen_stages(command, tmp_path):
+def test_training_goes_on_from_weights_with_frozen_stages(tmp_path, capsys):
+    from resnet_keras import train
+
     more = ("--weights=digits", "--freeze=conv3", "--dataset=digits", "--image_size=16")
     steps = ("--train_steps=3", "--eval_every=3", "--batch_size=64", "--learning_rate=0.01")
-    done = command("train", "--model=resnet20", *more, *steps, "--workdir=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    arguments = ["train", "--model=resnet20", *more, *steps, f"--workdir={tmp_path / 'run'}"]
+    assert train.main(arguments) == 0, capsys.readouterr().err
     assert float(rows(tmp_path / "run")[-1]["val_top1_error"]) < 0.05  # it began as trained
     before = zoo.weights.find("resnet20", "digits")[1].tensors
     file = opened("resnet20", tmp_path / "run")

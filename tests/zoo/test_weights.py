@@ -134,6 +134,7 @@ def test_files_that_do_not_fit(saved, change, header, words):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.slow
 def test_loading_takes_little_memory(tmp_path):
     """ResNet-50, in a process of its own: below 2.5 times the file, beyond Keras's own."""
     code = """
