@@ -146,7 +146,7 @@ def _main() -> None:
     if FLAGS.results:
         key = {
             "model": "+".join(name for name, _ in members),
-            "weights": "+".join(str(weights) for _, weights in members),
+            "weights": "+".join(str(weights or "its own") for _, weights in members),
             "dataset": FLAGS.dataset,
             **({"data_dir": FLAGS.data_dir} if FLAGS.dataset == pipelines.FOLDER else {}),
             "split": split,

@@ -145,6 +145,17 @@ def test_scores_too_small_for_float32_are_told_apart():
     assert (errors.top1, errors.top5) == (1.0, 0.0)
 
 
+def test_a_published_folder_is_measured_as_its_weights_are(tmp_path, capsys):
+    zoo.save(zoo.get("resnet20", weights="digits"), tmp_path / "mine")
+    results = tmp_path / "results.json"
+    arguments = [f"--model={tmp_path / 'mine'}", "--dataset=digits", f"--results={results}"]
+    assert evaluate.main(["evaluate", *arguments]) == 0, capsys.readouterr().err
+    assert f"{tmp_path / 'mine'} on digits/test: top-1 error 0.56 %" in capsys.readouterr().out
+    (row,) = json.loads(results.read_text())
+    assert row["weights"] == "its own"
+    assert row["training"]["began as"].startswith("resnet20 digits")
+
+
 @pytest.mark.parametrize("protocol", evaluate.PROTOCOLS)
 def test_protocols_on_the_command_line(protocol, photographs, weights, tmp_path, capsys):
     arguments = [
