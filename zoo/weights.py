@@ -80,6 +80,8 @@ def find(
             raise InputError(f"{name} has its own weights: leave weights={str(weights)!r} out.")
         file = read_published(name)
         return networks.find(file.model), file
+    if not networks.is_name(name) and Path(str(name)).is_dir():
+        raise InputError(f"{name} is no folder of zoo.save's: it lacks {CONFIG} or {TENSORS}.")
     network = networks.find(name)
     if weights is None:
         return network, None
@@ -357,7 +359,7 @@ def to_bytes(model, made: Mapping[str, Any]) -> bytes:
 
 def is_published(name: str | os.PathLike) -> bool:
     """Whether `name` is a folder that `zoo.save` wrote."""
-    folder = Path(name).expanduser()
+    folder = Path(str(name)).expanduser()
     return (folder / CONFIG).is_file() and (folder / TENSORS).is_file()
 
 

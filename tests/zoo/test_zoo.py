@@ -149,6 +149,7 @@ def test_other_depths_and_options():
         (lambda: zoo.get("resnet21"), "6n+2"),
         (lambda: zoo.get("plain50"), "plain18 and plain34"),
         (lambda: zoo.get("vgg16"), "resnet18"),
+        (lambda: zoo.get(50), "resnet18"),
         (lambda: zoo.info("resnet"), "resnet18"),
         (lambda: zoo.get("resnet18", shortcut="D"), "A, B, C"),
         (lambda: zoo.get("resnet18", shortcut=None), "plain18"),
