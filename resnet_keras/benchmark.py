@@ -6,10 +6,10 @@
 
 `train` times training steps, `predict` inference, `build` the construction of the model, `load`
 that and the loading of its weights from a local file (ours safetensors, the peer's .weights.h5).
-`input` times the input pipeline of training on one thread, on JPEGs that it makes itself. The contestants
-take turns, round by round, so that a machine whose speed drifts treats all alike; the figures are
-medians over rounds, in wall time and in CPU time, and the ratio is the median of the rounds'
-ratios. Works on every Keras backend, but for `input`, which is TensorFlow's.
+`input` times the input pipeline of training on one thread, on JPEGs that it makes itself. The
+contestants take turns, round by round, so that a machine whose speed drifts treats all alike; the
+figures are medians over rounds, in wall time and in CPU time, and the ratio is the median of the
+rounds' ratios. Works on every Keras backend, but for `input`, which is TensorFlow's.
 """
 
 import gc

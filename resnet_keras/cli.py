@@ -117,22 +117,16 @@ def define_model_flags(values: flags.FlagValues, model: str | None) -> None:
     )
 
 
-def require_weights(values: flags.FlagValues) -> None:
-    """Refuses a network without weights."""
-    if values["weights"].value is None and not zoo.weights.is_published(values["model"].value):
-        raise InputError(
-            "Give --weights=TAG or --weights=FILE, or as --model a folder that zoo.save wrote; an "
-            "untrained network answers at random."
-        )
-
-
 def find_classifier(
     model: str, weights: str | None, weights_dir: str | None
 ) -> "tuple[zoo.networks.Network, zoo.weights.WeightsFile]":
     """`zoo.weights.find` for a network that answers to RGB images with classes."""
     network, file = zoo.weights.find(model, weights, weights_dir)
     if file is None:
-        raise InputError(f"{model} has no weights: name them.")
+        raise InputError(
+            "Give --weights=TAG or --weights=FILE, or as --model a folder that zoo.save wrote; an "
+            "untrained network answers at random."
+        )
     if file.headless:
         raise InputError(f"{file.path} has no head, but features: name weights that classify.")
     mean = {**file.defaults, **file.options}["mean"]

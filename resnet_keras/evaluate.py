@@ -172,7 +172,6 @@ def _common(protocols):
 def _members() -> list[tuple[str, str | None]]:
     """(model, weights) of each model to measure."""
     if not FLAGS.ensemble:
-        cli.require_weights(FLAGS)
         return [(FLAGS.model, FLAGS.weights)]
     if FLAGS.weights is not None:
         raise InputError("--ensemble names the weights of its models: leave --weights out.")

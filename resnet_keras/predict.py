@@ -81,7 +81,6 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main(arguments: list[str]) -> int:
     if FLAGS.model is None:
         raise InputError("Give --model=NAME --weights=TAG, or --model=FOLDER that zoo.save wrote.")
-    cli.require_weights(FLAGS)
     paths = image_files(arguments)
     if FLAGS.plot:
         if not FLAGS.plot.lower().endswith(".png"):

@@ -329,6 +329,11 @@ def _described_shortcut(layers, bottleneck):
     return "B" if "conv3_block1_0_conv" in layers else "A"
 
 
+def count_parameters(model: keras.Model) -> int:
+    """Trainable values of a model of which nothing is frozen."""
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
 def count_multiply_adds(model: keras.Model) -> int:
     """Multiply-adds of one image through the model's convolutions and dense layers (Table 1).
 

@@ -9,7 +9,6 @@ Importing this package imports neither TensorFlow nor Keras; `get`, `backbone` a
 """
 
 import fnmatch
-import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -115,7 +114,7 @@ def info(name: str) -> ModelInfo:
     Raises:
         InputError: unknown name.
     """
-    from resnet_keras.resnet import count_multiply_adds
+    from resnet_keras.resnet import count_multiply_adds, count_parameters
 
     network = networks.find(name)
     model = build(network, None)
@@ -125,7 +124,7 @@ def info(name: str) -> ModelInfo:
         shortcut=network.shortcut,
         input_shape=model.input_shape[1:],
         num_classes=model.output_shape[-1],
-        parameters=sum(math.prod(v.shape) for v in model.trainable_variables),
+        parameters=count_parameters(model),
         multiply_adds=count_multiply_adds(model),
         paper_parameters=network.paper_parameters,
         paper_multiply_adds=network.paper_multiply_adds,

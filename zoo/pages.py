@@ -1,10 +1,9 @@
 """The pages that tell of weights, made from data: model cards and RESULTS.md.
 
-python -m resnet_keras.zoo.pages     # rewrites them in a checkout
+`python -m resnet_keras.zoo.pages` rewrites them in a checkout.
 """
 
 import json
-import math
 import sys
 
 from resnet_keras.errors import InputError
@@ -142,10 +141,6 @@ def _numbers(values):
     return ", ".join(f"{value:g}" for value in values)
 
 
-def count(model):
-    return sum(math.prod(v.shape) for v in model.trainable_variables)
-
-
 def page(title, call, rows):
     table = "\n".join(f"| {label} | {_cell(text)} |" for label, text in rows)
     return (
@@ -167,12 +162,14 @@ def front_matter(licence):
 
 def pages() -> dict[str, str]:
     """Every generated page by its path in a checkout."""
+    from resnet_keras.resnet import count_parameters
+
     from . import get
 
     made = {"RESULTS.md": results()}
     for entry in ENTRIES.values():
         if entry.recipe:
-            text = card(entry, count(get(entry.model, weights=entry.tag)))
+            text = card(entry, count_parameters(get(entry.model, weights=entry.tag)))
             made[f"zoo/cards/{entry.model}_{entry.tag}.md"] = text
     return made
 

@@ -1,7 +1,4 @@
-"""Networks written for others to load, and the pages that tell of weights, made from data.
-
-python -m resnet_keras.zoo.publish     # rewrites zoo/cards/*.md and RESULTS.md in a checkout
-"""
+"""Networks written for others to load, with what they remember of the weights they began with."""
 
 import json
 import os
@@ -84,6 +81,7 @@ def save(
                 f"{len(names)} class_names do not fit {model.name}: it has "
                 f"{options.get('num_classes', 'no')} classes."
             )
+    licence = licence or (origin.licence if origin else None)
     began = {_SOURCE: origin.source} if origin else {}
     try:
         shown = Preprocessing(*(shown or weights_files.guessed(options["input_shape"])))
@@ -105,14 +103,13 @@ def save(
         ("classes", pages.classes(names, options.get("num_classes"))),
         *made["training"].items(),
         ("accuracy", "not measured"),
-        ("licence", licence or (origin.licence if origin else None) or "not given"),
+        ("licence", licence or "not given"),
     ]
     folder = make_folder(folder)
     write_atomically(folder / weights_files.TENSORS, weights_files.to_bytes(model, made))
     write_atomically(
         folder / CARD,
-        pages.front_matter(licence or (origin and origin.licence))
-        + pages.page(name, 'zoo.get("FOLDER")', rows),
+        pages.front_matter(licence) + pages.page(name, 'zoo.get("FOLDER")', rows),
     )
     write_atomically(folder / weights_files.CONFIG, config)
 
@@ -124,8 +121,6 @@ def _described(model) -> tuple[str, dict[str, Any], int]:
         InputError: it is not as the zoo builds it.
     """
     from resnet_keras import resnet
-
-    from .pages import count
 
     try:
         layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
@@ -145,7 +140,7 @@ def _described(model) -> tuple[str, dict[str, Any], int]:
         raise _no_network(model) from error
     if _outline(twin) != _outline(model):
         raise _no_network(model)
-    return name, options, count(twin)  # of the model, some may be frozen
+    return name, options, resnet.count_parameters(twin)  # of the model, some may be frozen
 
 
 def _pixels(options):

@@ -75,7 +75,7 @@ def find(
         InputError: unknown name, weights that are not there, do not match their checksum, or are
             not the network's.
     """
-    if not networks.is_name(name) and is_published(name):
+    if is_published(name):
         if weights is not None:
             raise InputError(f"{name} has its own weights: leave weights={str(weights)!r} out.")
         file = read_published(name)
@@ -164,9 +164,9 @@ def _described(path, text, tensors):
             options.setdefault("stride_in_1x1", True)
         names = made.get("class_names")
         if names is not None:
-            names = tuple(map(str, _of_type(list, names)))
-            if len(names) != options.get("num_classes"):
-                raise ValueError(f"{len(names)} class names")
+            if not isinstance(names, list) or len(names) != options.get("num_classes"):
+                raise ValueError(f"class names {names!r}")
+            names = tuple(map(str, names))
         view = made.get("preprocessing") or guessed(options.get("input_shape"))._asdict()
         return WeightsFile(
             path=path,
@@ -215,12 +215,6 @@ def _check_options(options, network, classes):
 
 def _whole(value):
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _of_type(kind, value):
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
 
 
 def check_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
@@ -358,7 +352,9 @@ def to_bytes(model, made: Mapping[str, Any]) -> bytes:
 
 
 def is_published(name: str | os.PathLike) -> bool:
-    """Whether `name` is a folder that `zoo.save` wrote."""
+    """Whether `name` is a folder that `zoo.save` wrote; the name of a network is none."""
+    if networks.is_name(name):
+        return False
     folder = Path(str(name)).expanduser()
     return (folder / CONFIG).is_file() and (folder / TENSORS).is_file()
 
