@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import io
 import os
 import subprocess
 import sys
@@ -139,6 +140,21 @@ def fetched(server, trouble, path, checksum=SHA256):
 )
 def test_comes_whole(server, tmp_path, trouble):
     fetched(server, trouble, tmp_path / "folder" / "file")
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_progress_is_shown_on_a_terminal_only(server, tmp_path, monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream)
+    fetched(server, "slow", tmp_path / "file")
+    shown = stream.getvalue()
+    assert ("file:" in shown and "300k" in shown) == stream.isatty()
 
 
 def test_a_broken_download_is_resumed_where_it_ended(server, tmp_path):
