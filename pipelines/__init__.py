@@ -169,7 +169,7 @@ def training(
         view: of encoded images; `image_size` takes its place where given.
         max_corrupt: how many images that cannot be decoded are replaced, see `imagenet.training`.
         shard: (index, count) gives the index-th of count equal parts of each batch, for a host
-            among several; encoded images only.
+            among several.
         services: addresses "grpc://HOST:PORT" of hosts that make the batches in turn, see
             `service`; encoded images only.
         device, threads, ram_budget: see `stream.prefetch`.
@@ -194,10 +194,8 @@ def training(
         chunks = stream.Chunks(global_batch_size, start_step, *shard)
         made = service.distribute(batches, chunks, services) if services else batches(chunks)
         return stream.prefetch(made, device, threads=threads, ram_budget=ram_budget)
-    if view is not None or services or shard != (0, 1):
-        raise InputError(
-            f"{dataset} is held in memory: a view, a shard and --services are for photographs."
-        )
+    if view is not None or services:
+        raise InputError(f"{dataset} is held in memory: a view and --services are for photographs.")
     images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     augmented = stream.training(
         images,
@@ -207,6 +205,7 @@ def training(
         start_step=start_step,
         augment=_module(known).augmentation(dataset, images.shape[1]),
     )
+    augmented = stream.part(augmented, *shard)
     return stream.prefetch(augmented, device, threads=threads, ram_budget=ram_budget)
 
 
@@ -218,6 +217,7 @@ def evaluation(
     image_size: int | None = None,
     data_dir: str | None = None,
     replicas: int | None = None,
+    shard: tuple[int, int] = (0, 1),
     device: str | None = "auto",
     threads: int | None = None,
     ram_budget: int | None = None,
@@ -232,12 +232,15 @@ def evaluation(
             float32 weights (batch,), 1 for examples and 0 for what fills up the last batch.
             Under `MirroredStrategy` Keras 3.15 fails on a first batch with unequal shares, and
             TensorFlow 2.21 on an empty share. Weights act on `compile(weighted_metrics=...)`.
+        shard: as for `training`; with `replicas`. (Every host decodes all images.)
         device, threads, ram_budget: see `stream.prefetch`.
         **protocol: `resize`, `interpolation` and `crops` of `imagenet.evaluation`.
 
     Returns:
         A dataset of (images, labels), or of (images, labels, weights) with `replicas`.
     """
+    import tensorflow as tf
+
     from . import stream
 
     known = info(dataset, data_dir)
@@ -258,7 +261,8 @@ def evaluation(
         batches = batches_of(batch_size)
     else:
         size = -(-min(batch_size, examples) // replicas) * replicas
-        batches = stream.weighted(batches_of(size), size)
+        batches = stream.part(stream.weighted(batches_of(size), size), *shard)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(-(-examples // size)))
     return stream.prefetch(
         batches, device, threads=threads, ram_budget=ram_budget, batch_size=batch_size
     )

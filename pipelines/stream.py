@@ -177,6 +177,21 @@ def weighted(batches: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     return batches.map(fill)
 
 
+def part(batches: tf.data.Dataset, index: int, count: int) -> tf.data.Dataset:
+    """The index-th of `count` equal parts of each batch.
+
+    Raises:
+        InputError: the batches' size is not known or cannot be divided so.
+    """
+    size = tf.nest.flatten(batches.element_spec)[0].shape[0]
+    if not 0 <= index < count or (count > 1 and (size is None or size % count)):
+        raise InputError(f"There is no part {index} of {count} equal ones of a batch of {size}.")
+    if count == 1:
+        return batches
+    begin, end = size // count * index, size // count * (index + 1)
+    return batches.map(lambda *batch: tuple(values[begin:end] for values in batch))
+
+
 def prefetch(
     dataset: tf.data.Dataset,
     device: str | None = "auto",

@@ -1,15 +1,27 @@
-"""What watches a run from within `fit`: its end, the progress line, metrics.csv, TensorBoard.
+"""What watches a run from within `fit`: progress, metrics, guards, checkpoints.
 
-Time is counted in steps: an epoch of `fit` is only the stretch between two evaluations.
+Time is counted in steps, which are updates of the weights: an epoch of `fit` is only the stretch
+between two evaluations. A callback whose state decides how the run goes on has `get_state` and
+`set_state`, ready for JSON.
 """
 
+import collections
 import csv
+import io
+import math
+import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
+
+from . import checkpoint, distribution
+from .errors import InputError
+from .files import write_atomically
 
 # Column: what Keras's logs call it. The loss is the cross-entropy; weight decay is not in it.
 LOGGED = {
@@ -21,60 +33,79 @@ LOGGED = {
     "val_top5_error": "val_top5_error",
 }
 BAR_WIDTH = 20
-COLUMNS = ("step", "seconds", "images_per_second", "learning_rate", *LOGGED)
+COLUMNS = ("step", "seconds", "images_per_second", "learning_rate", *LOGGED, "input_wait")
+SHOWN = 12  # steps that are shown when the loss is no number
+POLL = 10  # steps between the moments at which several workers agree to stop
+INPUT_BOUND = 0.1  # share of the time that training waits for input when that is what bounds it
 
 
-class StepCounter(keras.callbacks.Callback):
+class Counter(keras.callbacks.Callback):
     """Counts the steps done, and the seconds of all but the first, which traces and compiles.
 
-    Evaluation does not count.
+    Evaluation does not count. Comes first among the callbacks, which share it.
+
+    Args:
+        steps_per_call: updates in one execution.
+
+    Attributes:
+        step: updates so far, those before a restart included.
+        seconds, input_seconds: of training, and how many of them were spent waiting for batches.
+        timed_steps: the steps that `seconds` covers.
+        feed: where the batches come from, a `distribution.Feed`.
     """
 
-    def __init__(self):
+    def __init__(self, steps_per_call: int = 1):
         super().__init__()
-        self.step = 0
-        self.seconds = 0.0
-        self._resumed = None
+        self.steps_per_call = steps_per_call
+        self.step = self.timed_steps = 0
+        self.seconds = self.input_seconds = 0.0
+        self.feed: distribution.Feed | None = None
+        self._warm = False
+        self._mark = (0.0, 0.0)
+
+    def get_state(self):
+        names = ("step", "timed_steps", "seconds", "input_seconds")
+        return {name: getattr(self, name) for name in names}
+
+    def set_state(self, state):
+        vars(self).update(state)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._resumed = time.perf_counter()
+        self._mark = self._now()
 
     def on_train_batch_end(self, batch, logs=None):
-        self.step += 1
-        self._add_time()
+        self.step += self.steps_per_call
+        now = self._now()
+        if self._warm:
+            self.timed_steps += self.steps_per_call
+            self.seconds += now[0] - self._mark[0]
+            self.input_seconds += now[1] - self._mark[1]
+        self._warm, self._mark = True, now
 
-    def on_test_begin(self, logs=None):
-        self._resumed = None  # an evaluation inside `fit`, until the next epoch begins
+    def _now(self):
+        return time.perf_counter(), self.feed.seconds if self.feed else 0.0
 
-    def _add_time(self):
-        now = time.perf_counter()
-        if self._resumed is not None and self.step > 1:
-            self.seconds += now - self._resumed
-        self._resumed = now
-
-
-class StopAfter(StepCounter):
-    """Ends `fit` after exactly `total_steps`; the evaluation of the last stretch still runs."""
-
-    def __init__(self, total_steps: int):
-        super().__init__()
-        self.total_steps = total_steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        if self.step >= self.total_steps:
-            self.model.stop_training = True
+    def input_share(self) -> float:
+        return self.input_seconds / self.seconds if self.seconds else 0.0
 
 
-class Progress(StepCounter):
-    """A line with step, loss, error, learning rate, images/s and time left.
+class Progress(keras.callbacks.Callback):
+    """A line with step, loss, error, learning rate, images/s, input wait and time left.
 
     On a terminal it begins with a bar and is rewritten twice a second; elsewhere it is printed
     once per evaluation.
     """
 
-    def __init__(self, total_steps: int, batch_size: int, eval_split: str = "test", stream=None):
+    def __init__(
+        self,
+        counter: Counter,
+        total_steps: int,
+        batch_size: int,
+        eval_split: str = "test",
+        stream=None,
+    ):
         super().__init__()
+        self.counter = counter
         self.total_steps = total_steps
         self.batch_size = batch_size
         self.eval_split = eval_split
@@ -84,12 +115,11 @@ class Progress(StepCounter):
         self._first: tuple[int, float] | None = None
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        now = time.perf_counter()
-        self._first = self._first or (self.step, now)
+        now, step = time.perf_counter(), self.counter.step
+        self._first = self._first or (step, now)
         if self.stream.isatty() and now - self._shown_at > 0.5:
             self._shown_at = now
-            done = BAR_WIDTH * self.step // self.total_steps
+            done = BAR_WIDTH * step // self.total_steps
             bar = "█" * done + "░" * (BAR_WIDTH - done)
             self.stream.write(f"\r\x1b[K{bar} {self._line(logs)}")
             self.stream.flush()
@@ -102,71 +132,361 @@ class Progress(StepCounter):
         self.stream.flush()
 
     def _line(self, logs):
-        width = len(str(self.total_steps))
-        rate = (self.step - 1) * self.batch_size / self.seconds if self.seconds else 0.0
+        counter, width = self.counter, len(str(self.total_steps))
+        rate = counter.timed_steps * self.batch_size / counter.seconds if counter.seconds else 0.0
+        loss, error = float(logs["cross_entropy"]), 100 * float(logs["top1_error"])
         return (
-            f"step {self.step:{width}}/{self.total_steps} | "
-            f"loss {float(logs['cross_entropy']):.4f} error {100 * float(logs['top1_error']):.2f} % | "
+            f"step {counter.step:{width}}/{self.total_steps} | "
+            f"loss {loss:.4f} error {error:.2f} % | "
             f"lr {float(self.model.optimizer.learning_rate):.3g} | {rate:,.0f} images/s | "
-            f"{self._time_left()} left"
+            f"input wait {100 * counter.input_share():.0f} % | {self._time_left()} left"
         )
 
     def _time_left(self):
-        if self._first is None or self.step == self._first[0]:
+        step = self.counter.step
+        if self._first is None or step == self._first[0]:
             return "?"
         steps, started = self._first
-        per_step = (time.perf_counter() - started) / (self.step - steps)
-        return duration(per_step * max(self.total_steps - self.step, 0))
+        per_step = (time.perf_counter() - started) / (step - steps)
+        return duration(per_step * max(self.total_steps - step, 0))
 
 
-class MetricsCsv(StepCounter):
-    """Appends a row per evaluation to a CSV file with `COLUMNS`, flushed at once."""
+class Metrics(keras.callbacks.Callback):
+    """Keeps a row per evaluation, with `COLUMNS`, and writes them to a CSV file.
 
-    def __init__(self, path: Path, batch_size: int):
+    The file is replaced as a whole, so that it never has a half row, nor one that a restarted run
+    has yet to reach.
+
+    Attributes:
+        rows: the values as text, by column.
+    """
+
+    def __init__(self, counter: Counter, batch_size: int):
         super().__init__()
+        self.counter = counter
         self.batch_size = batch_size
-        self._counted = (1, 0.0)  # the first step is not timed
-        self._path = path
-        with open(path, "w", newline="") as file:
-            csv.writer(file).writerow(COLUMNS)
+        self.rows: list[dict[str, str]] = []
+        self._path: Path | None = None
+        self._counted = (0, 0.0, 0.0)
+
+    def get_state(self):
+        return {"rows": self.rows, "counted": self._counted}
+
+    def set_state(self, state):
+        self.rows, self._counted = state["rows"], tuple(state["counted"])
 
     def on_epoch_end(self, epoch, logs=None):
-        steps, seconds = self.step - self._counted[0], self.seconds - self._counted[1]
-        self._counted = (self.step, self.seconds)
+        counter = self.counter
+        counted = (counter.timed_steps, counter.seconds, counter.input_seconds)
+        steps, seconds, waited = (a - b for a, b in zip(counted, self._counted, strict=True))
+        self._counted = counted
         row = {
-            "step": self.step,
-            "seconds": f"{self.seconds:.3f}",
+            "step": str(counter.step),
+            "seconds": f"{counter.seconds:.3f}",
             "images_per_second": f"{steps * self.batch_size / seconds:.1f}" if seconds else "",
             "learning_rate": repr(float(self.model.optimizer.learning_rate)),
             **{column: repr(float(logs[name])) for column, name in LOGGED.items()},
+            "input_wait": f"{waited / seconds:.3f}" if seconds else "",
         }
-        with open(self._path, "a", newline="") as file:
-            csv.DictWriter(file, COLUMNS).writerow(row)
+        self.rows.append(row)
+        if self._path is not None:
+            self.write(self._path)
+
+    def write(self, path: Path):
+        """Writes the file, now and after each evaluation; workers that do not write never do."""
+        self._path = path
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows)
+        write_atomically(path, text.getvalue())
 
 
-class TensorBoardScalars(StepCounter):
-    """Writes the same quantities as TensorBoard scalars against the step.
+class TensorBoardScalars(keras.callbacks.Callback):
+    """Writes the rows of `Metrics` as TensorBoard scalars against the step.
 
-    Keras's callback counts epochs, and needs TensorBoard installed; the event file does not.
+    Events cannot be taken back, so a restarted run writes them anew. Keras's callback counts
+    epochs, and needs TensorBoard installed; the event file does not.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, metrics: Metrics):
         super().__init__()
+        self.metrics = metrics
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
         self._writer = tf.summary.create_file_writer(str(folder))
+        for row in metrics.rows:
+            self._write(row)
 
     def on_epoch_end(self, epoch, logs=None):
-        values = {column: logs[name] for column, name in LOGGED.items()}
-        values["learning_rate"] = self.model.optimizer.learning_rate
+        self._write(self.metrics.rows[-1])
+
+    def _write(self, row):
         metadata = tf.compat.v1.SummaryMetadata(
             plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
         )
-        with self._writer.as_default(step=self.step):
-            for key, value in values.items():
-                tf.summary.write(key, tf.cast(value, tf.float32), metadata=metadata)
+        with self._writer.as_default(step=int(row["step"])):
+            for key in ("learning_rate", *LOGGED):
+                tf.summary.write(key, tf.constant(float(row[key])), metadata=metadata)
         self._writer.flush()
 
-    def on_train_end(self, logs=None):
-        self._writer.close()
+
+class AveragedWeights(keras.callbacks.Callback):
+    """Evaluates the moving averages of the weights, those of an `optimizers.SGD(ema=...)`."""
+
+    def on_test_begin(self, logs=None):
+        self.model.optimizer.swap_averages()
+
+    def on_test_end(self, logs=None):
+        self.model.optimizer.swap_averages()
+
+
+class Best(keras.callbacks.Callback):
+    """Calls `save` whenever an evaluation has a lower top-1 error than all before."""
+
+    def __init__(self, counter: Counter, save: Callable[[], None]):
+        super().__init__()
+        self.counter = counter
+        self.save = save
+        self.error, self.step = math.inf, 0
+
+    def get_state(self):
+        return {"error": self.error, "step": self.step}
+
+    def set_state(self, state):
+        vars(self).update(state)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_top1_error"] < self.error:
+            self.error, self.step = float(logs["val_top1_error"]), self.counter.step
+            self.save()
+
+
+class Guard(keras.callbacks.Callback):
+    """Stops the run when the loss, or the gradient, is no number.
+
+    Prints the loss, the learning rate and the gradient's norm at the steps before. The optimizer
+    is an `optimizers.SGD`.
+    """
+
+    def __init__(self, counter: Counter, advice: str):
+        super().__init__()
+        self.counter = counter
+        self.advice = advice
+        self._losses: collections.OrderedDict[int, float] = collections.OrderedDict()
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float(logs["cross_entropy"])
+        self._losses[self.counter.step] = loss
+        while len(self._losses) > SHOWN:
+            self._losses.popitem(last=False)
+        if not math.isfinite(loss):
+            self._stop(f"The loss is {loss}")
+
+    def check_gradient(self):
+        """Raises `InputError` if the last update was made with a gradient that is no number."""
+        if self.model.optimizer.loss_scaling:
+            return  # such updates are left out
+        norm = self.model.optimizer.gradient_norms().get(self.counter.step, 0.0)
+        if not math.isfinite(norm):
+            self._stop(f"The gradient's norm is {norm}")
+
+    def _stop(self, what):
+        optimizer, step = self.model.optimizer, self.counter.step
+        norms = optimizer.gradient_norms()
+        first = step - self.counter.steps_per_call + 1
+        bad = [s for s in range(first, step + 1) if not math.isfinite(norms.get(s, 0.0))]
+        print(f"{'step':>8}{'loss*':>12}{'lr':>12}{'gradient norm':>16}", file=sys.stderr)
+        for at in list(norms)[-SHOWN:]:
+            loss = f"{self._losses[at]:.4g}" if at in self._losses else ""
+            rate = optimizer.learning_rate_at(at)
+            print(f"{at:>8}{loss:>12}{rate:>12.4g}{norms[at]:>16.4g}", file=sys.stderr)
+        print("* mean since the last evaluation", file=sys.stderr)
+        raise InputError(f"{what} at step {bad[0] if bad else step}; {self.advice}")
+
+
+class Preempted(Exception):
+    """Training stopped at a checkpoint because a signal asked it to."""
+
+    def __init__(self, step: int, signum: int):
+        super().__init__(f"stopped at step {step} by {signal.Signals(signum).name}")
+        self.step = step
+        self.signum = signum
+
+
+class Signals:
+    """Remembers SIGTERM and SIGINT inside its `with` block; a second one acts as ever."""
+
+    def __init__(self):
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *error):
+        self._restore()
+
+    def _receive(self, number, frame):
+        self.received = number
+        self._restore()
+
+    def _restore(self):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes a checkpoint every so many steps, before every evaluation, and when asked to stop.
+
+    Comes last, so that it sees what the other callbacks made of the step. Evaluations need none:
+    they change nothing, and a run that is killed in one begins it again.
+
+    Args:
+        folder: of the checkpoints; None on workers that do not write.
+        used: the strategy.
+        counter: of the steps.
+        stateful: callbacks with `get_state`, by the name their state is stored under.
+        every: steps between checkpoints.
+        eval_every: steps between evaluations.
+        total_steps: where the run ends.
+        keep: the last so many are kept.
+        guard: says whether the weights are worth keeping.
+        signals: ask the run to stop.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        used: tf.distribute.Strategy,
+        counter: Counter,
+        stateful: dict[str, Any],
+        *,
+        every: int,
+        eval_every: int,
+        total_steps: int,
+        keep: int,
+        guard: Guard,
+        signals: Signals,
+    ):
+        super().__init__()
+        self.folder = folder
+        self.used = used
+        self.counter = counter
+        self.stateful = stateful
+        self.intervals = (every, eval_every, total_steps)
+        self.keep = keep
+        self.guard = guard
+        self.signals = signals
+        self.training_logs: dict[str, float] = {}
+        self._test_batches = 0
+        self._sums = None
+
+    def resume(self, found: checkpoint.Checkpoint):
+        """Puts the run, whose model is compiled and built, where it was."""
+        checkpoint.restore(self.model, self.used, found.tensors)
+        self._sums = found.tensors["metrics"]
+        for name, callback in self.stateful.items():
+            callback.set_state(found.record[name])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._restore_metrics()  # `fit` has just set them to zero
+
+    def _restore_metrics(self):
+        if self._sums is not None:
+            checkpoint.restore_metrics(self.model, self.used, self._sums)
+        self._sums = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = self.counter.step
+        asked = self._asked(step)
+        if asked or any(step % interval == 0 for interval in self.intervals):
+            self._save(step)
+        if asked:
+            raise Preempted(step, asked)
+
+    def on_test_begin(self, logs=None):
+        self._test_batches = 0
+        if self._sums is not None:  # the run was resumed right before this evaluation
+            self._restore_metrics()
+            results = self.model.get_metrics_result()
+            self.training_logs = {name: float(value) for name, value in results.items()}
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._test_batches += 1
+        asked = self._asked(self._test_batches)
+        if asked:
+            raise Preempted(self.counter.step, asked)
+
+    def _save(self, step):
+        self.guard.check_gradient()
+        tensors = checkpoint.capture(self.model, self.used)
+        record = {name: callback.get_state() for name, callback in self.stateful.items()}
+        if self.folder is not None:
+            found = checkpoint.Checkpoint(step, tensors, record)
+            checkpoint.write(self.folder, found, keep=self.keep)
+
+    def _asked(self, count):
+        """The signal to stop, if one came to any worker; several agree every `POLL` steps."""
+        if distribution.workers(self.used).total == 1:
+            return self.signals.received
+        if count % POLL:
+            return 0
+        return signal.SIGTERM if distribution.total(self.used, self.signals.received) else 0
+
+
+def finish_epoch(model: keras.Model, test, watching: keras.callbacks.CallbackList) -> None:
+    """Evaluates as `fit` does at the end of an epoch, for a run that was resumed right there.
+
+    Args:
+        model: compiled.
+        test: what `fit` takes as `validation_data`.
+        watching: callbacks, `Checkpoints` among them.
+    """
+    watching.on_train_begin()  # as `fit` does; Keras's own History relies on it
+    found = model.evaluate(test, callbacks=watching, return_dict=True, verbose=0)
+    (keeper,) = (c for c in watching.callbacks if isinstance(c, Checkpoints))
+    tested = {f"val_{name}": value for name, value in found.items()}
+    watching.on_epoch_end(0, {**keeper.training_logs, **tested})
+
+
+class Profile(keras.callbacks.Callback):
+    """Writes a TensorBoard profile of some steps, after the first ones, which trace."""
+
+    def __init__(self, folder: Path, skip: int = 10, calls: int = 10):
+        super().__init__()
+        self.folder = folder
+        self._begin, self._end = skip, skip + calls
+        self._calls = 0
+        self._running = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._calls += 1
+        if self._calls == self._begin:
+            tf.profiler.experimental.start(str(self.folder))
+            self._running = True
+        elif self._calls == self._end:
+            self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._stop()  # a short stretch; evaluation is no part of it
+
+    def _stop(self):
+        if self._running:
+            tf.profiler.experimental.stop()
+        self._running = False
+
+
+def verdict(counter: Counter) -> str:
+    """Says with figures what bounded the run: input or compute."""
+    share = counter.input_share()
+    bound = "input" if share > INPUT_BOUND else "compute"
+    text = f"waited {counter.input_seconds:.2f} of {counter.seconds:.1f} s for input"
+    if share > INPUT_BOUND:
+        text += f" ({1 / (1 - share):.1f}x as fast without)"
+    return f"bounded by {bound}: {text}"
 
 
 def duration(seconds: float) -> str:
@@ -174,3 +494,18 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def stretches(step: int, total_steps: int, eval_every: int) -> Sequence[tuple[int, int]]:
+    """How `fit` gets from a step to the end, when each of its epochs ends in an evaluation.
+
+    Returns:
+        (epochs, steps per epoch) for each call: the rest of an epoch, whole ones, a last short one.
+    """
+    found = []
+    rest = min(-step % eval_every, total_steps - step)
+    if rest:
+        found.append((1, rest))
+        step += rest
+    epochs, last = divmod(total_steps - step, eval_every)
+    return found + [(epochs, eval_every)] * (epochs > 0) + [(1, last)] * (last > 0)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .pipelines import View
 
 USER_ERROR = 2
+PREEMPTED = 75  # stopped by SIGTERM: start me again (EX_TEMPFAIL of sysexits.h)
 INTERRUPTED = 130
 
 

@@ -1,10 +1,42 @@
-"""Replicas: one device, or MirroredStrategy over all GPUs or over logical CPUs."""
+"""Replicas: one device, MirroredStrategy over GPUs or logical CPUs, or several machines.
+
+What Keras or TensorFlow does wrongly under a strategy is mended where it happens: the moving
+statistics of batch normalization in `layers`; accumulation, clipping and loss scaling in
+`optimizers`; a ragged last batch by the weights of `pipelines.evaluation(replicas=...)`; `fit` over
+several machines in `keras_faults`. What cannot be mended is refused by `check`.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from .errors import InputError, unknown
 
-STRATEGIES = ("mirrored", "one_device")
+STRATEGIES = ("mirrored", "one_device", "multi_worker")
+# What the other workers' operations raise when one worker is gone, within some ten seconds.
+WORKER_LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+
+
+class Workers(NamedTuple):
+    """The place of this process among those that train together."""
+
+    place: int = 0
+    total: int = 1
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.place == 0
 
 
 def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.Strategy:
@@ -12,21 +44,30 @@ def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.
 
     Args:
         name: "mirrored", a replica on every GPU, or on every logical CPU without one;
-            "one_device", the first of them.
+            "one_device", the first of them; "multi_worker", the same as "mirrored" on each of
+            several machines, which the environment variable TF_CONFIG lists. Waits for them.
         logical_cpus: how many devices the CPU is split into, where there is no GPU. Can be set
             only before TensorFlow first uses a device.
 
     Raises:
-        InputError: unknown name, or logical CPUs where there is a GPU or too late.
+        InputError: unknown name, logical CPUs where there is a GPU or too late, or TF_CONFIG
+            missing or wrong.
     """
     if name not in STRATEGIES:
         raise unknown("strategy", name, STRATEGIES)
+    if name == "multi_worker":
+        workers()  # says what is wrong with TF_CONFIG
     if logical_cpus > 1:
         if name == "one_device":
             raise InputError(
                 "Logical CPUs are replicas of --strategy=mirrored; one_device has one."
             )
         _split_cpu(logical_cpus)
+    if name == "multi_worker":
+        from . import keras_faults
+
+        keras_faults.mend()
+        return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     devices = gpus or [device.name for device in tf.config.list_logical_devices("CPU")]
     if name == "one_device":
@@ -36,7 +77,57 @@ def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
 
 
-def check(used: tf.distribute.Strategy, *, batch_size: int, jit_compile: bool) -> None:
+def workers(used: tf.distribute.Strategy | None = None) -> Workers:
+    """Returns this process's place, by TF_CONFIG; with a strategy of one process, 0 of 1.
+
+    Raises:
+        InputError: TF_CONFIG is missing or wrong.
+    """
+    if used is not None and not isinstance(used, tf.distribute.MultiWorkerMirroredStrategy):
+        return Workers()
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        raise InputError(
+            "--strategy=multi_worker needs the environment variable TF_CONFIG on each machine; on "
+            "one machine, python -m resnet_keras.launch --workers=2 -- ... sets it."
+        )
+    try:
+        config = json.loads(text)
+        addresses, task = config["cluster"]["worker"], config["task"]
+        index, kind, others = int(task["index"]), task["type"], set(config["cluster"]) - {"worker"}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"TF_CONFIG is wrong ({error!r}): {text}") from error
+    if others or kind != "worker" or not 0 <= index < len(addresses):
+        raise InputError(f"TF_CONFIG must list workers only and be one of them, not {text}.")
+    return Workers(index, len(addresses))
+
+
+def agree(used: tf.distribute.Strategy, step: int) -> None:
+    """Makes sure that all workers begin at the same step.
+
+    Raises:
+        InputError: they do not: they see different folders.
+    """
+    if total(used, step) != step * workers(used).total:
+        raise InputError(
+            f"This worker would go on from step {step} and others would not: give a --workdir that "
+            "all workers see."
+        )
+
+
+def total(used: tf.distribute.Strategy, number: int) -> int:
+    """Adds up a number over all workers, which must call this together."""
+    if workers(used).total == 1:
+        return number
+    own = used.run(tf.function(lambda: tf.constant(number, tf.int64)))
+    return (
+        int(used.reduce("SUM", own, axis=None)) * workers(used).total // used.num_replicas_in_sync
+    )
+
+
+def check(
+    used: tf.distribute.Strategy, *, batch_size: int, jit_compile: bool, accumulate_steps: int = 1
+) -> None:
     """Refuses what a strategy would do wrongly or not at all.
 
     Raises:
@@ -44,13 +135,67 @@ def check(used: tf.distribute.Strategy, *, batch_size: int, jit_compile: bool) -
             replicas, which Keras does not compile.
     """
     replicas = used.num_replicas_in_sync
-    if batch_size % replicas:
+    if batch_size % (replicas * accumulate_steps):
+        parts = f"{replicas} replicas"
+        if accumulate_steps > 1:
+            parts += f" in {accumulate_steps} steps"
         raise InputError(
-            f"A global batch of {batch_size} cannot be split equally among {replicas} replicas: "
-            f"take a multiple of {replicas}."
+            f"A global batch of {batch_size} cannot be split equally among {parts}: "
+            f"take a multiple of {replicas * accumulate_steps}."
         )
-    if jit_compile and isinstance(used, tf.distribute.MirroredStrategy):
+    if jit_compile and not isinstance(used, tf.distribute.OneDeviceStrategy):
         raise InputError("XLA does not compile mirrored replicas: add --strategy=one_device.")
+
+
+class Feed:
+    """Hands a worker's batches to the replicas, and counts the seconds it waits for them.
+
+    Give `batches()` to `fit` or `evaluate`.
+
+    Args:
+        used: the strategy.
+        dataset: this worker's share of each global batch, of a size that is known and the same for
+            all batches.
+        parts: each batch is split into so many, which are taken one after the other.
+    """
+
+    def __init__(self, used: tf.distribute.Strategy, dataset: tf.data.Dataset, parts: int = 1):
+        self.seconds = 0.0
+        self.batches_taken = 0
+        cardinality = int(dataset.cardinality())
+        self._count = cardinality * parts if cardinality >= 0 else None
+        shares = parts * used.num_replicas_in_sync // workers(used).total
+        shared = _split(dataset, shares)
+        self._distributed = used.distribute_datasets_from_function(lambda context: shared)
+
+    def batches(self):
+        """What `fit` takes: see `keras_faults.Batches`."""
+        from .keras_faults import Batches
+
+        return Batches(self, self._count)
+
+    def __iter__(self) -> Iterator[Any]:
+        iterator = iter(self._distributed)
+        while True:
+            began = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self.seconds += time.perf_counter() - began
+            self.batches_taken += 1
+            yield batch
+
+
+def _split(dataset, parts):
+    """Each batch as `parts` smaller ones, in order."""
+    if parts == 1:
+        return dataset
+
+    def split(*batch):
+        return tuple(tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]) for t in batch)
+
+    return dataset.map(split).unbatch()
 
 
 def _split_cpu(count: int) -> None:

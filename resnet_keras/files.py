@@ -6,6 +6,8 @@ from pathlib import Path
 
 from .errors import InputError
 
+PART = ".part"  # ends the names of files that are being written
+
 
 def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
     """Replaces `path` by a file with this content, or leaves it as it was.
@@ -16,7 +18,7 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
     try:
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, aside = tempfile.mkstemp(PART, f".{path.name}.", path.parent)
     except OSError as error:
         raise unwritable(path.parent, error) from error
     try:
@@ -26,11 +28,18 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
             os.fsync(file.fileno())
         os.chmod(aside, 0o666 & ~_umask())  # mkstemp makes files for the owner only
         os.replace(aside, path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         if os.path.exists(aside):
             os.unlink(aside)
+
+
+def remove_parts(folder: str | os.PathLike) -> None:
+    """Removes what killed processes had not finished writing; none may be writing there now."""
+    for part in Path(folder).glob(f".*{PART}"):
+        part.unlink(missing_ok=True)
 
 
 def make_folder(path: str | os.PathLike) -> Path:
@@ -43,6 +52,16 @@ def make_folder(path: str | os.PathLike) -> Path:
     except OSError as error:
         raise unwritable(path, error) from error
     return path
+
+
+def _sync_folder(folder):
+    """Makes a renaming outlast a loss of power, where folders can be synced."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def unwritable(path: str | os.PathLike, error: OSError) -> InputError:

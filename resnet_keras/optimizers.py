@@ -6,7 +6,9 @@ A learning rate is a schedule, a pure function of the step, times the optimizer'
 """
 
 import collections
+import contextlib
 import math
+import types
 
 import keras
 from keras import ops
@@ -16,6 +18,21 @@ from .errors import InputError
 DECAYED = ("kernels", "all")
 
 
+NORMS = 64  # updates whose gradient norm is remembered
+INITIAL_LOSS_SCALE = 2.0**15
+GROW_AFTER = 2000  # updates without overflow that double the loss scale
+# Keras's own arguments for what this optimizer does itself.
+_OWN = {
+    "clipnorm": "clip_norm",
+    "clipvalue": "clip_norm",
+    "global_clipnorm": "clip_norm",
+    "use_ema": "ema",
+    "loss_scale_factor": "loss_scaling",
+    "gradient_accumulation_steps": "accumulate_steps",
+}
+_KERAS_ARGUMENTS = {*_OWN, "ema_momentum", "ema_overwrite_frequency"}
+
+
 @keras.saving.register_keras_serializable(package="resnet_keras")
 class SGD(keras.optimizers.SGD):
     """SGD with momentum and coupled weight decay (Sec. 3.4: momentum 0.9, decay 1e-4).
@@ -23,7 +40,12 @@ class SGD(keras.optimizers.SGD):
     `weight_decay` is a gradient term: `weight_decay * w` is added to the gradient and passes
     through the momentum, as in Caffe and torch and as an `L2(weight_decay / 2)` regularizer does.
     Keras's own `weight_decay` is decoupled and, at the paper's settings, about ten times weaker.
-    The term is added after all-reduce and clipping.
+
+    Accumulation, clipping, loss scaling and the norm act on gradients that are already summed over
+    all replicas. Keras's own versions do not: under a strategy they raise (accumulation), clip each
+    replica's share, or look for overflow on the first replica only; so their arguments are refused.
+    Where an update may have to be left out, it is computed and not selected, without a branch:
+    under mirrored replicas TensorFlow takes no branch around an update.
 
     Args:
         learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
@@ -31,21 +53,69 @@ class SGD(keras.optimizers.SGD):
         weight_decay: not negative.
         decayed: "kernels" decays the kernels of convolutions and dense layers; "all" every
             trainable variable, as fb.resnet.torch and torchvision do.
-        **kwargs: as for `keras.optimizers.SGD`.
+        accumulate_steps: calls whose gradients are averaged for one update. `iterations`, which
+            schedules see, counts updates.
+        clip_norm: the gradient is shortened to this global norm, before weight decay is added.
+        loss_scaling: for float16: losses are multiplied by a scale that is halved by an overflow,
+            which leaves the update out, and doubled after 2,000 updates without. Compile with
+            `auto_scale_loss=False`: Keras would wrap the optimizer in one of its own.
+        ema: decay of an exponential moving average of the weights, such as 0.9999, or 0 for none;
+            it begins as min(ema, (1 + updates) / (10 + updates)), so that the initial weights are
+            forgotten. See `average` and `averaged`.
+        nesterov, name: as for `keras.optimizers.SGD`.
+
+    Raises:
+        InputError: an argument is out of range, or Keras's version of one that is above.
     """
 
     def __init__(
-        self, learning_rate=0.1, momentum=0.9, weight_decay=1e-4, decayed="kernels", **kwargs
+        self,
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        decayed="kernels",
+        *,
+        accumulate_steps=1,
+        clip_norm=None,
+        loss_scaling=False,
+        ema=0.0,
+        **kwargs,
     ):
         if decayed not in DECAYED:
             raise InputError(f"decayed must be 'kernels' or 'all', not {decayed!r}.")
         if not weight_decay >= 0:
             raise InputError(f"weight_decay must not be negative, but is {weight_decay!r}.")
+        if accumulate_steps < 1:
+            raise InputError(f"accumulate_steps must be positive, not {accumulate_steps!r}.")
+        if clip_norm is not None and not clip_norm > 0:
+            raise InputError(f"clip_norm must be positive, not {clip_norm!r}.")
+        if not 0 <= ema < 1:
+            raise InputError(f"ema must be in [0, 1), not {ema!r}.")
+        for theirs, ours in _OWN.items():
+            if kwargs.get(theirs):
+                raise InputError(f"{theirs} is wrong under several replicas: give {ours} instead.")
         super().__init__(learning_rate=learning_rate, momentum=momentum, **kwargs)
         self.coupled_weight_decay = weight_decay
         self.decayed = decayed
-        self.learning_rate_scale = self.add_variable(
-            (), "ones", "float32", aggregation="only_first_replica", name="learning_rate_scale"
+        self.accumulate_steps = accumulate_steps
+        self.clip_norm = clip_norm
+        self.loss_scaling = loss_scaling
+        self.ema = ema
+        self.learning_rate_scale = self._state("learning_rate_scale", 1.0)
+        self.loss_scale = self._state("loss_scale", INITIAL_LOSS_SCALE if loss_scaling else 1.0)
+        self._without_overflow = self._state("without_overflow", 0.0)
+        self._norms = self._state("norms", math.nan, (NORMS,))
+        # Hidden from Keras, which takes variables in a list or dict for the optimizer's own.
+        self._averages = types.SimpleNamespace(pairs={}, statistics=[])
+
+    def _state(self, name, value, shape=()):
+        """A variable that every replica has and sets alike."""
+        return self.add_variable(
+            shape,
+            keras.initializers.Constant(value),
+            "float32",
+            aggregation="only_first_replica",
+            name=name,
         )
 
     def build(self, variables):
@@ -53,22 +123,190 @@ class SGD(keras.optimizers.SGD):
             self._decayed_keys = {
                 self._var_key(v) for v in variables if self.decayed == "all" or _is_kernel(v)
             }
-        super().build(variables)
+            super().build(variables)
+            self._sums = []
+            if self.accumulate_steps > 1:
+                self._sums = self.add_optimizer_variables(variables, "gradient_sum")
+            if self.ema:
+                self._add_averages(variables)
+
+    def average(self, variables):
+        """Averages these variables too, such as the statistics of batch normalization.
+
+        To be called after `build`, in the strategy's scope, once.
+        """
+        self._add_averages(variables)
+        self._averages.statistics += [self._var_key(v) for v in variables]
+
+    def _add_averages(self, variables):
+        for variable in variables:
+            name = f"{variable.path.replace('/', '_')}_average"
+            average = self._state(name, 0.0, variable.shape)
+            average.assign(variable)
+            self._averages.pairs[self._var_key(variable)] = (variable, average)
+
+    @contextlib.contextmanager
+    def averaged(self):
+        """The weights are their averages inside the `with` block, and trained on after it."""
+        self.swap_averages()
+        try:
+            yield
+        finally:
+            self.swap_averages()
+
+    def swap_averages(self):
+        """Exchanges the weights and their averages."""
+        for variable, average in self._averages.pairs.values():
+            value = ops.convert_to_numpy(variable)
+            variable.assign(average)
+            average.assign(value)
+
+    @property
+    def iterations(self):
+        """Updates that were made or, after an overflow, left out."""
+        if self.accumulate_steps == 1:
+            return self._iterations
+        return ops.floor_divide(self._iterations, self.accumulate_steps)
+
+    def gradient_norms(self):
+        """The gradient's global norm at each of the last updates.
+
+        Returns:
+            {update: norm}, updates counted from 1, oldest first, at most `NORMS`; before clipping
+            and weight decay.
+        """
+        last = int(ops.convert_to_numpy(self.iterations))
+        norms = ops.convert_to_numpy(self._norms)
+        return {
+            step: float(norms[step % NORMS]) for step in range(max(1, last - NORMS + 1), last + 1)
+        }
+
+    def learning_rate_at(self, update):
+        """The learning rate of an update, counted from 1, at the present `learning_rate_scale`."""
+        rate = self._learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = rate(update - 1)
+        return float(ops.convert_to_numpy(ops.multiply(rate, self.learning_rate_scale)))
+
+    def scale_loss(self, loss):
+        return loss * self.loss_scale if self.loss_scaling else loss
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        reduced = super()._all_reduce_sum_gradients(grads_and_vars)  # TensorFlow's optimizer only
+        return list(zip(*self._prepare(*zip(*reduced, strict=True)), strict=True))
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        if keras.backend.backend() != "tensorflow":
+            grads, trainable_variables = self._prepare(grads, trainable_variables)
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+
+    def _prepare(self, gradients, variables):
+        """Adds up gradients, and decides by what they are multiplied and whether they are used."""
+        if self._sums:
+            own = [self._sums[self._get_variable_index(v)] for v in variables]
+            gradients = [ops.add(s, g) for s, g in zip(own, gradients, strict=True)]
+        self._due = None  # whether this call ends in an update; None: always
+        if self.accumulate_steps > 1:
+            self._due = ops.equal(
+                (self._iterations + 1) % self.accumulate_steps,
+                ops.zeros((), self._iterations.dtype),
+            )
+        divisor = self.loss_scale * float(self.accumulate_steps)
+        norm = _global_norm(gradients) / divisor
+        self._remember(norm)
+        self._used = self._due
+        if self.loss_scaling:
+            finite = ops.isfinite(norm)
+            self._used = finite if self._due is None else ops.logical_and(self._due, finite)
+            self._rescale(finite)
+        self._factor = None  # of the summed gradients; None: 1
+        if self.accumulate_steps > 1 or self.loss_scaling:
+            self._factor = 1.0 / divisor
+        if self.clip_norm is not None:
+            shortened = ops.minimum(1.0, self.clip_norm / ops.maximum(norm, 1e-12))
+            self._factor = shortened if self._factor is None else self._factor * shortened
+        self._decay_of_average = self._ema_decay()
+        for key in self._averages.statistics:
+            self._follow(*self._averages.pairs[key])
+        return gradients, variables
+
+    def _remember(self, norm):
+        place = ops.cast((self.iterations + 1) % NORMS, "int32")
+        here = ops.equal(ops.arange(NORMS, dtype="int32"), place)
+        self._norms.assign(ops.where(here, norm, self._norms))
+
+    def _rescale(self, finite):
+        """Halves the loss scale after an overflow, doubles it after `GROW_AFTER` good updates."""
+        due = True if self._due is None else self._due
+        count = ops.where(finite, self._without_overflow + 1.0, 0.0)
+        grown = ops.where(count >= GROW_AFTER, self.loss_scale * 2.0, self.loss_scale)
+        scale = ops.where(finite, grown, ops.maximum(self.loss_scale * 0.5, 1.0))
+        count = ops.where(count >= GROW_AFTER, 0.0, count)
+        self._without_overflow.assign(ops.where(due, count, self._without_overflow))
+        self.loss_scale.assign(ops.where(due, scale, self.loss_scale))
+
+    def _ema_decay(self):
+        updates = ops.cast(self.iterations, "float32")
+        return ops.minimum(self.ema, (1.0 + updates) / (10.0 + updates))
+
+    def _follow(self, variable, average):
+        decay = ops.cast(self._decay_of_average, variable.dtype)
+        value = average * decay + variable * (1.0 - decay)
+        self.assign(average, self._if_used(value, average))
+
+    def _if_used(self, value, otherwise):
+        return value if self._used is None else ops.where(self._used, value, otherwise)
 
     def update_step(self, gradient, variable, learning_rate):
-        if self._var_key(variable) in self._decayed_keys:
-            decay = ops.cast(self.coupled_weight_decay, variable.dtype)
-            gradient = ops.add(ops.cast(gradient, variable.dtype), ops.multiply(decay, variable))
-        super().update_step(gradient, variable, learning_rate)
+        key, index = self._var_key(variable), self._get_variable_index(variable)
+        dtype = variable.dtype
+        gradient = ops.cast(gradient, dtype)
+        if self._sums:
+            self.assign(self._sums[index], ops.where(self._due, ops.zeros_like(gradient), gradient))
+        if self._factor is not None:
+            gradient = gradient * ops.cast(self._factor, dtype)
+        if key in self._decayed_keys:
+            decay = ops.cast(self.coupled_weight_decay, dtype)
+            gradient = ops.add(gradient, ops.multiply(decay, variable))
+        if self._used is None:
+            super().update_step(gradient, variable, learning_rate)
+        else:
+            self._update_if_used(gradient, variable, learning_rate, index)
+        if key in self._averages.pairs:
+            self._follow(variable, self._averages.pairs[key][1])
+
+    def _update_if_used(self, gradient, variable, learning_rate, index):
+        """Keras's `update_step`, selected where the update is used."""
+        learning_rate = ops.cast(learning_rate, variable.dtype)
+        change = ops.multiply(gradient, learning_rate)
+        if self.momentum == 0:
+            self.assign_sub(variable, self._if_used(change, ops.zeros_like(change)))
+            return
+        velocity, momentum = self.momentums[index], ops.cast(self.momentum, variable.dtype)
+        new = ops.subtract(ops.multiply(velocity, momentum), change)
+        step = ops.subtract(ops.multiply(new, momentum), change) if self.nesterov else new
+        self.assign(velocity, self._if_used(new, velocity))
+        self.assign_add(variable, self._if_used(step, ops.zeros_like(step)))
 
     def _get_current_learning_rate(self):
-        rate = super()._get_current_learning_rate()
+        rate = self._learning_rate
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            rate = rate(self.iterations)  # Keras passes what counts calls and not updates
+        else:
+            rate = super()._get_current_learning_rate()
         return ops.multiply(rate, self.learning_rate_scale)
 
     def get_config(self):
         config = super().get_config()
-        config.update(weight_decay=self.coupled_weight_decay, decayed=self.decayed)
-        return config
+        config = {key: value for key, value in config.items() if key not in _KERAS_ARGUMENTS}
+        own = ("decayed", "accumulate_steps", "clip_norm", "loss_scaling", "ema")
+        config.update({name: getattr(self, name) for name in own})
+        return {**config, "weight_decay": self.coupled_weight_decay}
+
+
+def _global_norm(gradients):
+    squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients]
+    return ops.sqrt(ops.sum(ops.stack(squares)))
 
 
 def _is_kernel(variable):
@@ -164,6 +402,13 @@ class DivideOnPlateau(keras.callbacks.Callback):
         self.best = math.inf
         self.waited = 0
 
+    def get_state(self):
+        """What decides from here on, ready for JSON."""
+        return {"best": self.best, "waited": self.waited}
+
+    def set_state(self, state):
+        self.best, self.waited = state["best"], state["waited"]
+
     def on_epoch_end(self, epoch, logs=None):
         current = (logs or {}).get(self.monitor)
         if current is None:
@@ -202,24 +447,45 @@ class WarmUpUntilBelow(keras.callbacks.Callback):
         self.error = error
         self.active = True
         self._last = collections.deque(maxlen=batches)
-        self._epoch_sum = 0.0
+        self._seen = 0  # batches of the epoch so far,
+        self._before = 0  # those of them before `fit` was resumed in the middle of the epoch,
+        self._epoch_sum = 0.0  # and the sum of their errors
+
+    def get_state(self):
+        """What decides from here on, ready for JSON."""
+        return {
+            "active": self.active,
+            "last": list(self._last),
+            "seen": self._seen,
+            "epoch_sum": self._epoch_sum,
+        }
+
+    def set_state(self, state):
+        self.active, self._seen = state["active"], state["seen"]
+        self._epoch_sum = state["epoch_sum"]
+        self._last.extend(state["last"])
 
     def on_train_begin(self, logs=None):
         if self.active:
             self.model.optimizer.learning_rate_scale.assign(self.scale)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch_sum = 0.0
+        self._before = self._seen
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._seen, self._epoch_sum = 0, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
         if not self.active:
             return
         if "top1_error" not in (logs or {}):
             raise InputError("The warm-up rule watches the metric top1_error: compile with it.")
-        # Keras logs the mean over the epoch so far; the difference of sums is this batch's error.
-        epoch_sum = float(logs["top1_error"]) * (batch + 1)
-        self._last.append(epoch_sum - self._epoch_sum)
-        self._epoch_sum = epoch_sum
+        # Keras logs the mean over the epoch so far; the difference of sums is this batch's error,
+        # or that of the batches of one execution.
+        seen = self._before + batch + 1
+        new, epoch_sum = seen - self._seen, float(logs["top1_error"]) * seen
+        self._last.extend([(epoch_sum - self._epoch_sum) / new] * new)
+        self._seen, self._epoch_sum = seen, epoch_sum
         if len(self._last) == self._last.maxlen and sum(self._last) / len(self._last) < self.error:
             self.active = False
             self.model.optimizer.learning_rate_scale.assign(1.0)

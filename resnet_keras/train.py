@@ -4,14 +4,21 @@
     python -m resnet_keras.train --flagfile=my.flags --workdir=runs/mine
 
 A recipe is a flagfile; flags after it win. The run's folder receives run.flags, metrics.csv,
-TensorBoard events and, at the end, weights.safetensors.
+TensorBoard events, checkpoints and, at the end, weights.safetensors. The same command with the same
+--workdir goes on where a run was stopped or killed, and ends in the same bits. A run that SIGTERM
+stopped exits with status 75.
 """
 
+import contextlib
 import itertools
-import math
+import json
+import os
+import platform
+import signal
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +26,25 @@ from absl import flags
 
 from . import __version__, cli, pipelines, zoo
 from .errors import InputError
-from .files import make_folder, write_atomically
+from .files import make_folder, remove_parts, write_atomically
 from .pipelines import SPLITS
 
 FLAGS = cli.new_flags()
 MIB = 2**20
+WEIGHTS, BEST, CHECKPOINTS = "weights.safetensors", "best.safetensors", "checkpoints"
+# Flags that decide nothing: a run goes on with others.
+_FREE = {
+    "checkpoint_every",
+    "data_dir",
+    "keep_checkpoints",
+    "profile",
+    "ram_budget",
+    "services",
+    "tensorboard",
+    "threads",
+    "weights_dir",
+}
+_UNSAVED = {"help", "flagfile", "recipe", "workdir"}
 
 
 def _define_flags() -> None:
@@ -92,15 +113,52 @@ def _define_flags() -> None:
     choice(
         "decayed", "kernels", ["kernels", "all"], "Decay the kernels, or all trainable variables."
     )
+    number("clip_norm", None, "Shorten the gradient to this global norm.", 0)
     number("label_smoothing", 0, "Share of each label that is spread over all classes.", 0, 1)
+    number(
+        "stochastic_depth",
+        0,
+        "Rate at which the last block drops its residual branch; earlier ones in proportion.",
+        0,
+        1,
+    )
+    number("dropout", 0, "Rate at which features are dropped before the logits.", 0, 1)
+    number(
+        "ema",
+        0,
+        "Decay of a moving average of the weights, such as 0.9999, which is what is evaluated and "
+        "saved. 0 turns it off.",
+        0,
+        1,
+    )
     choice(
         "dtype",
         "float32",
-        ["float32", "mixed_bfloat16"],
-        "Precision of the layers; weights, statistics and logits stay float32.",
+        ["float32", "mixed_bfloat16", "mixed_float16"],
+        "Precision of the layers; weights, statistics and logits stay float32. float16 comes with "
+        "loss scaling.",
     )
     switch("jit_compile", False, "Compile the training step with XLA (needs one device).")
-    choice("strategy", "mirrored", ["mirrored", "one_device"], "How replicas are made.")
+    switch(
+        "deterministic",
+        None,
+        "Only operations that give the same bits each time. Without the flag, on GPUs; on CPUs "
+        "runs were measured to repeat without.",
+    )
+    whole(
+        "accumulate_steps",
+        1,
+        "Split each batch into so many that are computed one after the other and make one update.",
+        1,
+    )
+    whole("steps_per_execution", 1, "Iterations between two looks at the run.", 1)
+    switch("remat", False, "Compute each block again for its gradient, to save memory.")
+    choice(
+        "strategy",
+        "mirrored",
+        ["mirrored", "one_device", "multi_worker"],
+        "How replicas are made; multi_worker is mirrored on the machines of TF_CONFIG.",
+    )
     whole(
         "logical_cpus",
         1,
@@ -109,7 +167,10 @@ def _define_flags() -> None:
         64,
     )
     switch("sync_batch_norm", False, "Take batch statistics over all replicas, not over each.")
+    whole("checkpoint_every", None, "Iterations between checkpoints; --eval_every without.", 1)
+    whole("keep_checkpoints", 3, "Keep the last so many.", 1)
     switch("tensorboard", True, "Write TensorBoard events.")
+    switch("profile", False, "Write a TensorBoard profile of 10 iterations.")
 
     # Encoded images only: ImageNet, folders, other data sets of TFDS.
     cli.define_view_flags(FLAGS)
@@ -134,22 +195,80 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     return cli.run(_main, FLAGS, argv, __doc__)
 
 
-def _main() -> None:
-    boundaries = cli.whole_numbers("boundaries", FLAGS.boundaries)
+def _main() -> int:
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
+    _check_flags(file)
+    cli.start_tensorflow()
+    _choose_splits()
+
+    from . import distribution
+
+    used = distribution.strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
+    distribution.check(
+        used,
+        batch_size=FLAGS.batch_size,
+        jit_compile=FLAGS.jit_compile,
+        accumulate_steps=FLAGS.accumulate_steps,
+    )
+    _make_deterministic(distribution.device_kind())
+    model, rules, options = _build(network, file, used)
+    feeds = _feeds(used)
+    workers = distribution.workers(used)
+    name = FLAGS.recipe or _default_name()
+    with open_run(FLAGS.workdir, name, is_chief=workers.is_chief) as workdir:
+        if (workdir / WEIGHTS).exists():
+            print(f"{workdir} holds a finished run: {workdir / WEIGHTS}")
+            return 0
+        if workers.is_chief:
+            _write_environment(workdir, used, model)
+        print(
+            f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
+            f"{FLAGS.batch_size} images, {used.num_replicas_in_sync} replica(s) on "
+            f"{distribution.device_kind()}, {FLAGS.dtype}; "
+            + (f"writing to {workdir}" if workers.is_chief else f"worker {workers.place}"),
+            flush=True,
+        )
+
+        def save(path):
+            if workers.is_chief:
+                _save(path, model, network, file, options)
+
+        return _train(model, rules, used, feeds, workdir, save)
+
+
+def _check_flags(file) -> None:
     if file is not None and FLAGS.normalization != "channel":
         raise InputError("--normalization is for new networks: weights have their own.")
     if file is None and FLAGS.freeze:
         raise InputError("--freeze is for networks with --weights.")
-    cli.start_tensorflow()
-    _choose_splits()
+    if FLAGS.strategy == "multi_worker" and not FLAGS.workdir:
+        raise InputError("Workers share one folder: give --workdir, which all of them can read.")
+    for name in ("train_steps", "eval_every", "checkpoint_every"):
+        if (FLAGS[name].value or 0) % FLAGS.steps_per_execution:
+            raise InputError(
+                f"--{name}={FLAGS[name].value} must be a multiple of --steps_per_execution="
+                f"{FLAGS.steps_per_execution}: the run is looked at only so often."
+            )
 
+
+def _make_deterministic(device: str) -> None:
+    import tensorflow as tf
+
+    if FLAGS.deterministic is None:
+        FLAGS.deterministic = device == "GPU"
+    if FLAGS.deterministic:
+        if FLAGS.freeze and device == "GPU":
+            raise InputError(
+                "TensorFlow has no deterministic kernel for frozen batch normalization on GPUs: "
+                "add --nodeterministic."
+            )
+        tf.config.experimental.enable_op_determinism()
+
+
+def _build(network, file, used):
+    """The compiled model, the rules of its learning rate, and the options it was built with."""
     import keras
 
-    from . import distribution
-
-    strategy = distribution.strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
-    distribution.check(strategy, batch_size=FLAGS.batch_size, jit_compile=FLAGS.jit_compile)
     options = model_options(
         FLAGS.dataset,
         FLAGS.train_split,
@@ -162,18 +281,28 @@ def _main() -> None:
     if file is not None:
         del options["mean"], options["std"]
         options["include_top"] = True  # new, where the weights have none
+    training_only = {"stochastic_depth": FLAGS.stochastic_depth, "dropout": FLAGS.dropout}
     keras.utils.set_random_seed(FLAGS.seed)
-    with strategy.scope():
+    with used.scope():
         model = zoo.build(
-            network, file, dtype=FLAGS.dtype, synchronized=FLAGS.sync_batch_norm, **options
+            network,
+            file,
+            dtype=FLAGS.dtype,
+            synchronized=FLAGS.sync_batch_norm,
+            **{name: rate for name, rate in training_only.items() if rate},
+            **options,
         )
         if FLAGS.freeze:
             zoo.freeze(model, FLAGS.freeze)
+        if FLAGS.remat:
+            from . import remat
+
+            model = remat.rematerialize(model)
         optimizer, rules = make_optimizer(
             schedule=FLAGS.schedule,
             learning_rate=FLAGS.learning_rate,
             train_steps=FLAGS.train_steps,
-            boundaries=boundaries,
+            boundaries=cli.whole_numbers("boundaries", FLAGS.boundaries),
             decay_factor=FLAGS.decay_factor,
             patience=FLAGS.patience,
             warmup_steps=FLAGS.warmup_steps,
@@ -182,50 +311,145 @@ def _main() -> None:
             momentum=FLAGS.momentum,
             weight_decay=FLAGS.weight_decay,
             decayed=FLAGS.decayed,
+            accumulate_steps=FLAGS.accumulate_steps,
+            clip_norm=FLAGS.clip_norm,
+            loss_scaling=FLAGS.dtype == "mixed_float16",
+            ema=FLAGS.ema,
         )
         compile_classifier(
             model,
             optimizer,
             label_smoothing=FLAGS.label_smoothing,
             jit_compile=FLAGS.jit_compile,
+            steps_per_execution=FLAGS.steps_per_execution * FLAGS.accumulate_steps,
         )
-        train, test = _datasets(strategy.num_replicas_in_sync)
+    return model, rules, options
 
-    workdir = new_run_folder(FLAGS.workdir, FLAGS.recipe or _default_name())
-    write_atomically(workdir / "run.flags", run_flags())
+
+def _train(model, rules, used, feeds, workdir, save) -> int:
+    """Trains from the last checkpoint on, and saves the weights; returns the exit status."""
+    from . import callbacks, distribution
+
+    began = time.monotonic()
+    counter = callbacks.Counter(FLAGS.steps_per_execution)
+    metrics = callbacks.Metrics(counter, FLAGS.batch_size)
+    with callbacks.Signals() as signals:
+        watching = _callbacks(model, rules, used, workdir, save, counter, metrics, signals)
+        try:
+            _fit(model, feeds, watching, counter)
+        except callbacks.Preempted as stopped:
+            print(f"{stopped}: the same command with --workdir={workdir} goes on from there")
+            return cli.INTERRUPTED if stopped.signum == signal.SIGINT else cli.PREEMPTED
+        except distribution.WORKER_LOST as error:
+            if distribution.workers(used).total == 1:
+                raise
+            print(
+                "error: another worker has failed or is out of reach, so this one stops; start all "
+                f"again, and they go on from the last checkpoint ({type(error).__name__})",
+                file=sys.stderr,
+            )
+            return cli.PREEMPTED
+    with _averaged(model.optimizer):
+        save(workdir / WEIGHTS)
+    if not distribution.workers(used).is_chief:
+        return 0
+    error = 100 * float(metrics.rows[-1]["val_top1_error"])
     print(
-        f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} images, {strategy.num_replicas_in_sync} replica(s) on "
-        f"{distribution.device_kind()}, {FLAGS.dtype}; "
-        f"writing to {workdir}",
-        flush=True,
+        f"{FLAGS.eval_split} error {error:.2f} % (top-1) after {FLAGS.train_steps} steps in "
+        f"{time.monotonic() - began:.0f} s, {callbacks.verdict(counter)}; {WEIGHTS}, {BEST}, "
+        f"metrics.csv, run.flags{' and TensorBoard events' if FLAGS.tensorboard else ''} are in "
+        f"{workdir}"
     )
-    started = time.monotonic()
-    history = _fit(model, train, test, rules, workdir)
-    # The training loss: in its first steps ResNet-1202 overflows under moving statistics only.
-    if not math.isfinite(history["cross_entropy"][-1]):
-        raise InputError(
-            f"The loss is not finite after {FLAGS.train_steps} steps: no weights were written; "
-            "lower --learning_rate or lengthen the warm-up."
+    return 0
+
+
+def _callbacks(model, rules, used, workdir, save, counter, metrics, signals):
+    """What watches the run, the run put where its last checkpoint left it."""
+    import keras
+
+    from . import callbacks, checkpoint, distribution
+
+    def save_best():
+        with _averaged(model.optimizer):
+            save(workdir / BEST)
+
+    guard = callbacks.Guard(
+        counter, "lower --learning_rate or lengthen the warm-up, in another --workdir."
+    )
+    best = callbacks.Best(counter, save_best)
+    stateful = {"counter": counter, "metrics": metrics, "best": best}
+    stateful |= {type(rule).__name__: rule for rule in rules}
+    is_chief = distribution.workers(used).is_chief
+    keeper = callbacks.Checkpoints(
+        make_folder(workdir / CHECKPOINTS) if is_chief else None,
+        used,
+        counter,
+        stateful,
+        every=FLAGS.checkpoint_every or FLAGS.eval_every,
+        eval_every=FLAGS.eval_every,
+        total_steps=FLAGS.train_steps,
+        keep=FLAGS.keep_checkpoints,
+        guard=guard,
+        signals=signals,
+    )
+    keeper.set_model(model)
+    found = checkpoint.latest(workdir / CHECKPOINTS)
+    if found is not None:
+        keeper.resume(found)
+        print(f"going on from the checkpoint of step {found.step}", flush=True)
+    distribution.agree(used, counter.step)
+    watching = [counter, *rules, guard, metrics, best]
+    if FLAGS.ema:
+        watching.append(callbacks.AveragedWeights())
+    if is_chief:
+        metrics.write(workdir / "metrics.csv")
+        watching.append(
+            callbacks.Progress(counter, FLAGS.train_steps, FLAGS.batch_size, FLAGS.eval_split)
         )
-    weights = workdir / "weights.safetensors"
+        if FLAGS.tensorboard:
+            watching.append(callbacks.TensorBoardScalars(workdir / "tensorboard", metrics))
+        if FLAGS.profile:
+            watching.append(callbacks.Profile(workdir / "tensorboard"))
+    return keras.callbacks.CallbackList([*watching, keeper], add_history=True, model=model)
+
+
+def _fit(model, feeds, watching, counter) -> None:
+    """Trains and evaluates by `fit`, from wherever the run is to its end."""
+    from . import callbacks
+
+    train, test = feeds
+    at_rest = counter.step % FLAGS.eval_every == 0 or counter.step == FLAGS.train_steps
+    if counter.step and at_rest:
+        callbacks.finish_epoch(model, test.batches(), watching)
+    for epochs, steps in callbacks.stretches(counter.step, FLAGS.train_steps, FLAGS.eval_every):
+        counter.feed = train(counter.step)
+        model.fit(
+            counter.feed.batches(),
+            epochs=epochs,
+            steps_per_epoch=steps * FLAGS.accumulate_steps,
+            validation_data=test.batches(),
+            callbacks=watching,
+            shuffle=False,  # the stream is shuffled
+            verbose=0,
+        )
+
+
+def _averaged(optimizer):
+    return optimizer.averaged() if FLAGS.ema else contextlib.nullcontext()
+
+
+def _save(path, model, network, file, options) -> None:
     training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": FLAGS.train_steps}
     if file is not None:
         training["weights"] = FLAGS.weights or FLAGS.model
     zoo.weights.save(
-        weights,
+        path,
         model,
         name=network.name,
         options={**(file.defaults | file.options if file else {}), **options},
         training=training,
         preprocessing=_preprocessing(model.input_shape[1]),
         class_names=_class_names(),
-    )
-    print(
-        f"{FLAGS.eval_split} error {100 * history['val_top1_error'][-1]:.2f} % (top-1) after "
-        f"{FLAGS.train_steps} steps in {time.monotonic() - started:.0f} s; weights.safetensors, "
-        f"metrics.csv, run.flags"
-        f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {workdir}"
     )
 
 
@@ -235,11 +459,15 @@ def _choose_splits() -> None:
     FLAGS.eval_split = FLAGS.eval_split or ("test" if in_memory else "val")
 
 
-def _datasets(replicas: int):
-    """The training stream and the evaluation that the flags ask for."""
+def _feeds(used):
+    """A function from the first step to the training batches, and the evaluation's batches."""
+    from . import distribution
+
     shared: dict[str, Any] = {
         "image_size": FLAGS.image_size,
         "data_dir": FLAGS.data_dir,
+        "shard": tuple(distribution.workers(used)),
+        "device": None,  # the strategy brings batches to the devices
         "threads": FLAGS.threads,
         "ram_budget": FLAGS.ram_budget and FLAGS.ram_budget * MIB,
     }
@@ -247,16 +475,22 @@ def _datasets(replicas: int):
     view = cli.view_of(FLAGS, in_memory=in_memory)
     if in_memory and FLAGS.eval_resize:
         raise InputError(f"{FLAGS.dataset} is evaluated as it is, without --eval_resize.")
-    train = pipelines.training(
-        FLAGS.dataset,
-        FLAGS.train_split,
-        FLAGS.batch_size,
-        seed=FLAGS.seed,
-        max_corrupt=FLAGS.max_corrupt,
-        services=FLAGS.services,
-        view=view,
-        **shared,
-    )
+
+    def train(start_step):
+        batches = pipelines.training(
+            FLAGS.dataset,
+            FLAGS.train_split,
+            FLAGS.batch_size,
+            seed=FLAGS.seed,
+            start_step=start_step,
+            max_corrupt=FLAGS.max_corrupt,
+            services=FLAGS.services,
+            view=view,
+            **shared,
+        )
+        return distribution.Feed(used, batches, FLAGS.accumulate_steps)
+
+    train(0)  # what is wrong with the data shows before anything is written
     protocol: dict[str, Any] = {} if in_memory else {"interpolation": FLAGS.interpolation}
     if FLAGS.eval_resize:
         protocol["resize"] = FLAGS.eval_resize
@@ -264,11 +498,11 @@ def _datasets(replicas: int):
         FLAGS.dataset,
         FLAGS.eval_split,
         FLAGS.eval_batch_size,
-        replicas=replicas,
+        replicas=used.num_replicas_in_sync,
         **protocol,
         **shared,
     )
-    return train, test
+    return train, distribution.Feed(used, test)
 
 
 def _preprocessing(size: int) -> zoo.Preprocessing:
@@ -285,28 +519,6 @@ def _class_names() -> tuple[str, ...] | None:
         return known
     opened = pipelines.open_split(FLAGS.dataset, FLAGS.eval_split, data_dir=FLAGS.data_dir)
     return opened.class_names
-
-
-def _fit(model, train, test, rules, workdir: Path) -> dict[str, list[float]]:
-    """Trains, and returns what was measured at each evaluation."""
-    from . import callbacks
-
-    watchers = [
-        callbacks.StopAfter(FLAGS.train_steps),
-        callbacks.Progress(FLAGS.train_steps, FLAGS.batch_size, FLAGS.eval_split),
-        callbacks.MetricsCsv(workdir / "metrics.csv", FLAGS.batch_size),
-    ]
-    if FLAGS.tensorboard:
-        watchers.append(callbacks.TensorBoardScalars(workdir / "tensorboard"))
-    return model.fit(
-        train,
-        epochs=-(-FLAGS.train_steps // FLAGS.eval_every),
-        steps_per_epoch=FLAGS.eval_every,
-        validation_data=test,
-        callbacks=[*rules, *watchers],
-        shuffle=False,  # the stream is shuffled
-        verbose=0,
-    ).history
 
 
 def _default_name() -> str:
@@ -366,6 +578,10 @@ def make_optimizer(
     momentum: float = 0.9,
     weight_decay: float = 1e-4,
     decayed: str = "kernels",
+    accumulate_steps: int = 1,
+    clip_norm: float | None = None,
+    loss_scaling: bool = False,
+    ema: float = 0.0,
 ):
     """Returns the optimizer of a recipe and the callbacks that steer its learning rate.
 
@@ -385,19 +601,41 @@ def make_optimizer(
     if schedule == "plateau":
         rules.append(optimizers.DivideOnPlateau(factor=decay_factor, patience=patience))
     if warmup_until_error:
-        rules.append(optimizers.WarmUpUntilBelow(warmup_scale, warmup_until_error))
-    return optimizers.SGD(rate, momentum, weight_decay, decayed), rules
+        rule = optimizers.WarmUpUntilBelow(
+            warmup_scale, warmup_until_error, batches=100 * accumulate_steps
+        )
+        rules.append(rule)
+    optimizer = optimizers.SGD(
+        rate,
+        momentum,
+        weight_decay,
+        decayed,
+        accumulate_steps=accumulate_steps,
+        clip_norm=clip_norm,
+        loss_scaling=loss_scaling,
+        ema=ema,
+    )
+    return optimizer, rules
 
 
 def compile_classifier(
-    model, optimizer, *, label_smoothing: float = 0.0, jit_compile: bool = False
+    model,
+    optimizer,
+    *,
+    label_smoothing: float = 0.0,
+    jit_compile: bool = False,
+    steps_per_execution: int = 1,
 ) -> None:
     """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics.
+
+    Builds the optimizer, one of `optimizers.SGD`, whose moving average, if it has one, includes the
+    statistics of batch normalization.
 
     Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights
     of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss` would count the examples that
     weigh nothing, so cross-entropy is a metric as well.
     """
+    from .layers import BatchNormalization
     from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
 
     model.compile(
@@ -405,19 +643,118 @@ def compile_classifier(
         loss=CrossEntropy(label_smoothing),
         weighted_metrics=[cross_entropy, top1_error, top5_error],
         jit_compile=jit_compile,
+        steps_per_execution=steps_per_execution,
+        auto_scale_loss=False,  # the optimizer does
     )
+    optimizer.build(model.trainable_variables)
+    if optimizer.ema:
+        norms = [la for la in model.layers if isinstance(la, BatchNormalization) and la.trainable]
+        optimizer.average([v for norm in norms for v in norm.non_trainable_variables])
 
 
-def new_run_folder(workdir: str | None, name: str) -> Path:
-    """Returns an empty run's folder: `workdir`, or runs/NAME, runs/NAME-2, ... without one."""
-    if workdir is None:
-        taken = {path.name for path in Path("runs").glob("*")}
-        numbered = (f"{name}-{number}" for number in itertools.count(2))
-        free = next(n for n in itertools.chain([name], numbered) if n not in taken)
-        return make_folder(Path("runs") / free)
-    if (Path(workdir) / "run.flags").exists():
-        raise InputError(f"{workdir} already holds a run: choose another --workdir.")
-    return make_folder(workdir)
+@contextlib.contextmanager
+def open_run(workdir: str | None, name: str, *, is_chief: bool = True) -> Iterator[Path]:
+    """Gives a run's folder, and keeps other processes out of it.
+
+    Args:
+        workdir: a new folder, or one with a run of the same flags; runs/NAME, runs/NAME-2, ...
+            without one.
+        name: of the run.
+        is_chief: whether this process may write; others only look at what is there.
+
+    Raises:
+        InputError: the folder holds a run with other flags, is in use, or cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    if not is_chief:
+        _check_same_run(Path(workdir or "."))
+        yield Path(workdir or ".")
+        return
+    folder = make_folder(workdir) if workdir is not None else _new_folder(name)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"Another process trains in {folder}: wait for it, or choose another --workdir."
+        ) from error
+    try:
+        _check_same_run(folder)
+        for place in (folder, folder / CHECKPOINTS):
+            remove_parts(place)
+        if not (folder / "run.flags").exists():
+            write_atomically(folder / "run.flags", run_flags())
+        yield folder
+    finally:
+        lock.release()
+
+
+def _new_folder(name):
+    taken = {path.name for path in Path("runs").glob("*")}
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    free = next(n for n in itertools.chain([name], numbered) if n not in taken)
+    return make_folder(Path("runs") / free)
+
+
+def _check_same_run(folder: Path) -> None:
+    """Refuses a run of other flags, and warns of one that other versions began."""
+    path = folder / "run.flags"
+    if not path.exists():
+        return
+    text, own = path.read_text(), run_flags()
+    there, here = _flag_lines(text), _flag_lines(own)
+    different = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
+    decisive = [name for name in different if name not in _FREE]
+    if decisive:
+        shown = "; ".join(
+            f"{there.get(name, f'no --{name}')} there, {here.get(name, f'no --{name}')} here"
+            for name in decisive
+        )
+        raise InputError(
+            f"{folder} holds a run with other flags: {shown}. Choose another --workdir."
+        )
+    versions = text.splitlines()[1]
+    if versions not in own:
+        warnings.warn(
+            f"the run in {folder} was begun with {versions[2:]}: its bits may differ", stacklevel=2
+        )
+
+
+def _flag_lines(text: str) -> dict[str, str]:
+    """{name: line} of a flagfile."""
+    names = {flag.name for flag in cli.all_flags(FLAGS)}
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        name = line.removeprefix("--").partition("=")[0]
+        off = name.removeprefix("no")
+        found[off if off in names and name not in names else name] = line
+    return found
+
+
+def _write_environment(folder: Path, used, model) -> None:
+    """What a reader of the results wants to know, and no flag tells."""
+    import keras
+    import tensorflow as tf
+
+    from . import distribution, resnet
+
+    facts = {
+        "resnet_keras": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "device": distribution.device_kind(),
+        "replicas": used.num_replicas_in_sync,
+        "workers": distribution.workers(used).total,
+        "parameters": resnet.count_parameters(model),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+    }
+    write_atomically(folder / "environment.json", json.dumps(facts, indent=2) + "\n")
 
 
 def run_flags() -> str:
@@ -430,7 +767,7 @@ def run_flags() -> str:
         f"# resnet_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}",
     ]
     for flag in cli.all_flags(FLAGS):
-        if flag.name not in ("help", "flagfile", "recipe", "workdir"):
+        if flag.name not in _UNSAVED:
             lines.append(flag.serialize())  # empty for a flag without a value
     return "\n".join(filter(None, lines)) + "\n"
 

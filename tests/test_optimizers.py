@@ -166,9 +166,134 @@ def test_warm_up_without_the_metric_is_an_error():
         rates(compiled(), 1, 1, [WarmUpUntilBelow()])
 
 
+def trained(optimizer, batch_size=8, inputs=(X, Y)):
+    """The weights after two epochs of a model whose loss does not depend on the batch's shares."""
+    model = small_model()
+    model.layers[1].trainable = False
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(*inputs, batch_size=batch_size, epochs=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def assert_close(ones, others, rtol=1e-4):
+    for one, other in zip(ones, others, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-6)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_accumulated_steps_equal_the_large_batch(replicas, mirrored):
+    def rate():
+        return StepDecay(0.1, [3, 10])  # schedules count updates
+
+    whole = trained(optimizers.SGD(rate(), 0.9, 0.05))
+    if replicas == 1:
+        parts = optimizers.SGD(rate(), 0.9, 0.05, accumulate_steps=4)
+        assert_close(whole, trained(parts, batch_size=2))
+    else:
+        with mirrored.scope():
+            parts = optimizers.SGD(rate(), 0.9, 0.05, accumulate_steps=4)
+            assert_close(whole, trained(parts, batch_size=2))
+    assert int(parts.iterations) == 16
+    assert parts.learning_rate_at(3) == pytest.approx(0.1)
+    assert parts.learning_rate_at(4) == pytest.approx(0.01)
+
+
+def test_clipping_sees_the_sum_over_replicas(mirrored):
+    clipped = trained(optimizers.SGD(0.1, 0.9, 0.0, clip_norm=0.2))
+    theirs = trained(keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.2))
+    assert_close(clipped, theirs)
+    assert not np.allclose(clipped[0], trained(optimizers.SGD(0.1, 0.9, 0.0))[0], rtol=1e-2)
+    with mirrored.scope():
+        assert_close(clipped, trained(optimizers.SGD(0.1, 0.9, 0.0, clip_norm=0.2)))
+        parts = optimizers.SGD(0.1, 0.9, 0.0, clip_norm=0.2, accumulate_steps=2)
+        assert_close(clipped, trained(parts, batch_size=4))
+
+
+def test_overflow_on_one_replica_leaves_the_update_out_on_all(mirrored, monkeypatch):
+    monkeypatch.setattr(optimizers, "GROW_AFTER", 3)
+    calm = np.ones((4, 1), "float32")
+    wild = calm.copy()
+    wild[3] = 1e30  # in the second replica's share: its gradient overflows
+
+    def fit(optimizer, batches):
+        layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        model = keras.Sequential([keras.Input((1,)), layer])
+        model.compile(optimizer, "mse", auto_scale_loss=False)
+        x = np.concatenate(batches)
+        model.fit(x, np.zeros(len(x)), batch_size=4, shuffle=False, verbose=0)
+        return float(model.get_weights()[0][0, 0])
+
+    with mirrored.scope():
+        scaled = optimizers.SGD(0.1, 0.9, 0.0, loss_scaling=True)
+        found = fit(scaled, [wild, calm, calm])
+        scale = float(keras.ops.convert_to_numpy(scaled.loss_scale))
+        norms = scaled.gradient_norms()
+    assert found == pytest.approx(fit(optimizers.SGD(0.1, 0.9, 0.0), [calm, calm]))
+    assert scale == optimizers.INITIAL_LOSS_SCALE / 2
+    assert not math.isfinite(norms[1])
+    assert norms[2] == pytest.approx(2.0)
+    assert int(keras.ops.convert_to_numpy(scaled.iterations)) == 3
+    grown = optimizers.SGD(0.1, 0.9, 0.0, loss_scaling=True, accumulate_steps=2)
+    fit(grown, [calm] * 6)
+    assert float(grown.loss_scale) == 2 * optimizers.INITIAL_LOSS_SCALE
+
+
+def test_the_norms_of_the_last_gradients_are_kept():
+    optimizer = optimizers.SGD(0.5, 0.0, 0.0)
+    model = small_model()
+    before, *after = [model.get_weights(), *train(model, optimizer, optimizers.NORMS + 6)]
+    norms = optimizer.gradient_norms()
+    assert list(norms) == list(range(7, optimizers.NORMS + 7))
+    # Without momentum and decay a step is the gradient times the learning rate.
+    trainable = [0, 1, 2, 3, 6, 7]
+    for update in (7, optimizers.NORMS + 6):
+        one, other = ([before, *after][at] for at in (update - 1, update))
+        squares = [np.sum(np.square((one[i] - other[i]) / 0.5)) for i in trainable]
+        assert norms[update] == pytest.approx(math.sqrt(sum(squares)), rel=1e-3)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_moving_averages_of_weights_and_statistics(replicas, mirrored):
+    def run():
+        model, optimizer = small_model(), optimizers.SGD(0.1, 0.9, 0.01, ema=0.6)
+        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        optimizer.build(model.trainable_variables)
+        if replicas == 1:
+            optimizer.average(model.layers[1].non_trainable_variables)
+        expected = model.get_weights()
+        for update in range(8):
+            batch = slice(8 * update, 8 * update + 8)
+            model.train_on_batch(X[batch], Y[batch])
+            decay = min(0.6, (1 + update) / (10 + update))
+            pairs = zip(expected, model.get_weights(), strict=True)
+            expected = [decay * old + (1 - decay) * new for old, new in pairs]
+        return model, optimizer, expected
+
+    if replicas == 1:
+        model, optimizer, expected = run()
+    else:
+        with mirrored.scope():
+            model, optimizer, expected = run()
+    last = model.get_weights()
+    statistics = range(8) if replicas == 1 else [0, 1, 2, 3, 6, 7]
+    with optimizer.averaged():
+        averaged = model.get_weights()
+    for index in statistics:
+        np.testing.assert_allclose(averaged[index], expected[index], rtol=1e-5, atol=1e-7)
+        assert not np.allclose(averaged[index], last[index], rtol=1e-3)
+    for one, other in zip(last, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: optimizers.SGD(accumulate_steps=0),
+        lambda: optimizers.SGD(clip_norm=0.0),
+        lambda: optimizers.SGD(ema=1.0),
+        lambda: optimizers.SGD(global_clipnorm=1.0),
+        lambda: optimizers.SGD(use_ema=True),
+        lambda: optimizers.SGD(gradient_accumulation_steps=2),
         lambda: optimizers.SGD(decayed="biases"),
         lambda: optimizers.SGD(weight_decay=-1e-4),
         lambda: StepDecay(0.1, [20, 10]),

@@ -41,6 +41,7 @@ def test_a_run_leaves_everything_it_promises(command, tmp_path):
     last = done.stdout.splitlines()[-1]
     error = 100 * float(rows(folder)[-1]["val_top1_error"])
     assert last.startswith(f"test error {error:.2f} % (top-1) after 10 steps")
+    assert re.search(r"bounded by (input|compute): waited [\d.]+ of [\d.]+ s for input", last)
     assert last.endswith("are in run")
     for line in done.stdout.splitlines()[1:-1]:
         assert re.search(r"step +\d+/10 \| loss .* error .* lr 0.05 .* images/s .* left", line)
@@ -272,7 +273,14 @@ BAD = [
     (["--batch_size=0"], "batch_size"),
     (["--boundaries=10,x"], "whole numbers"),
     (["--flagfile=binary.flags"], "no text"),
-    (["--learning_rate=nan", "--workdir=diverged"], "not finite"),
+    (["--workdir=taken"], "other flags"),
+    (["--steps_per_execution=3"], "multiple of --steps_per_execution"),
+    (["--strategy=multi_worker"], "--workdir"),
+    (["--strategy=multi_worker", "--workdir=w"], "TF_CONFIG"),
+    (["--batch_size=30", "--accumulate_steps=4"], "multiple of 8"),
+    (["--stochastic_depth=1.5"], "stochastic_depth"),
+    (["--model=plain20", "--stochastic_depth=0.1"], "no residual branches"),
+    (["--ema=1"], "ema"),
     (["--strategy=one_device", "--logical_cpus=2"], "mirrored"),
     (["--boundaries=20,10"], "increase"),
     (["--boundaries=20", "--schedule=cosine"], "--schedule=step"),
@@ -284,7 +292,6 @@ BAD = [
     (["--flagfile=nested.flags"], "--flagfile=PATH"),
     (["--learning_rte=0.1"], "learning_rate"),
     (["--workdir=/proc/nothing/here"], "/proc/nothing/here"),
-    (["--workdir=taken"], "already holds a run"),
     (["--jit_compile"], "one_device"),
     (["--batch_size=33", "--logical_cpus=2"], "multiple of 2"),
     (["--model=plain20", "--shortcut=A"], "no shortcuts"),
@@ -297,7 +304,7 @@ def test_mistakes_end_in_one_sentence(arguments, words, tmp_path, capsys, monkey
     from resnet_keras import train
 
     (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "run.flags").touch()
+    (tmp_path / "taken" / "run.flags").write_text("--batch_size=7\n")
     (tmp_path / "binary.flags").write_bytes(b"\xff\xfe\x80")
     (tmp_path / "nested.flags").write_text("--recipe=resnet20_digits\n")
     (tmp_path / "hollow" / "train" / "cats").mkdir(parents=True)
@@ -386,7 +393,7 @@ def test_mistakes_with_weights(arguments, words, capsys):
 def test_progress_bar_on_a_terminal():
     from resnet_keras import callbacks, pipelines, train
 
-    stream = Terminal()
+    stream, counter = Terminal(), callbacks.Counter()
     options = train.model_options("digits", "trainval", image_size=8)
     model = zoo.get("resnet8", **options)
     optimizer, _ = train.make_optimizer(schedule="step", learning_rate=0.05, train_steps=30)
@@ -396,13 +403,16 @@ def test_progress_bar_on_a_terminal():
         steps_per_epoch=15,
         epochs=2,
         validation_data=pipelines.evaluation("digits", "test", 360, image_size=8),
-        callbacks=[callbacks.Progress(30, 32, stream=stream), callbacks.StopAfter(30)],
+        callbacks=[counter, callbacks.Progress(counter, 30, 32, stream=stream)],
         shuffle=False,
         verbose=0,
     )
     shown = stream.getvalue().split("\r\x1b[K")
     assert any(
-        re.match(r"█*░+ step +\d+/30 .* [\d,]+ images/s \| (\?|\d+:\d\d) left$", s) for s in shown
+        re.match(
+            r"█*░+ step +\d+/30 .* [\d,]+ images/s \| input wait 0 % \| (\?|\d+:\d\d) left$", s
+        )
+        for s in shown
     )
     assert len([s for s in shown if s.endswith("%\n")]) == 2  # a line is kept for each evaluation
 

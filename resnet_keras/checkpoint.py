@@ -1,0 +1,173 @@
+"""Exact save and resume: all that decides how a run goes on, in one file that proves itself.
+
+A checkpoint is FOLDER/step-STEP-HASH.safetensors, where HASH begins the SHA-256 of its bytes. It
+is written aside, synced and renamed; one that is cut off or has a flipped bit does not fit its
+name, and the one before it is used.
+"""
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .errors import InputError
+from .files import write_atomically
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+RECORD = "record"
+HASH_DIGITS = 16
+_NAME = re.compile(rf"step-(\d{{8,}})-([0-9a-f]{{{HASH_DIGITS}}})\.safetensors")
+
+
+class Checkpoint(NamedTuple):
+    """The state of a run right after a training step.
+
+    Attributes:
+        step: training steps done.
+        tensors: of `capture`.
+        record: whatever else decides, as JSON holds it.
+    """
+
+    step: int
+    tensors: Mapping[str, np.ndarray]
+    record: Mapping[str, Any]
+
+
+def write(folder: str | os.PathLike, checkpoint: Checkpoint, *, keep: int) -> Path:
+    """Writes a checkpoint, then removes all but the last `keep`.
+
+    Raises:
+        InputError: the folder cannot be written to; what is there stays as it was.
+    """
+    from safetensors.numpy import save
+
+    record = json.dumps({"step": checkpoint.step, RECORD: checkpoint.record})
+    content = save(dict(checkpoint.tensors), metadata={RECORD: record})
+    path = Path(folder) / f"step-{checkpoint.step:08}-{_hash(content)}.safetensors"
+    write_atomically(path, content)
+    # A later step than this one was damaged, or this would not be it.
+    earlier = [p for step, p in _found(folder) if step < checkpoint.step]
+    for stale in {p for _, p in _found(folder)} - {path, *earlier[: keep - 1]}:
+        stale.unlink(missing_ok=True)
+    return path
+
+
+def latest(folder: str | os.PathLike) -> Checkpoint | None:
+    """Reads the last checkpoint that is whole; warns of each damaged one. None without any."""
+    for step, path in _found(folder):
+        try:
+            return _read(path)
+        except (OSError, ValueError) as error:
+            warnings.warn(
+                f"the checkpoint of step {step} is damaged and left aside ({path}: {error})",
+                stacklevel=2,
+            )
+    return None
+
+
+def capture(model: "keras.Model", used: "tf.distribute.Strategy") -> dict[str, np.ndarray]:
+    """Reads all variables that training changes.
+
+    Weights, moving statistics, seeds and the optimizer's variables are the same on every replica;
+    each replica has sums of its own for the metrics, float32 (replicas, variables). All workers
+    must call this together.
+    """
+    from keras import ops
+
+    variables = _variables(model)
+    values = {name: np.asarray(ops.convert_to_numpy(v), order="C") for name, v in variables.items()}
+    return {**values, "metrics": _metric_sums(model, used)}
+
+
+def restore(
+    model: "keras.Model", used: "tf.distribute.Strategy", tensors: Mapping[str, np.ndarray]
+) -> None:
+    """Assigns what `capture` read, except the metrics' sums: see `restore_metrics`.
+
+    Raises:
+        InputError: the tensors are of another model or optimizer.
+    """
+    variables = _variables(model)
+    shapes = {name: tuple(v.shape) for name, v in variables.items()}
+    given = {name: value.shape for name, value in tensors.items() if name != "metrics"}
+    different = sorted(n for n in {*given, *shapes} if given.get(n) != shapes.get(n))
+    if different or len(tensors["metrics"]) != used.num_replicas_in_sync:
+        where = f": {different[0]}" if different else ""
+        raise InputError(
+            f"The checkpoint is of another network, optimizer or number of replicas{where}."
+        )
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+
+
+def restore_metrics(model: "keras.Model", used: "tf.distribute.Strategy", sums: np.ndarray) -> None:
+    """Gives each replica its own sums again; once `fit` or `evaluate` has built the metrics."""
+    import tensorflow as tf
+
+    values = tf.constant(sums)
+
+    @tf.function
+    def assign():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        for index, variable in enumerate(_metric_variables(model)):
+            variable.value.assign(values[replica, index])
+
+    used.run(assign)
+
+
+def _metric_sums(model, used):
+    import tensorflow as tf
+
+    @tf.function
+    def read():
+        return tf.stack([variable.value for variable in _metric_variables(model)])[None]
+
+    return used.gather(used.run(read), axis=0).numpy()
+
+
+def _metric_variables(model):
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _variables(model):
+    groups = {"model": model.variables, "optimizer": model.optimizer.variables}
+    metrics = {id(variable) for variable in _metric_variables(model)}
+    # Not the optimizer's paths: in one process they begin with sgd, sgd_1, ...
+    return {
+        f"{group}/{index}/{variable.path if group == 'model' else variable.name}": variable
+        for group, members in groups.items()
+        for index, variable in enumerate(members)
+        if id(variable) not in metrics
+    }
+
+
+def _read(path):
+    from safetensors.numpy import load
+
+    content = path.read_bytes()
+    match = _NAME.fullmatch(path.name)
+    if _hash(content) != match[2]:
+        raise ValueError("its bytes do not have the checksum in its name")
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    record = json.loads(header["__metadata__"][RECORD])
+    return Checkpoint(record["step"], load(content), record[RECORD])
+
+
+def _found(folder):
+    """(step, path) of each checkpoint, the last first."""
+    matches = [(_NAME.fullmatch(path.name), path) for path in Path(folder).glob("step-*")]
+    return sorted(((int(match[1]), path) for match, path in matches if match), reverse=True)
+
+
+def _hash(content):
+    return hashlib.sha256(content).hexdigest()[:HASH_DIGITS]

@@ -1,0 +1,113 @@
+"""A run that is killed, stopped or spoilt ends in the bits of one that was not."""
+
+import random
+import signal
+
+import pytest
+import torture
+
+SMALL = (
+    *torture.RUN,
+    "--logical_cpus=1",
+    "--train_steps=30",
+    "--eval_every=10",
+    "--checkpoint_every=4",
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    torture.run_to_end(folder, SMALL)
+    return folder
+
+
+def test_three_kills_a_flipped_bit_and_sigterm_change_nothing(undisturbed):
+    """Accumulation, averaged weights, dropped branches, the plateau rule."""
+    folder, moments = undisturbed.parent / "killed", random.Random(0)
+    for kill in range(3):
+        status = torture.kill_somewhere(folder, moments, SMALL, hurried=0)
+        assert status == -signal.SIGKILL
+        if kill == 1:
+            torture.spoil_last_checkpoint(folder, moments)
+    status = torture.kill_somewhere(folder, moments, SMALL, signal.SIGTERM, hurried=0)
+    assert status == torture.PREEMPTED
+    torture.run_to_end(folder, SMALL)
+    assert torture.differences(undisturbed, folder) == []
+    log = (undisturbed.parent / "log.txt").read_text()
+    assert "going on from the checkpoint of step" in log
+    assert "is damaged and left aside" in log
+    assert "stopped at step" in log
+    assert "Traceback" not in log
+    # Events hold each step once.
+    assert steps_in_events(folder) == steps_in_events(undisturbed) == [10, 20, 30]
+    assert len(list((folder / "checkpoints").iterdir())) == 3
+
+
+def steps_in_events(folder):
+    import tensorflow as tf
+
+    return [
+        event.step
+        for path in sorted((folder / "tensorboard").glob("events*"))
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == "val_loss"
+    ]
+
+
+def test_a_finished_run_stays_as_it_is(undisturbed, command):
+    files = [path for path in undisturbed.rglob("*") if path.is_file()]
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in files}
+    again = command("train", *SMALL, f"--workdir={undisturbed}")
+    assert again.returncode == 0
+    assert "holds a finished run" in again.stdout
+    after = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in files}
+    lock = undisturbed / ".lock"
+    assert {**before, lock: None} == {**after, lock: None}
+
+
+def test_other_flags_and_a_second_process_are_refused(undisturbed, capsys):
+    import filelock
+
+    from resnet_keras import train
+
+    own = ["train", *SMALL, f"--workdir={undisturbed}"]
+    assert train.main([*own, "--batch_size=64", "--nosync_batch_norm"]) == 2
+    said = capsys.readouterr().err
+    assert "--batch_size=32 there, --batch_size=64 here" in said
+    assert "sync" not in said
+    with filelock.FileLock(undisturbed / ".lock"):
+        assert train.main(own) == 2
+    assert "Another process trains in" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_photographs_frozen_stages_and_pixel_means_resume_too(photographs, tmp_path):
+    """The other kind of stream, and a learning rate that warms up until an error."""
+    arguments = (
+        "--model=resnet18",
+        "--dataset=folder",
+        f"--data_dir={photographs}",
+        "--image_size=32",
+        "--colour_jitter=0.4",
+        "--batch_size=12",
+        "--train_steps=14",
+        "--eval_every=5",
+        "--checkpoint_every=3",
+        "--learning_rate=0.01",
+        "--warmup_until_error=0.99",
+        "--dtype=mixed_bfloat16",
+    )
+    torture.run_to_end(tmp_path / "one", arguments)
+    moments = random.Random(1)
+    for _ in range(2):
+        torture.kill_somewhere(tmp_path / "two", moments, arguments, hurried=0)
+    torture.run_to_end(tmp_path / "two", arguments)
+    assert torture.differences(tmp_path / "one", tmp_path / "two") == []
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
