@@ -152,6 +152,7 @@ def training(
     data_dir: str | None = None,
     view: View | None = None,
     max_corrupt: int = 100,
+    parts: int = 1,
     shard: tuple[int, int] = (0, 1),
     services: Sequence[str] = (),
     device: str | None = "auto",
@@ -168,8 +169,10 @@ def training(
             are read from the beginning of their epoch on, but not decoded.)
         view: of encoded images; `image_size` takes its place where given.
         max_corrupt: how many images that cannot be decoded are replaced, see `imagenet.training`.
-        shard: (index, count) gives the index-th of count equal parts of each batch, for a host
-            among several.
+        parts: each batch is delivered as so many equal smaller ones, for gradients that are
+            accumulated over them; `start_step` still counts whole ones.
+        shard: (index, count) gives the index-th of count equal parts of each delivered batch, for
+            a host among several.
         services: addresses "grpc://HOST:PORT" of hosts that make the batches in turn, see
             `service`; encoded images only.
         device, threads, ram_budget: see `stream.prefetch`.
@@ -177,9 +180,15 @@ def training(
     Returns:
         A dataset of uint8 images (batch, height, width, 3) and int32 labels (batch,), or float32
         labels (batch, classes) under mixup or cutmix.
+
+    Raises:
+        InputError: a batch cannot be divided as asked, a view or services for a data set in memory,
+            or what `arrays` and `open_split` raise.
     """
     from . import stream
 
+    if parts < 1 or global_batch_size % parts:
+        raise InputError(f"A batch of {global_batch_size} has no {parts} equal parts.")
     known = info(dataset, data_dir)
     if not known.in_memory:
         from . import imagenet, service
@@ -191,7 +200,8 @@ def training(
         def batches(chunks):
             return imagenet.training(opened, chunks, seed=seed, view=view, max_corrupt=max_corrupt)
 
-        chunks = stream.Chunks(global_batch_size, start_step, *shard)
+        # What is made depends on the position only, and not on where batches end.
+        chunks = stream.Chunks(global_batch_size // parts, start_step * parts, *shard)
         made = service.distribute(batches, chunks, services) if services else batches(chunks)
         return stream.prefetch(made, device, threads=threads, ram_budget=ram_budget)
     if view is not None or services:
@@ -205,7 +215,7 @@ def training(
         start_step=start_step,
         augment=_module(known).augmentation(dataset, images.shape[1]),
     )
-    augmented = stream.part(augmented, *shard)
+    augmented = stream.part(stream.split(augmented, parts), *shard)
     return stream.prefetch(augmented, device, threads=threads, ram_budget=ram_budget)
 
 

@@ -1,6 +1,7 @@
 """Times a network, or the input pipeline, against named peers, side by side in one run.
 
     python -m resnet_keras.benchmark train --model=resnet50 --batch_size=32 --dtype=mixed_bfloat16
+    python -m resnet_keras.benchmark train --model=resnet1202 --image_size=32 --peer=none --remat
     python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
 
@@ -9,7 +10,8 @@ that and the loading of its weights from a local file (ours safetensors, the pee
 `input` times the input pipeline of training on one thread, on JPEGs that it makes itself. The
 contestants take turns, round by round, so that a machine whose speed drifts treats all alike; the
 figures are medians over rounds, in wall time and in CPU time, and the ratio is the median of the
-rounds' ratios. Works on every Keras backend, but for `input`, which is TensorFlow's.
+rounds' ratios. `train` without a peer tells the process's peak resident memory too. Works on every
+Keras backend, but for `input` and --remat, which are TensorFlow's.
 """
 
 import gc
@@ -35,6 +37,8 @@ TASKS = (*MODEL_TASKS, "input")
 PEERS = ("keras.applications", "none")
 # Only networks of the paper count as peers: keras.applications has no other ResNets of v1.
 KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
+# Linux: "5" written to the one resets the high-water mark that the other shows.
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 flags.DEFINE_integer("rounds", 5, "Rounds of each.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Images in a batch.", 1, flag_values=FLAGS)
@@ -54,7 +58,7 @@ flags.DEFINE_integer(
 flags.DEFINE_enum(
     "dtype",
     "float32",
-    ["float32", "mixed_bfloat16"],
+    ["float32", "mixed_bfloat16", "mixed_float16"],
     "Precision of the layers (not for input).",
     flag_values=FLAGS,
 )
@@ -69,6 +73,14 @@ flags.DEFINE_bool(
     "jit_compile",
     None,
     "XLA; without the flag, what Keras chooses (not for input).",
+    flag_values=FLAGS,
+)
+# Of train:
+flags.DEFINE_bool(
+    "remat",
+    False,
+    "Keep each block's input only, and compute the block again for its gradient (train only; the "
+    "peer does not).",
     flag_values=FLAGS,
 )
 # Of input:
@@ -107,6 +119,8 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main(task: str | None) -> None:
     if task not in TASKS:
         raise InputError(f"Name what to time first: one of {', '.join(TASKS)}.")
+    if FLAGS.remat and task != "train":
+        raise InputError(f"--remat changes training only, and not {task}: leave it out.")
     if task == "input":
         _input()
         return
@@ -129,6 +143,7 @@ def _main(task: str | None) -> None:
         steps=FLAGS.steps,
         rounds=FLAGS.rounds,
         jit_compile="auto" if FLAGS.jit_compile is None else FLAGS.jit_compile,
+        remat=FLAGS.remat,
     )
     print(json.dumps(result, indent=2) if FLAGS.json else report(result))
 
@@ -159,16 +174,22 @@ def compare(
     steps: int,
     rounds: int,
     jit_compile: bool | str = "auto",
+    remat: bool = False,
 ) -> dict[str, Any]:
     """Times `model` and its peer in turns.
 
     Returns:
         A dict with the settings, and under "timings" for each contestant, ours first, the medians
-        of wall and CPU seconds per step; under "ratio" the peer's seconds over ours.
+        of wall and CPU seconds per step; under "ratio" the peer's seconds over ours; under
+        "peak_memory_gib" what the process held at most in the rounds, the first apart, or None
+        where it is not measured: other tasks than train, beside a peer, elsewhere than on Linux.
+
+    Raises:
+        InputError: `remat` on another backend than TensorFlow.
     """
     import keras
 
-    makers = {f"resnet_keras {model}": _ours(model, image_size, dtype)}
+    makers = {f"resnet_keras {model}": _ours(model, image_size, dtype, remat)}
     if peer:
         makers[f"{peer} {model}"] = _keras_applications(model, image_size, dtype)
     folder = tempfile.TemporaryDirectory()
@@ -181,15 +202,17 @@ def compare(
             **{name: _loading(makers[name], folder.name) for name in others},
         }
     rounds_of = {
-        name: _round(task, make, batch_size, image_size, steps, jit_compile)
+        name: _round(task, make, batch_size, image_size, steps, dtype, jit_compile)
         for name, make in makers.items()
     }
     for run in rounds_of.values():
         run()  # traces, compiles, fills caches
+    watched = task == "train" and not peer and _reset_peak_memory()
     timings: dict[str, list[Timing]] = {name: [] for name in makers}
     for _ in range(rounds):
         for name, run in rounds_of.items():
             timings[name].append(run())
+    peak = _peak_memory_gib() if watched else None
     folder.cleanup()
     per_step = 1 if task in _WHOLE else steps
     return {
@@ -200,17 +223,19 @@ def compare(
         "batch_size": batch_size,
         "image_size": image_size,
         "dtype": dtype,
+        "remat": remat,
         "rounds": rounds,
         "steps": per_step,
         "timings": {name: _medians(found, per_step) for name, found in timings.items()},
         "ratio": _ratio(*timings.values()) if peer else None,
+        "peak_memory_gib": peak,
     }
 
 
 def report(result: dict[str, Any]) -> str:
     """The result as a table for people."""
     head = (
-        f"{result['task']}, {result['dtype']}, batch {result['batch_size']}, "
+        f"{result['task']}{', rematerialized' if result['remat'] else ''}, {result['dtype']}, batch {result['batch_size']}, "
         f"{result['image_size']}x{result['image_size']}, {result['backend']} backend (Keras "
         f"{result['keras']}), {result['cpus']} CPUs, median of {result['rounds']} rounds of "
         f"{result['steps']}"
@@ -224,11 +249,23 @@ def report(result: dict[str, Any]) -> str:
         lines.append(
             f"  {'times as fast as the peer':<32}{ratio['wall']:>9.2f}x{ratio['cpu']:>9.2f}x"
         )
+    if result["task"] == "train":
+        peak = result["peak_memory_gib"]
+        shown = "not measured" if peak is None else f"{peak:.2f} GiB"
+        lines.append(f"  {'peak memory of the process':<32}{shown:>12}")
     return "\n".join(lines)
 
 
-def _ours(model, image_size, dtype):
-    return lambda: zoo.get(model, input_shape=(image_size, image_size, 3), dtype=dtype)
+def _ours(model, image_size, dtype, remat):
+    def make():
+        network = zoo.get(model, input_shape=(image_size, image_size, 3), dtype=dtype)
+        if not remat:
+            return network
+        from .remat import rematerialize  # not above: it imports Keras
+
+        return rematerialize(network)
+
+    return make
 
 
 def _keras_applications(model, image_size, dtype):
@@ -256,7 +293,7 @@ def _loading(make, folder):
     return lambda: make().load_weights(path)
 
 
-def _round(task, make, batch_size, image_size, steps, jit_compile) -> Callable[[], Timing]:
+def _round(task, make, batch_size, image_size, steps, dtype, jit_compile) -> Callable[[], Timing]:
     """Returns a function that times one round of a task."""
     import numpy as np
 
@@ -270,10 +307,10 @@ def _round(task, make, batch_size, image_size, steps, jit_compile) -> Callable[[
         model.compile(jit_compile=jit_compile)
         return lambda: _timed(lambda: [model.predict_on_batch(b) for b in np.split(images, steps)])
     labels = generator.integers(0, model.output_shape[-1], batch_size * steps, "int32")
-    return _training_round(model, images, labels, batch_size, jit_compile)
+    return _training_round(model, images, labels, batch_size, dtype, jit_compile)
 
 
-def _training_round(model, images, labels, batch_size, jit_compile):
+def _training_round(model, images, labels, batch_size, dtype, jit_compile):
     """One `fit` over the images; timed inside it, from the first step's begin to the last's end.
 
     What `fit` does before and after is left out: it makes and closes a data set, and closing one
@@ -282,6 +319,9 @@ def _training_round(model, images, labels, batch_size, jit_compile):
     import keras
 
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    if dtype == "mixed_float16":
+        # Keras would add it to the peer only, by the policy that a model is made under.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, jit_compile=jit_compile)
     clock = _StepsClock()
@@ -310,6 +350,24 @@ class _StepsClock:
     def timing(self) -> Timing:
         begin, end = self._marks["begin"], self._marks["end"]
         return Timing(end.wall - begin.wall, end.cpu - begin.cpu)
+
+
+def _reset_peak_memory() -> bool:
+    """Whether the process's high-water mark could be reset."""
+    try:
+        CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak_memory_gib() -> float | None:
+    """The most memory that the process held since the mark was reset."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(x.split()[1]) / 2**20 for x in lines if x.startswith("VmHWM:")), None)
 
 
 def _timed(function: Callable[[], Any]) -> Timing:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from .errors import InputError, unknown
+from .pipelines import stream
 
 STRATEGIES = ("mirrored", "one_device", "multi_worker")
 # What the other workers' operations raise when one worker is gone, within some ten seconds.
@@ -156,16 +157,14 @@ class Feed:
         used: the strategy.
         dataset: this worker's share of each global batch, of a size that is known and the same for
             all batches.
-        parts: each batch is split into so many, which are taken one after the other.
     """
 
-    def __init__(self, used: tf.distribute.Strategy, dataset: tf.data.Dataset, parts: int = 1):
+    def __init__(self, used: tf.distribute.Strategy, dataset: tf.data.Dataset):
         self.seconds = 0.0
         self.batches_taken = 0
         cardinality = int(dataset.cardinality())
-        self._count = cardinality * parts if cardinality >= 0 else None
-        shares = parts * used.num_replicas_in_sync // workers(used).total
-        shared = _split(dataset, shares)
+        self._count = cardinality if cardinality >= 0 else None
+        shared = stream.split(dataset, used.num_replicas_in_sync // workers(used).total)
         self._distributed = used.distribute_datasets_from_function(lambda context: shared)
 
     def batches(self):
@@ -185,17 +184,6 @@ class Feed:
             self.seconds += time.perf_counter() - began
             self.batches_taken += 1
             yield batch
-
-
-def _split(dataset, parts):
-    """Each batch as `parts` smaller ones, in order."""
-    if parts == 1:
-        return dataset
-
-    def split(*batch):
-        return tuple(tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]) for t in batch)
-
-    return dataset.map(split).unbatch()
 
 
 def _split_cpu(count: int) -> None:

@@ -1,6 +1,7 @@
-"""Layers the networks need beside Keras's own: batch normalization, pixels, option A."""
+"""Layers the networks need beside Keras's own: batch normalization, pixels, option A, dropout."""
 
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -161,3 +162,81 @@ class ZeroPaddedShortcut(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class Dropout(keras.layers.Layer):
+    """Dropout whose draws do not depend on the number of replicas.
+
+    Args:
+        rate: of the values that are dropped in training, in [0, 1).
+        seed: of the draws; None draws one, which `keras.utils.set_random_seed` settles.
+
+    In training each value is 0 with probability `rate` and otherwise divided by 1 - rate, so that
+    its expectation stays; in inference nothing is done. What an example loses depends on the seed,
+    on how often the layer was called in training, and on the example's place in the global batch.
+    Keras's layer takes a seed alone: under `tf.distribute` every replica would draw the same for
+    its own share. Here every replica draws for the whole global batch and takes its share, which
+    is right where all have equal shares. The count of calls is in `variables`, not in `weights`.
+    """
+
+    def __init__(self, rate, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be in [0, 1), not {rate!r}.")
+        self.rate = rate
+        self.seed = seed
+        if rate:
+            # Named by the layer: its variable has the same path in every copy of a network.
+            self.seed_generator = keras.random.SeedGenerator(seed, name=self.name)
+
+    def call(self, inputs, training=False):
+        if not training or not self.rate:
+            return inputs
+        replicas, index = _replicas()
+        shape: Any = ops.shape(inputs)
+        rows = replicas * shape[0]
+        # In float32 under every policy: bfloat16 has 256 numbers between 1/2 and 1.
+        draws = keras.random.uniform(
+            (rows, *self._draws(shape[1:])), dtype="float32", seed=self.seed_generator
+        )
+        if replicas > 1:
+            draws = draws[index * shape[0] : (index + 1) * shape[0]]
+        return inputs * (ops.cast(draws >= self.rate, inputs.dtype) / (1 - self.rate))
+
+    def _draws(self, sides):
+        """The shape of one example's draws, by the sides of the example."""
+        return sides
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class StochasticDepth(Dropout):
+    """Drops residual branches whole, for each example by its own draw.
+
+    For a residual branch before it is added to its shortcut, of any shape (batch, ...): the block
+    is then the identity for the examples that lose it (Huang et al., arXiv 1603.09382). They drop
+    a block for the whole batch and multiply by the survival rate at test time; here each example
+    draws, and survivors are divided in training, which is the same in expectation (timm's
+    DropPath, torchvision's StochasticDepth in mode "row"). Arguments and draws as of `Dropout`.
+    """
+
+    def _draws(self, sides):
+        return (1,) * len(sides)
+
+
+def _replicas():
+    """How many replicas run the layer side by side, and the place of this one among them."""
+    if keras.backend.backend() != "tensorflow":
+        return 1, 0
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None:  # called once for all replicas, with the global batch
+        return 1, 0
+    return context.num_replicas_in_sync, context.replica_id_in_sync_group

@@ -233,17 +233,19 @@ class SGD(keras.optimizers.SGD):
     def _remember(self, norm):
         place = ops.cast((self.iterations + 1) % NORMS, "int32")
         here = ops.equal(ops.arange(NORMS, dtype="int32"), place)
-        self._norms.assign(ops.where(here, norm, self._norms))
+        self._norms.assign(ops.where(here, norm, ops.convert_to_tensor(self._norms)))
 
     def _rescale(self, finite):
         """Halves the loss scale after an overflow, doubles it after `GROW_AFTER` good updates."""
         due = True if self._due is None else self._due
-        count = ops.where(finite, self._without_overflow + 1.0, 0.0)
-        grown = ops.where(count >= GROW_AFTER, self.loss_scale * 2.0, self.loss_scale)
-        scale = ops.where(finite, grown, ops.maximum(self.loss_scale * 0.5, 1.0))
+        # As tensors: on JAX, `where` takes no variables.
+        now, before = map(ops.convert_to_tensor, (self.loss_scale, self._without_overflow))
+        count = ops.where(finite, before + 1.0, 0.0)
+        grown = ops.where(count >= GROW_AFTER, now * 2.0, now)
+        scale = ops.where(finite, grown, ops.maximum(now * 0.5, 1.0))
         count = ops.where(count >= GROW_AFTER, 0.0, count)
-        self._without_overflow.assign(ops.where(due, count, self._without_overflow))
-        self.loss_scale.assign(ops.where(due, scale, self.loss_scale))
+        self._without_overflow.assign(ops.where(due, count, before))
+        self.loss_scale.assign(ops.where(due, scale, now))
 
     def _ema_decay(self):
         updates = ops.cast(self.iterations, "float32")
@@ -255,7 +257,9 @@ class SGD(keras.optimizers.SGD):
         self.assign(average, self._if_used(value, average))
 
     def _if_used(self, value, otherwise):
-        return value if self._used is None else ops.where(self._used, value, otherwise)
+        if self._used is None:
+            return value
+        return ops.where(self._used, value, ops.convert_to_tensor(otherwise))
 
     def update_step(self, gradient, variable, learning_rate):
         key, index = self._var_key(variable), self._get_variable_index(variable)

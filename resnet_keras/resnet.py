@@ -18,7 +18,13 @@ import keras
 from keras import layers
 
 from .errors import InputError, unknown
-from .layers import BatchNormalization, PixelNormalization, ZeroPaddedShortcut
+from .layers import (
+    BatchNormalization,
+    Dropout,
+    PixelNormalization,
+    StochasticDepth,
+    ZeroPaddedShortcut,
+)
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -72,72 +78,94 @@ def conv_bn_relu(x, filters, kernel_size, stride, name, norm):
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
-def shortcut_connection(x, filters, stride, shortcut, name, norm):
+def shortcut_connection(x, filters, stride, shortcut, name, norm, drop_rate):
     """The x of y = F(x) + x, by option A, B or C where dimensions grow (Sec. 3.3, 4.1)."""
     if shortcut != "C" and stride == 1 and x.shape[-1] == filters:
         return x
     if shortcut == "A":
         return ZeroPaddedShortcut(filters, stride, name=f"{name}_0_pad")(x)
-    return conv_bn(x, filters, 1, stride, f"{name}_0", norm)
+    x = conv_bn(x, filters, 1, stride, f"{name}_0", norm)
+    # Keras orders weights, in files too, by their layers' distance from the output: what lengthens
+    # the branch must lengthen the projection, or one is loaded in the other's place.
+    return layers.Identity(name=f"{name}_0_keep")(x) if drop_rate else x
 
 
-def add_relu(x, residual, name):
+def add_relu(x, residual, name, drop_rate):
     """The second nonlinearity comes after the addition (Fig. 2)."""
+    if drop_rate:
+        residual = StochasticDepth(drop_rate, name=f"{name}_drop")(residual)
     x = layers.Add(name=f"{name}_add")([x, residual])
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def plain_block(x, filters, stride, name, norm):
-    """Two 3x3 convolutions, and no shortcut around them (Sec. 3.3)."""
+def plain_block(x, filters, stride, name, norm, drop_rate):
+    """Two 3x3 convolutions, and no shortcut around them (Sec. 3.3), so that none may be dropped."""
+    assert not drop_rate
     x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm)
     x = conv_bn(x, filters, 3, 1, f"{name}_2", norm)
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def basic_block(x, filters, stride, name, norm, *, shortcut):
+def basic_block(x, filters, stride, name, norm, drop_rate, *, shortcut):
     """Two 3x3 convolutions around which the shortcut leads (Fig. 5, left)."""
-    identity = shortcut_connection(x, filters, stride, shortcut, name, norm)
+    identity = shortcut_connection(x, filters, stride, shortcut, name, norm, drop_rate)
     x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm)
     x = conv_bn(x, filters, 3, 1, f"{name}_2", norm)
-    return add_relu(identity, x, name)
+    return add_relu(identity, x, name, drop_rate)
 
 
-def bottleneck_block(x, filters, stride, name, norm, *, shortcut, stride_in_1x1):
+def bottleneck_block(x, filters, stride, name, norm, drop_rate, *, shortcut, stride_in_1x1):
     """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right).
 
     The paper's own networks stride in the first 1x1; fb.resnet.torch and torchvision in the 3x3
     ("v1.5"), which costs 6 % more multiply-adds in ResNet-50.
     """
     first, second = (stride, 1) if stride_in_1x1 else (1, stride)
-    identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm)
+    identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm, drop_rate)
     x = conv_bn_relu(x, filters, 1, first, f"{name}_1", norm)
     x = conv_bn_relu(x, filters, 3, second, f"{name}_2", norm)
     x = conv_bn(x, 4 * filters, 1, 1, f"{name}_3", norm)
-    return add_relu(identity, x, name)
+    return add_relu(identity, x, name, drop_rate)
 
 
-def stage(x, block, filters, blocks, stride, name, norm):
-    """A stack of blocks, the first of which may stride."""
-    for index in range(blocks):
-        x = block(x, filters, stride if index == 0 else 1, f"{name}_block{index + 1}", norm)
+def stage(x, block, filters, stride, name, norm, drop_rates):
+    """A stack of blocks, one for each of `drop_rates`, the first of which may stride."""
+    for index, drop_rate in enumerate(drop_rates):
+        place = f"{name}_block{index + 1}"
+        x = block(x, filters, stride if index == 0 else 1, place, norm, drop_rate)
     return x
 
 
-def head(x, num_classes):
+def linear_drop_rates(blocks, last):
+    """For each stage, its blocks' rates: block l of L drops its branch at l/L of the last one's.
+
+    The linear rule of Huang et al. (arXiv 1603.09382, Sec. 3), whose survival rate falls from 1 to
+    1 - last.
+    """
+    numbers = iter(range(1, sum(blocks) + 1))
+    return [[next(numbers) / sum(blocks) * last for _ in range(count)] for count in blocks]
+
+
+def head(x, num_classes, dropout):
     """Global average pooling and the classifier; float32 logits under every dtype policy."""
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if dropout:
+        x = Dropout(dropout, name="dropout")(x)
     dense = layers.Dense(
         num_classes, kernel_initializer=he_normal(), dtype="float32", name="logits"
     )
     return dense(x)
 
 
-def top(x, include_top, num_classes, pooling):
+def top(x, include_top, num_classes, pooling, dropout):
     """What follows the last stage: the head, pooled features, or nothing."""
+    dropout = _rate("dropout", dropout)
     if include_top:
         if pooling is not None:
             raise InputError("pooling is for features: give include_top=False beside it.")
-        return head(x, _positive("num_classes", num_classes))
+        return head(x, _positive("num_classes", num_classes), dropout)
+    if dropout:
+        raise InputError("dropout stands before the logits: leave it out with include_top=False.")
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, ("avg", "max", "None"))
     if pooling == "avg":
@@ -159,6 +187,8 @@ def resnet(
     dtype=None,
     synchronized: bool = False,
     epsilon: float = 1e-5,
+    stochastic_depth: float = 0.0,
+    dropout: float = 0.0,
     name: str | None = None,
 ) -> keras.Model:
     """Builds an ImageNet network of Table 1.
@@ -177,6 +207,9 @@ def resnet(
         dtype: a Keras dtype policy such as "mixed_bfloat16"; None takes Keras's current one.
         synchronized: batch statistics over all replicas.
         epsilon: of the batch normalizations.
+        stochastic_depth: rate at which the last block drops its residual branch in training, for
+            each example; block l of L has l/L of it. Residual networks only.
+        dropout: rate at which features are dropped before the logits in training.
         name: of the model.
 
     Returns:
@@ -194,6 +227,7 @@ def resnet(
     if shortcut is None and depth in BOTTLENECK_DEPTHS:
         raise InputError(f"Plain ImageNet networks have depth 18 or 34, not {depth}.")
     block = _block(depth in BOTTLENECK_DEPTHS, shortcut, stride_in_1x1)
+    rates = _drop_rates(IMAGENET_BLOCKS[depth], stochastic_depth, shortcut)
     norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
 
     with _dtype_policy(dtype):
@@ -201,10 +235,10 @@ def resnet(
         x = conv_bn_relu(x, 64, 7, 2, "conv1", norm)
         x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
         x = layers.MaxPooling2D(3, 2, name="pool1_pool")(x)
-        for index, blocks in enumerate(IMAGENET_BLOCKS[depth]):
+        for index, drop_rates in enumerate(rates):
             stride = 1 if index == 0 else 2
-            x = stage(x, block, 64 * 2**index, blocks, stride, f"conv{index + 2}", norm)
-        x = top(x, include_top, num_classes, pooling)
+            x = stage(x, block, 64 * 2**index, stride, f"conv{index + 2}", norm, drop_rates)
+        x = top(x, include_top, num_classes, pooling, dropout)
     return keras.Model(pixels, x, name=name or f"{_kind(shortcut)}{depth}")
 
 
@@ -221,6 +255,8 @@ def cifar_resnet(
     dtype=None,
     synchronized: bool = False,
     epsilon: float = 1e-5,
+    stochastic_depth: float = 0.0,
+    dropout: float = 0.0,
     name: str | None = None,
 ) -> keras.Model:
     """Builds a CIFAR network of Sec. 4.2: 6n+2 layers, 2n of them at each of three map sizes.
@@ -236,15 +272,16 @@ def cifar_resnet(
             f"ImageNet networks have {_listed(IMAGENET_BLOCKS)}."
         )
     block = _block(False, shortcut, stride_in_1x1=False)
+    rates = _drop_rates([(depth - 2) // 6] * 3, stochastic_depth, shortcut)
     norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
 
     with _dtype_policy(dtype):
         pixels, x = _normalized_input(input_shape, mean, std)
         x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        for index in range(3):
+        for index, drop_rates in enumerate(rates):
             stride = 1 if index == 0 else 2
-            x = stage(x, block, 16 * 2**index, (depth - 2) // 6, stride, f"conv{index + 2}", norm)
-        x = top(x, include_top, num_classes, pooling)
+            x = stage(x, block, 16 * 2**index, stride, f"conv{index + 2}", norm, drop_rates)
+        x = top(x, include_top, num_classes, pooling, dropout)
     return keras.Model(pixels, x, name=name or f"{_kind(shortcut)}{depth}")
 
 
@@ -295,7 +332,8 @@ def describe(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, A
         layers: (class name, config) of each layer, by its name.
 
     Returns:
-        The depth, and the arguments of `resnet` or `cifar_resnet` but normalization and dtype.
+        The depth, and the arguments of `resnet` or `cifar_resnet` but normalization and dtype;
+        `stochastic_depth` and `dropout` only of networks that have them.
 
     Raises:
         KeyError: these are not the layers of a network of this module.
@@ -317,6 +355,10 @@ def describe(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, A
     else:
         pooled = {"avg": "avg_pool", "max": "max_pool"}
         found["pooling"] = next((key for key, name in pooled.items() if name in layers), None)
+    last = blocks[-1].replace("_out", "_drop")
+    for option, name in (("stochastic_depth", last), ("dropout", "dropout")):
+        if name in layers:
+            found[option] = layers[name][1]["rate"]
     return found
 
 
@@ -362,6 +404,20 @@ def _block(bottleneck, shortcut, stride_in_1x1):
     if bottleneck:
         return functools.partial(bottleneck_block, shortcut=shortcut, stride_in_1x1=stride_in_1x1)
     return functools.partial(basic_block, shortcut=shortcut)
+
+
+def _drop_rates(blocks, stochastic_depth, shortcut):
+    last = _rate("stochastic_depth", stochastic_depth)
+    if last and shortcut is None:
+        raise InputError("Plain networks have no residual branches: leave stochastic_depth out.")
+    return linear_drop_rates(blocks, last)
+
+
+def _rate(what, value):
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1:
+        raise InputError(f"{what} must be a rate in [0, 1), not {value!r}.")
+    return float(value)
 
 
 def _normalized_input(input_shape, mean, std):

@@ -483,12 +483,13 @@ def _feeds(used):
             FLAGS.batch_size,
             seed=FLAGS.seed,
             start_step=start_step,
+            parts=FLAGS.accumulate_steps,
             max_corrupt=FLAGS.max_corrupt,
             services=FLAGS.services,
             view=view,
             **shared,
         )
-        return distribution.Feed(used, batches, FLAGS.accumulate_steps)
+        return distribution.Feed(used, batches)
 
     train(0)  # what is wrong with the data shows before anything is written
     protocol: dict[str, Any] = {} if in_memory else {"interpolation": FLAGS.interpolation}

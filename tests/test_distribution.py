@@ -26,8 +26,10 @@ def test_all_state_is_the_same_on_every_replica(mirrored, synchronized):
             schedule="step", learning_rate=0.05, train_steps=4, accumulate_steps=2, ema=0.9
         )
         compile_classifier(model, optimizer, steps_per_execution=2)
-    batches = pipelines.training("digits", "trainval", 32, seed=0, image_size=8, device=None)
-    feed = distribution.Feed(mirrored, batches, parts=2)
+    batches = pipelines.training(
+        "digits", "trainval", 32, seed=0, image_size=8, parts=2, device=None
+    )
+    feed = distribution.Feed(mirrored, batches)
     model.fit(feed.batches(), steps_per_epoch=8, shuffle=False, verbose=0)
     assert feed.batches_taken == 9  # Keras takes one to learn the shapes
     for variable in [*model.variables, *optimizer.variables]:
@@ -55,13 +57,15 @@ def test_waiting_for_input_is_measured(mirrored):
     assert callbacks.verdict(counter).startswith("bounded by input")
 
 
-def test_parts_of_a_batch_come_in_order_to_replicas_in_order(mirrored):
-    dataset = tf.data.Dataset.range(16).batch(8, drop_remainder=True).map(lambda x: (x, -x))
-    feed = distribution.Feed(mirrored, dataset, parts=2)
-    assert feed.batches().num_batches == 4
+def test_replicas_take_their_shares_of_a_batch_in_order(mirrored):
+    dataset = tf.data.Dataset.range(8).batch(4, drop_remainder=True).map(lambda x: (x, -x))
+    feed = distribution.Feed(mirrored, dataset)
+    assert feed.batches().num_batches == 2
     shares = [mirrored.experimental_local_results(batch[0]) for batch in feed]
-    found = [[list(part.numpy()) for part in share] for share in shares]
-    assert found == [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9], [10, 11]], [[12, 13], [14, 15]]]
+    assert [[list(part.numpy()) for part in share] for share in shares] == [
+        [[0, 1], [2, 3]],
+        [[4, 5], [6, 7]],
+    ]
 
 
 def config(**changes):
@@ -96,7 +100,7 @@ def test_the_place_among_workers(monkeypatch):
     assert distribution.workers(tf.distribute.get_strategy()) == (0, 1)
 
 
-def test_shares_make_up_the_batch():
+def test_parts_and_shares_make_up_the_batch():
     whole = pipelines.training("digits", "trainval", 32, seed=0, image_size=8)
     parts = [
         pipelines.training("digits", "trainval", 32, seed=0, image_size=8, shard=(n, 2))
@@ -106,6 +110,12 @@ def test_shares_make_up_the_batch():
     found = [next(iter(part)) for part in parts]
     np.testing.assert_array_equal(np.concatenate([part[0] for part in found]), images)
     np.testing.assert_array_equal(np.concatenate([part[1] for part in found]), labels)
+    both = pipelines.training("digits", "trainval", 32, seed=0, image_size=8, parts=4, shard=(1, 2))
+    found = np.concatenate([images for images, _ in both.take(4)])
+    expected = np.reshape(images, (4, 2, 4, 8, 8, 3))[:, 1].reshape(16, 8, 8, 3)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="3 equal parts"):
+        pipelines.training("digits", "trainval", 32, seed=0, image_size=8, parts=3)
     with pytest.raises(InputError, match="equal ones of a batch of 32"):
         pipelines.training("digits", "trainval", 32, seed=0, image_size=8, shard=(0, 3))
     tested = [

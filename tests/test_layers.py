@@ -1,11 +1,17 @@
-"""BatchNormalization against Keras's layer; pixels; the zero-padded shortcut."""
+"""BatchNormalization against Keras's layer; pixels; the zero-padded shortcut; random drops."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet_keras.layers import BatchNormalization, PixelNormalization, ZeroPaddedShortcut
+from resnet_keras.layers import (
+    BatchNormalization,
+    Dropout,
+    PixelNormalization,
+    StochasticDepth,
+    ZeroPaddedShortcut,
+)
 
 
 def pair(dtype="float32", **kwargs):
@@ -179,6 +185,77 @@ def test_zero_padded_shortcut_keeps_every_second_pixel_and_adds_zeros():
     assert not np.any(y[..., 3:])
     symbolic = ZeroPaddedShortcut(7, 2)(keras.Input((5, None, 3)))
     assert symbolic.shape == (None, 3, None, 7)
+
+
+@pytest.mark.parametrize("kind", [Dropout, StochasticDepth])
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_drops_preserve_the_expectation_and_inference_is_the_identity(kind, dtype):
+    layer = kind(0.25, seed=3, dtype=dtype)
+    x = tf.cast(images(batch=4000)[:, :2, :2, :2], layer.compute_dtype)
+    np.testing.assert_array_equal(layer(x), x)
+    np.testing.assert_array_equal(layer(x, training=False), x)
+    y = layer(x, training=True)
+    assert y.dtype == layer.compute_dtype
+    kept = np.asarray(y, "float32") != 0
+    # A binomial's standard deviation over 4,000 examples is 0.007.
+    assert kept.mean() == pytest.approx(0.75, abs=0.03)
+    expected = np.where(kept, np.asarray(x, "float32") / 0.75, 0)
+    np.testing.assert_allclose(np.asarray(y, "float32"), expected, rtol=2**-7)
+    whole = (kept == kept[:, :1, :1, :1]).all()
+    assert whole == (kind is StochasticDepth)
+
+
+@pytest.mark.parametrize("kind", [Dropout, StochasticDepth])
+def test_a_rate_of_0_is_the_identity_and_keeps_no_state(kind):
+    layer = kind(0.0)
+    np.testing.assert_array_equal(layer(images(), training=True), images())
+    assert not layer.variables
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2])
+def test_rates_outside_0_and_1_are_refused(rate):
+    with pytest.raises(ValueError, match="rate"):
+        StochasticDepth(rate)
+
+
+@pytest.mark.parametrize("kind", [Dropout, StochasticDepth])
+def test_draws_depend_on_seed_and_number_of_calls_only(kind):
+    x = tf.ones((64, 3))
+    first, same, other = kind(0.5, seed=1), kind(0.5, seed=1), kind(0.5, seed=2)
+    drawn = [first(x, training=True).numpy() for _ in range(3)]
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], other(x, training=True))
+    np.testing.assert_array_equal(drawn[0], same(x, training=True))
+    same(x, training=False)  # does not count
+    np.testing.assert_array_equal(drawn[1], same(x, training=True))
+    copy = kind.from_config(first.get_config())
+    copy.seed_generator.state.assign(same.seed_generator.state)  # as a checkpoint restores it
+    np.testing.assert_array_equal(drawn[2], copy(x, training=True))
+    keras.utils.set_random_seed(5)
+    unseeded = kind(0.5)(x, training=True)
+    keras.utils.set_random_seed(5)
+    np.testing.assert_array_equal(unseeded, kind(0.5)(x, training=True))
+
+
+@pytest.mark.parametrize("kind", [Dropout, StochasticDepth])
+def test_two_replicas_draw_as_one(mirrored, kind):
+    x = images(batch=16)
+    alone = kind(0.5, seed=9, name="drop")
+    expected = [alone(x, training=True).numpy() for _ in range(3)]
+    with mirrored.scope():
+        layer = kind(0.5, seed=9, name="drop")
+    for step in range(3):
+        np.testing.assert_array_equal(run_on_two(mirrored, layer, x), expected[step])
+    (state,) = layer.variables
+    assert not layer.weights
+    assert state.path == alone.variables[0].path
+    # Once per step on every replica, and read and assigned across replicas as any variable.
+    for value in [*replica_values(mirrored, state), state.numpy()]:
+        np.testing.assert_array_equal(value, [9, 3])
+    state.assign([9, 1])
+    for value in replica_values(mirrored, state):
+        np.testing.assert_array_equal(value, [9, 1])
+    np.testing.assert_array_equal(run_on_two(mirrored, layer, x), expected[1])
 
 
 if __name__ == "__main__":

@@ -157,6 +157,7 @@ def test_symmetric_padding_at_stride_2():
         lambda: resnet.cifar_resnet(14, mean=np.full((32, 32, 3), 99.0), std=(1, 1, 1)),
         lambda: resnet.resnet(50, input_shape=(64, 64, 3), stride_in_1x1=False),
         lambda: resnet.resnet(18, shortcut="A", input_shape=(64, 64, 3), dtype="mixed_bfloat16"),
+        lambda: resnet.cifar_resnet(8, stochastic_depth=0.2, dropout=0.3),
     ],
 )
 def test_saved_and_loaded_models_give_equal_outputs(tmp_path, build):
@@ -215,7 +216,7 @@ def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
         import os, sys
         os.environ["KERAS_BACKEND"] = "jax"
         import numpy as np
-        from resnet_keras import optimizers, resnet, zoo
+        from resnet_keras import layers, optimizers, resnet, zoo
         import keras
         assert keras.backend.backend() == "jax"
         folder = sys.argv[1]
@@ -224,7 +225,8 @@ def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
         np.testing.assert_allclose(model.predict(images), logits, rtol=1e-4, atol=1e-4)
         trained = zoo.get("resnet20", weights="digits")
         assert trained.output_shape == (None, 10)
-        model = resnet.resnet(18, shortcut="C", input_shape=(32, 32, 3), num_classes=4)
+        drops = {"stochastic_depth": 0.2, "dropout": 0.2}
+        model = resnet.resnet(18, shortcut="C", input_shape=(32, 32, 3), num_classes=4, **drops)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(optimizers.SGD(optimizers.StepDecay(0.01, [2])), loss)
         losses = [model.train_on_batch(images, np.arange(4)) for _ in range(4)]
@@ -232,10 +234,94 @@ def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
         model.save(folder + "/jax.keras")
         again = keras.models.load_model(folder + "/jax.keras")
         np.testing.assert_array_equal(model.predict(images), again.predict(images))
+        assert int(model.get_layer("dropout").seed_generator.state.value[1]) == 4
+        drawn = layers.StochasticDepth(0.5, seed=1)(np.ones((64, 2, 2)), training=True)
+        assert set(np.unique(drawn)) == {0.0, 2.0}
         """
     script = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
     done = subprocess.run(script, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def described(model):
+    return resnet.describe({x.name: (type(x).__name__, x.get_config()) for x in model.layers})
+
+
+def drop_rates(model):
+    return {x.name: x.rate for x in model.layers if x.name.endswith("drop")}
+
+
+def test_stochastic_depth_follows_the_linear_rule():
+    """Huang et al., Sec. 3: block l of L has l/L of the last block's rate."""
+    model = resnet.cifar_resnet(20, stochastic_depth=0.5)
+    blocks = [f"conv{stage}_block{block}" for stage in (2, 3, 4) for block in (1, 2, 3)]
+    expected = {f"{name}_drop": 0.5 * number / 9 for number, name in enumerate(blocks, 1)}
+    assert drop_rates(model) == pytest.approx(expected)
+    rates = drop_rates(resnet.resnet(50, stochastic_depth=0.2, input_shape=(32, 32, 3)))
+    assert len(rates) == 16
+    assert rates["conv5_block3_drop"] == 0.2
+    assert rates["conv3_block1_drop"] == pytest.approx(0.2 * 4 / 16)
+
+
+def test_a_dropped_branch_leaves_the_shortcut():
+    model = resnet.cifar_resnet(8, shortcut="A", stochastic_depth=0.999)
+    name = "conv4_block1"
+    pair = [model.get_layer(f"{name}_0_pad").output, model.get_layer(f"{name}_out").output]
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")
+    shortcut, out = keras.Model(model.input, pair)(images, training=True)
+    np.testing.assert_array_equal(out, shortcut)  # of activations, which are not negative
+
+
+def test_drops_add_layers_only_where_asked_and_leave_inference_alone():
+    keras.utils.set_random_seed(0)
+    plain = resnet.cifar_resnet(8)
+    net = resnet.cifar_resnet(8, stochastic_depth=0.5, dropout=0.5)
+    names = [layer.name for layer in net.layers]
+    added = {"conv2_block1_drop", "conv3_block1_drop", "conv4_block1_drop", "dropout"}
+    assert set(names) - {layer.name for layer in plain.layers} == added
+    assert names.index("avg_pool") < names.index("dropout") < names.index("logits")
+    assert [v.path for v in net.weights] == [v.path for v in plain.weights]
+    net.set_weights(plain.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
+    np.testing.assert_array_equal(net(images), plain(images))
+    assert not np.array_equal(net(images, training=True), plain(images, training=True))
+    extra = described(net).items() - described(plain).items()
+    assert extra == {("stochastic_depth", 0.5), ("dropout", 0.5)}
+
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [(resnet.cifar_resnet, {"depth": 14, "shortcut": shortcut}) for shortcut in "ABC"]
+    + [(resnet.resnet, {"depth": depth}) for depth in (18, 50)]
+    + [(resnet.resnet, {"depth": 50, "shortcut": "C", "stride_in_1x1": False})],
+)
+def test_drops_keep_the_order_of_weights(build, options):
+    """Keras's own files number layers in the model's order, and shapes do not tell all apart."""
+    side = {"input_shape": (32, 32, 3)}
+    plain, net = build(**options, **side), build(**options, **side, stochastic_depth=0.1)
+    assert [v.path for v in net.weights] == [v.path for v in plain.weights]
+
+
+def test_one_replica_and_two_drop_alike(mirrored):
+    """A network whose batch statistics are shared by the replicas trains the same on both."""
+    options = {"stochastic_depth": 0.5, "dropout": 0.5, "synchronized": True}
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), "uint8")
+
+    def trained():
+        keras.utils.set_random_seed(0)
+        model = resnet.cifar_resnet(8, input_shape=(16, 16, 3), **options)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01), loss)
+        history = model.fit(images, np.arange(8), batch_size=8, epochs=3, verbose=0)
+        return model, history.history["loss"]
+
+    one, alone = trained()
+    with mirrored.scope():
+        two, together = trained()
+    np.testing.assert_allclose(alone, together, rtol=1e-3)
+    states = [v for v in two.variables if v.path.endswith("seed_generator_state")]
+    assert [v.path for v in states] == [v.path for v in one.variables if "seed_gen" in v.path]
+    assert [int(v.numpy()[1]) for v in states] == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize(
@@ -255,6 +341,11 @@ def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
         (lambda: resnet.resnet(18, pooling="avg"), "include_top=False"),
         (lambda: resnet.resnet(18, include_top=False, pooling="mean"), "avg, max"),
         (lambda: resnet.cifar_resnet(20, dtype="float17"), "dtype policy"),
+        (lambda: resnet.cifar_resnet(20, stochastic_depth=1.0), "stochastic_depth"),
+        (lambda: resnet.resnet(18, dropout=-0.1), "dropout"),
+        (lambda: resnet.resnet(18, dropout="much"), "dropout"),
+        (lambda: resnet.resnet(18, shortcut=None, stochastic_depth=0.1), "residual branches"),
+        (lambda: resnet.resnet(18, include_top=False, dropout=0.1), "include_top"),
     ],
 )
 def test_bad_arguments_get_a_sentence(build, words):

@@ -106,9 +106,16 @@ def differences(one: Path, two: Path) -> list[str]:
         for name in ("weights.safetensors", "best.safetensors")
         if (one / name).read_bytes() != (two / name).read_bytes()
     ]
-    rows = [list(csv.DictReader((run / "metrics.csv").open(newline=""))) for run in (one, two)]
-    kept = [[{k: v for k, v in row.items() if k not in TIMES} for row in run] for run in rows]
+    kept = [
+        [{k: v for k, v in row.items() if k not in TIMES} for row in rows(run)]
+        for run in (one, two)
+    ]
     return wrong if kept[0] == kept[1] else [*wrong, "metrics.csv"]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def run_to_end(folder: Path, arguments=RUN) -> None:

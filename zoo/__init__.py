@@ -45,7 +45,17 @@ __all__ = [
 # May differ from what the weights were made with.
 _FREE = {"num_classes", "input_shape", "include_top", "pooling", "dtype"}
 # What `get` takes besides its own arguments; those of `resnet.resnet` and `resnet.cifar_resnet`.
-OVERRIDES = ("shortcut", "stride_in_1x1", "mean", "std", "dtype", "synchronized", "epsilon")
+OVERRIDES = (
+    "shortcut",
+    "stride_in_1x1",
+    "mean",
+    "std",
+    "dtype",
+    "synchronized",
+    "epsilon",
+    "stochastic_depth",
+    "dropout",
+)
 
 
 class ModelInfo(NamedTuple):
@@ -162,7 +172,8 @@ def get(
         include_top: False ends at the last stage's features; by default True.
         pooling: of those features, "avg", "max" or None.
         **overrides: `shortcut`, `stride_in_1x1` (ImageNet), `mean`, `std`, `dtype`,
-            `synchronized`, `epsilon`, as for `resnet.resnet`.
+            `synchronized`, `epsilon`, `stochastic_depth`, `dropout`, as for `resnet.resnet`. The
+            last two are of the training and not of the weights: no file settles them.
 
     Returns:
         A model from raw RGB pixels (batch, height, width, channels) in [0, 255], uint8 or float,

@@ -316,7 +316,7 @@ def save(
     preprocessing: Preprocessing | None = None,
     class_names: Sequence[str] | None = None,
 ) -> None:
-    """Writes a model's variables, moving statistics and normalization included.
+    """Writes a model's weights, moving statistics and normalization included.
 
     Args:
         path: ends in .safetensors; replaced as a whole or not at all.
@@ -339,13 +339,14 @@ def save(
 
 
 def to_bytes(model, made: Mapping[str, Any]) -> bytes:
-    """The content of a file with a model's variables and the description `made`."""
+    """The content of a file with a model's weights and the description `made`."""
     import numpy as np
     from keras import ops
     from safetensors.numpy import save as serialize
 
+    # The states of random draws are among the variables, but not among the weights.
     tensors = {
-        v.path: np.ascontiguousarray(ops.convert_to_numpy(v), "float32") for v in model.variables
+        v.path: np.ascontiguousarray(ops.convert_to_numpy(v), "float32") for v in model.weights
     }
     # One entry: safetensors writes several in no fixed order, and equal models would differ.
     return serialize(tensors, metadata={FORMAT: json.dumps(made, sort_keys=True)})
@@ -381,7 +382,7 @@ def read_published(folder: str | os.PathLike) -> WeightsFile:
 
 
 def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
-    """Loads a file's tensors into a model's variables, all of them or none.
+    """Loads a file's tensors into a model's weights, all of them or none.
 
     Args:
         model: a `keras.Model`.
@@ -398,7 +399,7 @@ def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
     tensors = weights.tensors
     if weights.layout == layouts.KERAS:
         tensors = layouts.keras_variables(tensors, model)
-    wanted = {v.path: v for v in model.variables if not skipped(v.path)}
+    wanted = {v.path: v for v in model.weights if not skipped(v.path)}
     given = {name: t for name, t in tensors.items() if not skipped(name)}
     if weights.layout in (layouts.TORCH, layouts.KERAS_APPLICATIONS):
         # The model's normalization was built with theirs, which is not in the file.

@@ -70,6 +70,36 @@ def test_every_option_comes_back(name, options, tmp_path):
     assert f"{count:,} parameters" in (tmp_path / "mine" / "README.md").read_text()
 
 
+def test_weights_pass_to_and_from_networks_that_drop(tmp_path):
+    """The drops are of the training: no file has them or lacks anything for want of them."""
+    drops = {"stochastic_depth": 0.2, "dropout": 0.3}
+    plain = zoo.get("resnet20", weights="digits")
+    model = zoo.get("resnet20", weights="digits", **drops)
+    assert model.get_layer("conv4_block3_drop").rate == 0.2
+    assert len(model.variables) == len(plain.variables) + 10
+    np.testing.assert_array_equal(logits(model), logits(plain))
+    zoo.save(model, tmp_path / "mine")
+    zoo.save(plain, tmp_path / "plain")
+    for name in ("config.json", "model.safetensors"):
+        written = [(tmp_path / folder / name).read_bytes() for folder in ("mine", "plain")]
+        assert written[0] == written[1]
+    model.save(tmp_path / "model.keras")
+    for weights in (tmp_path / "model.keras", tmp_path / "mine"):
+        for options in (drops, {}):
+            again = zoo.get("resnet20", weights=weights, **options)
+            np.testing.assert_array_equal(logits(again), logits(plain))
+            assert len(again.variables) - len(again.weights) == 10 * bool(options)
+    again = zoo.get(tmp_path / "mine", dropout=0.1)
+    assert [x.name for x in again.layers if "drop" in x.name] == ["dropout"]
+    model.save_weights(tmp_path / "of_drops.weights.h5")
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    plain.load_weights(tmp_path / "of_drops.weights.h5")
+    model.load_weights(tmp_path / "plain.weights.h5")
+    shape = (16, 16, 3)
+    again = zoo.get("resnet20", weights=tmp_path / "of_drops.weights.h5", input_shape=shape)
+    np.testing.assert_array_equal(logits(again), logits(plain))
+
+
 def test_a_folder_called_as_a_network_does_not_take_its_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     zoo.save(zoo.get("resnet8", num_classes=2), "resnet20")

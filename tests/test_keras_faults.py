@@ -1,0 +1,48 @@
+"""Fails when a new Keras has mended or moved what `keras_faults` replaces: then look there again."""
+
+import inspect
+
+import pytest
+from test_launch import SMALL, both
+
+from resnet_keras import keras_faults
+
+
+def test_keras_still_has_the_two_faults():
+    averaging = inspect.getsource(keras_faults.REDUCE_PER_REPLICA)
+    assert 'strategy.reduce("MEAN", v, axis=0)' in averaging
+    building = inspect.getsource(keras_faults.MAYBE_SYMBOLIC_BUILD)
+    assert "data_batch = self.distribute_strategy.reduce(" in building
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", ["reduce_per_replica", "_maybe_symbolic_build"])
+def test_each_of_them_alone_breaks_training(left, tmp_path):
+    arguments = [*SMALL, "--strategy=multi_worker", f"--workdir={tmp_path / 'run'}"]
+    code = f"""
+import os, sys
+from resnet_keras import cli, train
+cli.start_tensorflow()
+from resnet_keras import keras_faults as faults
+mend = faults.mend
+def half():
+    mend()
+    if {left!r} == "reduce_per_replica":
+        faults.trainer.reduce_per_replica = faults.REDUCE_PER_REPLICA
+    else:
+        faults.trainer.TensorFlowTrainer._maybe_symbolic_build = faults.MAYBE_SYMBOLIC_BUILD
+faults.mend = half
+try:
+    status = train.main(["train", *{arguments!r}])
+except Exception as error:
+    print("broken:", type(error).__name__, flush=True)
+    os._exit(1)
+sys.exit(status)
+"""
+    assert all("broken: " in said for said in both(code))
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
