@@ -122,7 +122,7 @@ def test_another_model_is_refused():
     model.train_on_batch(np.zeros((2, 4)), np.zeros(2))
     tensors = checkpoint.capture(model, used)
     name = next(name for name in tensors if name.endswith("dense/kernel"))
-    with pytest.raises(InputError, match="another network.*kernel"):
+    with pytest.raises(InputError, match=r"another network.*kernel"):
         checkpoint.restore(model, used, {**tensors, name: np.zeros((4, 9), "float32")})
     with pytest.raises(InputError, match="number of replicas"):
         checkpoint.restore(model, used, {**tensors, "metrics": np.zeros((2, 6), "float32")})

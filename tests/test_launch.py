@@ -19,7 +19,7 @@ SMALL = (
     "--dataset=digits",
     "--image_size=8",
     "--batch_size=32",
-    "--learning_rate=0.05",
+    "--learning_rate=0.01",
     "--sync_batch_norm",
     "--notensorboard",
     "--train_steps=9",
@@ -31,9 +31,9 @@ LONG = (*SMALL, "--train_steps=60", "--eval_every=30", "--checkpoint_every=10")
 
 
 def launch(folder: Path, arguments, *own) -> subprocess.Popen:
+    given = ["--workers=2", *own, "--", *arguments, f"--workdir={folder}"]
     return subprocess.Popen(
-        [sys.executable, "-m", "resnet_keras.launch", "--workers=2", *own, "--", *arguments]
-        + [f"--workdir={folder}"],
+        [sys.executable, "-m", "resnet_keras.launch", *given],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
