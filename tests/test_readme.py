@@ -115,7 +115,7 @@ def test_commands_parse():
     """Every command names tasks, flags and recipes that exist."""
     commands = re.findall(r"python -m resnet_keras\.(\w+) ([^\n|`]*)", README.replace("\\\n", " "))
     assert {name for name, _ in commands} == {
-        *("train", "evaluate", "predict", "benchmark", "pipelines")
+        *("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
     }
     for name, text in commands:
         module = (
@@ -123,10 +123,14 @@ def test_commands_parse():
         )
         command = importlib.import_module(module)
         arguments = shlex.split(text)
-        if not arguments[0].startswith("-"):
+        if name == "launch":
+            place = arguments.index("--")
+            train.cli._parse(train.FLAGS, ["train", *arguments[place + 1 :]])
+            arguments = arguments[:place]
+        if not arguments[0].startswith("-") and name != "report":
             assert arguments.pop(0) in command.TASKS
         known = [a for a in arguments if not a.startswith("--flagfile")]  # of a run yet to be made
-        train.cli._parse(command.FLAGS, [name, *known], name == "predict")
+        train.cli._parse(command.FLAGS, [name, *known], name in ("predict", "report"))
 
 
 @pytest.mark.slow

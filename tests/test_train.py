@@ -76,24 +76,108 @@ def test_a_run_leaves_everything_it_promises(command, tmp_path):
     assert (folder / "run.flags").read_text() == (tmp_path / "again" / "run.flags").read_text()
 
 
-def test_two_replicas_with_synchronized_batch_norm_equal_one(command, tmp_path):
+def curve(folder):
+    columns = ("loss", "top1_error", "val_loss", "val_top1_error", "learning_rate")
+    return np.array([[float(row[name]) for name in columns] for row in rows(folder)])
+
+
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_replicas_with_synchronized_batch_norm_equal_one(replicas, command, tmp_path):
     """Odd numbers too: 1,437 examples in batches of 500, the last shared unequally."""
     arguments = (*SMALL, "--eval_every=1", "--train_steps=6", "--eval_split=trainval")
-    for name, more in {
-        "one": (),
-        "synchronized": ("--logical_cpus=2", "--sync_batch_norm"),
-        "shares": ("--logical_cpus=2",),
-    }.items():
-        done = command("train", *arguments, *more, f"--workdir={name}", cwd=tmp_path)
+    drops = ("--dropout=0.3", "--stochastic_depth=0.3", "--learning_rate=0.01")
+    several = (f"--logical_cpus={replicas}", "--sync_batch_norm")
+    for name, more in {"one": (), "several": several}.items():
+        done = command("train", *arguments, *drops, *more, f"--workdir={name}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert f"{2 if more else 1} replica(s)" in done.stdout
-    columns = ("loss", "top1_error", "val_loss", "val_top1_error", "learning_rate")
+        assert f"{replicas if more else 1} replica(s)" in done.stdout
+    np.testing.assert_allclose(curve(tmp_path / "several"), curve(tmp_path / "one"), rtol=1e-3)
 
-    def curve(name):
-        return np.array([[float(row[c]) for c in columns] for row in rows(tmp_path / name)])
 
-    np.testing.assert_allclose(curve("synchronized"), curve("one"), rtol=1e-3)
-    assert not np.allclose(curve("shares"), curve("one"), rtol=1e-2)
+@pytest.mark.slow
+def test_replicas_with_statistics_of_their_own_do_not(command, tmp_path):
+    for name, more in {"one": (), "shares": ("--logical_cpus=2",)}.items():
+        done = command("train", *SMALL, *more, f"--workdir={name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert not np.allclose(curve(tmp_path / "shares"), curve(tmp_path / "one"), rtol=1e-2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "equal"),
+    [
+        (("--steps_per_execution=2", "--profile"), True),
+        (("--remat",), True),
+        (("--deterministic",), False),  # other kernels
+        (("--strategy=one_device",), True),
+    ],
+)
+def test_how_a_run_is_computed_does_not_change_its_weights(more, equal, command, tmp_path):
+    arguments = (*SMALL, "--train_steps=24", "--eval_every=12", "--learning_rate=0.01")
+    for name, flags in {"plain": (), "other": more}.items():
+        done = command("train", *arguments, *flags, f"--workdir={name}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    one, two = (opened("resnet8", tmp_path / name) for name in ("plain", "other"))
+    for name, tensor in one.tensors.items():
+        if equal:
+            np.testing.assert_array_equal(tensor.read(), two.tensors[name].read(), err_msg=name)
+        else:
+            np.testing.assert_allclose(tensor.read(), two.tensors[name].read(), atol=0.01)
+    profiles = list((tmp_path / "other").glob("tensorboard/plugins/profile/*/*.xplane.pb"))
+    assert len(profiles) == ("--profile" in more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_learns_the_digits_on_two_replicas(dtype, command, tmp_path):
+    arguments = ("--model=resnet8", "--dataset=digits", "--image_size=16", "--batch_size=64")
+    steps = ("--train_steps=120", "--eval_every=60", "--learning_rate=0.05", "--schedule=cosine")
+    done = command(
+        "train",
+        *(*arguments, *steps, "--logical_cpus=2", "--label_smoothing=0.1", "--ema=0.9"),
+        f"--dtype={dtype}",
+        "--workdir=run",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(rows(tmp_path / "run")[-1]["val_top1_error"]) < 0.08
+
+
+@pytest.mark.slow
+def test_the_averaged_weights_are_evaluated_and_saved(command, tmp_path):
+    arguments = (*SMALL, "--train_steps=40", "--eval_every=20", "--ema=0.95")
+    done = command("train", *arguments, "--workdir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = command(
+        "evaluate",
+        "--model=resnet8",
+        "--weights=run/weights.safetensors",
+        "--dataset=digits",
+        cwd=tmp_path,
+    )
+    error = 100 * float(rows(tmp_path / "run")[-1]["val_top1_error"])
+    assert f"top-1 error {error:.2f} %" in again.stdout
+    plain = command("train", *arguments[:-1], "--workdir=plain", cwd=tmp_path)
+    assert plain.returncode == 0, plain.stderr
+    averaged, last = (opened("resnet8", tmp_path / name) for name in ("run", "plain"))
+    for name in ("conv1_conv/kernel", "conv1_bn/moving_variance"):
+        assert not np.allclose(averaged.tensors[name].read(), last.tensors[name].read(), rtol=1e-2)
+
+
+def test_a_diverging_run_names_the_step_and_keeps_its_checkpoint(tmp_path, capsys):
+    from resnet_keras import train
+
+    # The linear warm-up reaches a rate at which this network overflows.
+    steps = ("--warmup_steps=8", "--learning_rate=1e30", "--checkpoint_every=1", "--notensorboard")
+    assert train.main(["train", *SMALL, *steps, f"--workdir={tmp_path}"]) == 2
+    said = capsys.readouterr().err
+    found = re.search(r"error: The (loss|gradient's norm) is (nan|inf) at step (\d+); lower", said)
+    assert found, said
+    assert "gradient norm" in said
+    kept = sorted((tmp_path / "checkpoints").iterdir())
+    assert [int(path.name[5:13]) for path in kept] == list(range(1, int(found[3])))
+    assert not (tmp_path / "weights.safetensors").exists()
 
 
 @pytest.mark.slow
