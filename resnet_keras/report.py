@@ -9,32 +9,40 @@ which needs no other file, the figure with a summary, the flags and all measurem
 
 import base64
 import colorsys
-import csv
-import datetime
 import html
 import io
-import json
 import math
-import os
 import re
-import statistics
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from . import __version__, cli
 from .errors import InputError, require
 from .files import make_folder, write_atomically
+from .runs import (
+    MISSING,
+    TEST,
+    TRAINING,
+    Run,
+    curve,
+    eval_split,
+    find,
+    read,
+    readable,
+    shown,
+    state,
+    summary,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FLAGS = cli.new_flags()
-TRAINING, TEST = "top1_error", "val_top1_error"  # columns of metrics.csv
 LINES = {  # Fig. 6
     TRAINING: {"linestyle": "--", "linewidth": 1.2, "markerfacecolor": "white"},
     TEST: {"linestyle": "-", "linewidth": 2.5},
@@ -42,7 +50,6 @@ LINES = {  # Fig. 6
 INCHES, DPI = (9, 5), 200
 # Okabe and Ito's, which colour-blind readers tell apart; without the yellow, too pale for a line.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-MISSING = "-"  # in place of what was not measured
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -86,21 +93,6 @@ flags.DEFINE_float(
 )
 
 
-class Run(NamedTuple):
-    """What the folder of a run holds.
-
-    `name` tells it from the other runs; `columns` are metrics.csv's, none before there are any;
-    `rows` are its lines: numbers, None for what is left empty, errors as shares in [0, 1].
-    """
-
-    name: str
-    flags: dict[str, str]
-    columns: list[str]
-    rows: list[dict[str, Any]]
-    environment: dict[str, str]
-    finished: bool
-
-
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
     return cli.run(_main, FLAGS, argv, __doc__, positional=True)
@@ -110,190 +102,22 @@ def _main(arguments: list[str]) -> None:
     out = Path(FLAGS.out)
     if not out.name or out.suffix in (".png", ".html"):
         raise InputError(f"--out is a path without suffix such as runs/report, not {FLAGS.out!r}.")
-    runs = read(run_folders(arguments))
-    title = _readable(FLAGS.title or _title(runs))
+    runs = read(find(arguments))
+    title = readable(FLAGS.title or _title(runs))
     picture = png(draw(runs, title, FLAGS.max_error))
     make_folder(out.parent)
     write_atomically(f"{out}.png", picture)
     write_atomically(f"{out}.html", page(runs, title, picture).encode(errors="replace"))
     for run in runs:
-        measured = summary(run, _split([run])).items()
+        measured = summary(run, eval_split([run])).items()
         told = [f"{name} {text}" for name, text in measured if text != MISSING]
         print(f"{run.name}: {', '.join([state(run), *told])}")
-    print(_readable(f"{out}.png and {out}.html are written."))
-
-
-def run_folders(arguments: Sequence[str]) -> list[Path]:
-    """Lists the runs that are given, and those in folders of runs by name, each once.
-
-    Raises:
-        InputError: nothing is given, or something is no folder, or it holds no runs.
-    """
-    found: dict[Path, None] = {}
-    for argument in arguments:
-        folder = Path(os.path.abspath(argument))
-        if not os.path.isdir(folder):
-            raise InputError(f"There is no folder {argument}.")
-        runs = [path.parent for path in (*folder.glob("run.flags"), *folder.glob("*/run.flags"))]
-        if not runs:
-            raise InputError(
-                f"The folder {argument} holds no run: it has no run.flags, nor has a folder in it."
-            )
-        found.update(dict.fromkeys([folder] if folder in runs else sorted(runs, key=_order)))
-    if not found:
-        raise InputError("Name folders of runs after the flags, or a folder of them such as runs.")
-    return list(found)
-
-
-def _order(folder):
-    """Sorts resnet56 before resnet110."""
-    parts = re.split(r"(\d+)", folder.name)
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
-
-
-def read(folders: Sequence[Path]) -> list[Run]:
-    """Reads runs, which may be in progress: files that are not there yet count as empty.
-
-    Raises:
-        InputError: a file cannot be read or is not what `train` writes.
-    """
-    return [
-        Run(
-            name,
-            _flags(_text(folder / "run.flags")),
-            *_metrics(folder / "metrics.csv"),
-            _environment(folder / "environment.json"),
-            os.path.exists(folder / "weights.safetensors"),
-        )
-        for folder, name in zip(folders, _names(folders), strict=True)
-    ]
-
-
-def _names(folders):
-    """Names of folders, after as many of their parents as tell equal ones apart."""
-    names = []
-    for folder in folders:
-        depth = 1
-        while [other.parts[-depth:] for other in folders].count(folder.parts[-depth:]) > 1:
-            depth += 1
-        names.append(_readable(os.path.join(*folder.parts[-depth:])))
-    return names
-
-
-def _flags(text):
-    found = {}
-    for line in text.splitlines():
-        name, given, value = line.strip().removeprefix("--").partition("=")
-        if line.startswith("--") and given:
-            found[name] = value
-        elif line.startswith("--"):  # booleans
-            found[name.removeprefix("no")] = "false" if name.startswith("no") else "true"
-    return found
-
-
-def _environment(path):
-    try:
-        values = json.loads(_text(path) or "{}")
-        return {name: str(value) for name, value in values.items()}
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise InputError(f"{path} is no JSON object: remove it, or leave out the run.") from error
-
-
-def _metrics(path):
-    text = _text(path)
-    whole = text[: text.rfind("\n") + 1]  # of a run in progress, the last line may be half written
-    columns, *lines = [*csv.reader(whole.splitlines())] or [[]]
-    missing = {"step", TRAINING, TEST}.difference(columns)
-    if columns and missing:
-        raise InputError(f"{path} has no column {min(missing)}: it is not what train writes.")
-    return columns, [_row(path, columns, fields) for fields in lines if fields]
-
-
-def _row(path, columns, fields):
-    try:
-        values = [float(field) if field else None for field in fields]
-        row = dict(zip(columns, values, strict=True))
-        return row | {"step": int(row["step"])}
-    except (TypeError, ValueError, OverflowError) as error:
-        line = textwrap.shorten(",".join(fields), 80)
-        raise InputError(
-            f"A line of {path} does not fit its header: {line!r}; remove it, or leave out the run."
-        ) from error
-
-
-def _text(path):
-    try:
-        return path.read_bytes().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}; leave out the run.") from error
-
-
-def _readable(text):
-    return os.fsencode(text).decode(errors="replace")  # names of files need not be UTF-8
-
-
-def state(run: Run) -> str:
-    """Says how far a run is; its weights are what `train` writes last."""
-    if run.finished:
-        return "finished"
-    if not run.rows:
-        return "in progress, not evaluated yet" if run.columns else "not started"
-    total = run.flags.get("train_steps", "?")
-    of = f"{int(total):,}" if total.isdecimal() else total
-    return f"in progress at step {run.rows[-1]['step']:,} of {of}"
-
-
-def summary(run: Run, split: str) -> dict[str, str]:
-    """Returns what runs are compared by, with units: `MISSING` for what was not measured.
-
-    Errors and time are those of the last row; images per second are the median of the rows, and
-    input wait is their mean.
-
-    Args:
-        run: whose figures to tell.
-        split: what to call the examples on which it was evaluated.
-    """
-    last = run.rows[-1] if run.rows else {}
-    step, best = min(curve(run, TEST), key=lambda point: point[1], default=(None, None))
-    return {
-        f"{split} error": _shown(last.get(TEST), "{:.2%}"),
-        "best": _shown(best, "{:.2%}"),
-        "at step": _shown(step, "{:,}"),
-        "training error": _shown(last.get(TRAINING), "{:.2%}"),
-        "images/s": _shown(_average(run, "images_per_second", statistics.median), "{:,.0f}"),
-        "time": _time(last.get("seconds")),
-        "input wait": _shown(_average(run, "input_wait", statistics.fmean), "{:.1%}"),
-    }
-
-
-def curve(run: Run, column: str) -> list[tuple[float, float]]:
-    """Returns a run's (step, error in [0, 1]), without what is no number."""
-    points = [(row["step"], row[column]) for row in run.rows]
-    return [(step, error) for step, error in points if error is not None and error == error]
-
-
-def _average(run, column, average):
-    values = [row[column] for row in run.rows if row.get(column) is not None]
-    return average(values) if values else None
-
-
-def _shown(value, form):
-    return MISSING if value is None else form.format(value).replace("%", " %")
-
-
-def _time(seconds):
-    return MISSING if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
+    print(readable(f"{out}.png and {out}.html are written."))
 
 
 def _title(runs):
     names = sorted({run.flags.get("dataset", "an unknown data set") for run in runs})
     return f"Training on {', '.join(names)}"
-
-
-def _split(runs):
-    return "/".join(sorted({run.flags.get("eval_split", "test") for run in runs}))
 
 
 def colours(count: int) -> list[str]:
@@ -361,7 +185,7 @@ def _legend(axes, runs):
     for place, run in enumerate(runs):
         if not run.finished:
             names[place] += f"\n({re.split(' at |,', state(run))[0]})"
-    texts = ["training error", f"{_split(runs)} error", *names]
+    texts = ["training error", f"{eval_split(runs)} error", *names]
     styles = [{"color": "0.3", **style} for style in LINES.values()]
     styles += [{"color": colour, **LINES[TEST]} for colour in colours(len(runs))]
     legend = axes.legend(
@@ -374,8 +198,8 @@ def _legend(axes, runs):
         frameon=False,
         fontsize=min(11, 200 / "\n".join(texts).count("\n")),  # points, so that all fit
     )
-    for shown, text in zip(legend.get_texts(), texts, strict=True):
-        shown.set(text=text, parse_math=False)
+    for label, text in zip(legend.get_texts(), texts, strict=True):
+        label.set(text=text, parse_math=False)
 
 
 def png(figure: "Figure") -> bytes:
@@ -394,7 +218,7 @@ def page(runs: Sequence[Run], title: str, picture: bytes) -> str:
         title: of the page.
         picture: PNG file of their curves.
     """
-    title, split = html.escape(title), _split(runs)
+    title, split = html.escape(title), eval_split(runs)
     head = ["run", "state", *summary(runs[0], split)]
     rows = [[run.name, state(run), *summary(run, split).values()] for run in runs]
     parts = [
@@ -420,7 +244,7 @@ def _section(run, runs, colour):
     names = sorted(set().union(*(other.flags for other in runs)))
     differing = {name for name in names if len({other.flags.get(name) for other in runs}) > 1}
     given = {n: run.flags.get(n, "(none)") for n in names if n in run.flags or n in differing}
-    rows = [[_shown(row[column], "{:.6g}") for column in run.columns] for row in run.rows]
+    rows = [[shown(row[column], "{:.6g}") for column in run.columns] for row in run.rows]
     parts = [
         f'<h2 style="--colour: {colour}">{html.escape(run.name)}</h2>',
         f"<p>{html.escape(state(run))}</p>",

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 # Each file may import files of its own rank or below; those of one rank only where listed.
 RANKS = [
     ["__init__", "errors"],
-    ["files"],
+    ["files", "runs"],
     ["layers", "metrics"],
     ["resnet", "optimizers", "pipelines.augment"],
     ["zoo", "pipelines", "keras_faults", "checkpoint", "remat"],

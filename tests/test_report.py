@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from resnet_keras import report
+from resnet_keras import report, runs
 
 COLUMNS = (
     "step,seconds,images_per_second,learning_rate,loss,top1_error,top5_error,"
@@ -134,7 +134,7 @@ def test_equal_runs_give_equal_files(make_run, run, tmp_path):
 
 def test_a_dashed_and_a_bold_line_per_run(make_run):
     folders = [make_run("plain20"), make_run("_$x$")]  # neither hidden nor typeset
-    figure = report.draw(report.read(folders), "Fig. 6")
+    figure = report.draw(runs.read(folders), "Fig. 6")
     (axes,) = figure.axes
     lines = axes.get_lines()
     assert len(lines) == 4
@@ -159,10 +159,10 @@ def test_a_dashed_and_a_bold_line_per_run(make_run):
 def test_the_first_errors_do_not_squash_the_curves(make_run):
     steps = range(1, 41)
     rows = [line(step, *((0.9, 0.9) if step < 7 else (0.05, 0.12))) for step in steps]
-    runs = report.read([make_run("long", "\n".join([COLUMNS, *rows, ""])), make_run("short")])
-    assert report.top_of_axis(runs[:1]) == 15
-    assert report.top_of_axis(runs) == 80  # of few points, all are shown
-    assert report.draw(runs, "", 20).axes[0].get_ylim() == (0, 20)
+    found = runs.read([make_run("long", "\n".join([COLUMNS, *rows, ""])), make_run("short")])
+    assert report.top_of_axis(found[:1]) == 15
+    assert report.top_of_axis(found) == 80  # of few points, all are shown
+    assert report.draw(found, "", 20).axes[0].get_ylim() == (0, 20)
     assert report.top_of_axis([]) == 2
 
 
@@ -217,7 +217,7 @@ def test_runs_in_progress(make_run, run, metrics, state, evaluations):
     assert out.startswith(f"young: {state}")
     assert rows_of(page)[1][1] == state
     assert f"{evaluations} evaluation(s)" in page
-    (axes,) = report.draw(report.read([folder]), "").axes
+    (axes,) = report.draw(runs.read([folder]), "").axes
     assert [len(drawn.get_xdata()) for drawn in axes.get_lines()] == [evaluations] * 2
     if evaluations == 1:  # a line of one point would not be seen
         assert [drawn.get_marker() for drawn in axes.get_lines()] == ["o", "o"]
