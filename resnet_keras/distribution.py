@@ -23,7 +23,6 @@ WORKER_LOST = (
     tf.errors.AbortedError,
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
     tf.errors.UnavailableError,
 )
 

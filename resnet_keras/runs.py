@@ -1,18 +1,27 @@
-"""Reads the folders that `train` writes, of runs in progress too. Imports no TensorFlow."""
+"""The folders that `train` writes: taken by one process, and read by any. Imports no TensorFlow."""
 
+import contextlib
 import csv
 import datetime
+import itertools
 import json
 import os
 import re
 import statistics
 import textwrap
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import InputError
+from .files import make_folder, remove_parts, write_atomically
 
+FLAGS, METRICS, ENVIRONMENT = "run.flags", "metrics.csv", "environment.json"
+WEIGHTS, CHECKPOINTS = (
+    "weights.safetensors",
+    "checkpoints",
+)  # what is written last makes it finished
 TRAINING, TEST = "top1_error", "val_top1_error"  # columns of metrics.csv
 MISSING = "-"  # in place of what was not measured
 
@@ -32,6 +41,81 @@ class Run(NamedTuple):
     finished: bool
 
 
+@contextlib.contextmanager
+def take(
+    workdir: str | None, name: str, flags: str, *, free: Collection[str] = (), is_chief: bool = True
+) -> Iterator[Path]:
+    """Gives a run's folder, and keeps other processes out of it.
+
+    Args:
+        workdir: a new folder, or one with a run of the same flags; runs/NAME, runs/NAME-2, ...
+            without one.
+        name: of the run.
+        flags: the flagfile that repeats the run; its second line names the versions.
+        free: flags with which a run goes on though they differ.
+        is_chief: whether this process may write; others only look at what is there.
+
+    Raises:
+        InputError: the folder holds a run with other flags, is in use, or cannot be written to.
+    """
+    from filelock import FileLock, Timeout
+
+    if not is_chief:
+        _check_same(Path(workdir or "."), flags, free)
+        yield Path(workdir or ".")
+        return
+    folder = make_folder(workdir) if workdir is not None else _new_folder(name)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InputError(
+            f"Another process trains in {folder}: wait for it, or choose another --workdir."
+        ) from error
+    try:
+        _check_same(folder, flags, free)
+        for place in (folder, folder / CHECKPOINTS):
+            remove_parts(place)
+        if not (folder / FLAGS).exists():
+            write_atomically(folder / FLAGS, flags)
+        yield folder
+    finally:
+        lock.release()
+
+
+def _new_folder(name):
+    taken = {path.name for path in Path("runs").glob("*")}
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    free = next(n for n in itertools.chain([name], numbered) if n not in taken)
+    return make_folder(Path("runs") / free)
+
+
+def _check_same(folder, flags, free):
+    """Refuses a run of other flags, and warns of one that other versions began."""
+    if not (folder / FLAGS).exists():
+        return
+    text = _text(folder / FLAGS)
+    there, here = _flags(text), _flags(flags)
+    shown = [
+        f"{_flag(name, there)} there, {_flag(name, here)} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name) and name not in free
+    ]
+    if shown:
+        raise InputError(
+            f"{folder} holds a run with other flags: {'; '.join(shown)}. Choose another --workdir."
+        )
+    versions = text.splitlines()[1]
+    if versions not in flags:
+        warnings.warn(
+            f"the run in {folder} was begun with {versions[2:]}: its bits may differ", stacklevel=2
+        )
+
+
+def _flag(name, values):
+    return f"--{name}={values[name]}" if name in values else f"no --{name}"
+
+
 def find(arguments: Sequence[str]) -> list[Path]:
     """Lists the runs that are given, and those in folders of runs by name, each once.
 
@@ -43,10 +127,10 @@ def find(arguments: Sequence[str]) -> list[Path]:
         folder = Path(os.path.abspath(argument))
         if not os.path.isdir(folder):
             raise InputError(f"There is no folder {argument}.")
-        runs = [path.parent for path in (*folder.glob("run.flags"), *folder.glob("*/run.flags"))]
+        runs = [path.parent for path in (*folder.glob(FLAGS), *folder.glob(f"*/{FLAGS}"))]
         if not runs:
             raise InputError(
-                f"The folder {argument} holds no run: it has no run.flags, nor has a folder in it."
+                f"The folder {argument} holds no run: it has no {FLAGS}, nor has a folder in it."
             )
         found.update(dict.fromkeys([folder] if folder in runs else sorted(runs, key=_order)))
     if not found:
@@ -69,10 +153,10 @@ def read(folders: Sequence[Path]) -> list[Run]:
     return [
         Run(
             name,
-            _flags(_text(folder / "run.flags")),
-            *_metrics(folder / "metrics.csv"),
-            _environment(folder / "environment.json"),
-            os.path.exists(folder / "weights.safetensors"),
+            _flags(_text(folder / FLAGS)),
+            *_metrics(folder / METRICS),
+            _environment(folder / ENVIRONMENT),
+            os.path.exists(folder / WEIGHTS),
         )
         for folder, name in zip(folders, _names(folders), strict=True)
     ]

@@ -10,29 +10,27 @@ stopped exits with status 75.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import platform
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from . import __version__, cli, pipelines, zoo
+from . import __version__, cli, pipelines, runs, zoo
 from .errors import InputError
-from .files import make_folder, remove_parts, write_atomically
+from .files import make_folder, write_atomically
 from .pipelines import SPLITS
 
 FLAGS = cli.new_flags()
 MIB = 2**20
-WEIGHTS, BEST, CHECKPOINTS = "weights.safetensors", "best.safetensors", "checkpoints"
-# Flags that decide nothing: a run goes on with others.
+BEST = "best.safetensors"
+# Flags that decide nothing: a run goes on with other values.
 _FREE = {
     "checkpoint_every",
     "data_dir",
@@ -215,11 +213,13 @@ def _main() -> int:
     feeds = _feeds(used)
     workers = distribution.workers(used)
     name = FLAGS.recipe or _default_name()
-    with open_run(FLAGS.workdir, name, is_chief=workers.is_chief) as workdir:
-        if (workdir / WEIGHTS).exists():
-            print(f"{workdir} holds a finished run: {workdir / WEIGHTS}")
+    with runs.take(
+        FLAGS.workdir, name, run_flags(), free=_FREE, is_chief=workers.is_chief
+    ) as workdir:
+        if (workdir / runs.WEIGHTS).exists():
+            print(f"{workdir} holds a finished run: {workdir / runs.WEIGHTS}")
             return 0
-        if workers.is_chief:
+        if workers.is_chief and not (workdir / runs.ENVIRONMENT).exists():
             _write_environment(workdir, used, model)
         print(
             f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
@@ -229,9 +229,9 @@ def _main() -> int:
             flush=True,
         )
 
-        def save(path):
+        def save(path, step):
             if workers.is_chief:
-                _save(path, model, network, file, options)
+                _save(path, step, model, network, file, options)
 
         return _train(model, rules, used, feeds, workdir, save)
 
@@ -350,13 +350,13 @@ def _train(model, rules, used, feeds, workdir, save) -> int:
             )
             return cli.PREEMPTED
     with _averaged(model.optimizer):
-        save(workdir / WEIGHTS)
+        save(workdir / runs.WEIGHTS, counter.step)
     if not distribution.workers(used).is_chief:
         return 0
     error = 100 * float(metrics.rows[-1]["val_top1_error"])
     print(
         f"{FLAGS.eval_split} error {error:.2f} % (top-1) after {FLAGS.train_steps} steps in "
-        f"{time.monotonic() - began:.0f} s, {callbacks.verdict(counter)}; {WEIGHTS}, {BEST}, "
+        f"{time.monotonic() - began:.0f} s, {callbacks.verdict(counter)}; {runs.WEIGHTS}, {BEST}, "
         f"metrics.csv, run.flags{' and TensorBoard events' if FLAGS.tensorboard else ''} are in "
         f"{workdir}"
     )
@@ -371,7 +371,7 @@ def _callbacks(model, rules, used, workdir, save, counter, metrics, signals):
 
     def save_best():
         with _averaged(model.optimizer):
-            save(workdir / BEST)
+            save(workdir / BEST, counter.step)
 
     guard = callbacks.Guard(
         counter, "lower --learning_rate or lengthen the warm-up, in another --workdir."
@@ -381,7 +381,7 @@ def _callbacks(model, rules, used, workdir, save, counter, metrics, signals):
     stateful |= {type(rule).__name__: rule for rule in rules}
     is_chief = distribution.workers(used).is_chief
     keeper = callbacks.Checkpoints(
-        make_folder(workdir / CHECKPOINTS) if is_chief else None,
+        make_folder(workdir / runs.CHECKPOINTS) if is_chief else None,
         used,
         counter,
         stateful,
@@ -393,7 +393,7 @@ def _callbacks(model, rules, used, workdir, save, counter, metrics, signals):
         signals=signals,
     )
     keeper.set_model(model)
-    found = checkpoint.latest(workdir / CHECKPOINTS)
+    found = checkpoint.latest(workdir / runs.CHECKPOINTS)
     if found is not None:
         keeper.resume(found)
         print(f"going on from the checkpoint of step {found.step}", flush=True)
@@ -402,7 +402,7 @@ def _callbacks(model, rules, used, workdir, save, counter, metrics, signals):
     if FLAGS.ema:
         watching.append(callbacks.AveragedWeights())
     if is_chief:
-        metrics.write(workdir / "metrics.csv")
+        metrics.write(workdir / runs.METRICS)
         watching.append(
             callbacks.Progress(counter, FLAGS.train_steps, FLAGS.batch_size, FLAGS.eval_split)
         )
@@ -438,8 +438,8 @@ def _averaged(optimizer):
     return optimizer.averaged() if FLAGS.ema else contextlib.nullcontext()
 
 
-def _save(path, model, network, file, options) -> None:
-    training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": FLAGS.train_steps}
+def _save(path, step, model, network, file, options) -> None:
+    training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": step}
     if file is not None:
         training["weights"] = FLAGS.weights or FLAGS.model
     zoo.weights.save(
@@ -653,88 +653,6 @@ def compile_classifier(
         optimizer.average([v for norm in norms for v in norm.non_trainable_variables])
 
 
-@contextlib.contextmanager
-def open_run(workdir: str | None, name: str, *, is_chief: bool = True) -> Iterator[Path]:
-    """Gives a run's folder, and keeps other processes out of it.
-
-    Args:
-        workdir: a new folder, or one with a run of the same flags; runs/NAME, runs/NAME-2, ...
-            without one.
-        name: of the run.
-        is_chief: whether this process may write; others only look at what is there.
-
-    Raises:
-        InputError: the folder holds a run with other flags, is in use, or cannot be written to.
-    """
-    from filelock import FileLock, Timeout
-
-    if not is_chief:
-        _check_same_run(Path(workdir or "."))
-        yield Path(workdir or ".")
-        return
-    folder = make_folder(workdir) if workdir is not None else _new_folder(name)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(
-            f"Another process trains in {folder}: wait for it, or choose another --workdir."
-        ) from error
-    try:
-        _check_same_run(folder)
-        for place in (folder, folder / CHECKPOINTS):
-            remove_parts(place)
-        if not (folder / "run.flags").exists():
-            write_atomically(folder / "run.flags", run_flags())
-        yield folder
-    finally:
-        lock.release()
-
-
-def _new_folder(name):
-    taken = {path.name for path in Path("runs").glob("*")}
-    numbered = (f"{name}-{number}" for number in itertools.count(2))
-    free = next(n for n in itertools.chain([name], numbered) if n not in taken)
-    return make_folder(Path("runs") / free)
-
-
-def _check_same_run(folder: Path) -> None:
-    """Refuses a run of other flags, and warns of one that other versions began."""
-    path = folder / "run.flags"
-    if not path.exists():
-        return
-    text, own = path.read_text(), run_flags()
-    there, here = _flag_lines(text), _flag_lines(own)
-    different = sorted(name for name in {*there, *here} if there.get(name) != here.get(name))
-    decisive = [name for name in different if name not in _FREE]
-    if decisive:
-        shown = "; ".join(
-            f"{there.get(name, f'no --{name}')} there, {here.get(name, f'no --{name}')} here"
-            for name in decisive
-        )
-        raise InputError(
-            f"{folder} holds a run with other flags: {shown}. Choose another --workdir."
-        )
-    versions = text.splitlines()[1]
-    if versions not in own:
-        warnings.warn(
-            f"the run in {folder} was begun with {versions[2:]}: its bits may differ", stacklevel=2
-        )
-
-
-def _flag_lines(text: str) -> dict[str, str]:
-    """{name: line} of a flagfile."""
-    names = {flag.name for flag in cli.all_flags(FLAGS)}
-    found = {}
-    for line in text.splitlines():
-        if line.startswith("#"):
-            continue
-        name = line.removeprefix("--").partition("=")[0]
-        off = name.removeprefix("no")
-        found[off if off in names and name not in names else name] = line
-    return found
-
-
 def _write_environment(folder: Path, used, model) -> None:
     """What a reader of the results wants to know, and no flag tells."""
     import keras
@@ -755,7 +673,7 @@ def _write_environment(folder: Path, used, model) -> None:
         "parameters": resnet.count_parameters(model),
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
-    write_atomically(folder / "environment.json", json.dumps(facts, indent=2) + "\n")
+    write_atomically(folder / runs.ENVIRONMENT, json.dumps(facts, indent=2) + "\n")
 
 
 def run_flags() -> str:

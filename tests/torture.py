@@ -1,13 +1,14 @@
 """Kills a training run at random moments, spoils its files and its disk, and compares the bits.
 
-    python tests/torture.py --kills=25
+    python tests/torture.py --folder=/tmp/torture --kills=25
 
 Trains once undisturbed. Then trains the same with SIGKILL at random moments, bytes flipped in and
-cut off the last checkpoint between the starts, a full disk and a read-only one (both need root, to
-mount a small tmpfs), and SIGTERM. At the end all weights must be the same bytes, and metrics.csv
+cut off the last checkpoint between the starts, SIGTERM, a full disk, and folders and a disk that
+cannot be written to (as root, to mount a small tmpfs; --nodisk leaves it out). At the end all weights must be the same bytes, and metrics.csv
 the same but for its times.
 """
 
+import contextlib
 import csv
 import os
 import random
@@ -49,14 +50,14 @@ TIMES = ("seconds", "images_per_second", "input_wait")
 PREEMPTED = 75
 
 
-def start(folder: Path, arguments=RUN) -> subprocess.Popen:
-    """Starts the run, or starts it again; its output goes to log.txt beside the folder."""
-    with open(folder.parent / "log.txt", "a") as log:
+def start(folder: Path, arguments=RUN, log: Path | None = None) -> subprocess.Popen:
+    """Starts the run, or starts it again; its output goes to log.txt in `log`, beside the folder."""
+    with open((log or folder.parent) / "log.txt", "a") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "resnet_keras.train", *arguments, f"--workdir={folder}"],
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=file,
+            stderr=file,
             env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"},
         )
 
@@ -144,25 +145,31 @@ def expect_refusal(folder: Path, spoil: Callable[[], object], cure: Callable[[],
 def disk_trouble(place: Path, reference: Path) -> None:
     """A full disk, then a read-only one, under a run that goes on after each."""
     place.mkdir()
-    mount(place, "size=3m")
+    mount(place, "size=10m")
     try:
         folder, ballast = place / "run", place / "ballast"
 
         def fill():
-            with open(ballast, "wb") as file:
-                try:
-                    while True:
-                        file.write(bytes(4096))
-                        file.flush()
-                except OSError:
-                    pass
+            with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
 
         expect_refusal(folder, fill, ballast.unlink)
         print("disk full: refused, and freed")
-        expect_refusal(
-            folder, lambda: mount(place, "remount,ro"), lambda: mount(place, "remount,rw,size=64m")
-        )
-        print("disk read-only: refused, and made writable")
+        mount(place, "remount,size=64m")
+
+        def lock(sign):
+            for each in (folder, folder / "checkpoints"):
+                subprocess.run(["chattr", f"{sign}i", each], check=True)
+
+        # A disk cannot be mounted read-only while files are open in it; folders can be locked.
+        expect_refusal(folder, lambda: lock("+"), lambda: lock("-"))
+        print("folder read-only under a run: refused, and made writable")
+        mount(place, "remount,ro")
+        if start(folder, log=place.parent).wait() != 2:
+            raise SystemExit("a run was not refused on a read-only disk")
+        mount(place, "remount,rw")
+        print("disk read-only before a run: refused, and made writable")
         run_to_end(folder)
         report("after a full and a read-only disk", differences(reference, folder))
     finally:
