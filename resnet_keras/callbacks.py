@@ -1,4 +1,4 @@
-"""What watches a run from within `fit`: progress, metrics, guards, checkpoints.
+"""What watches a run from within `fit`: progress, metrics, guards, profiles.
 
 Time is counted in steps, which are updates of the weights: an epoch of `fit` is only the stretch
 between two evaluations. A callback whose state decides how the run goes on has `get_state` and
@@ -9,17 +9,15 @@ import collections
 import csv
 import io
 import math
-import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from . import checkpoint, distribution
+from . import distribution
 from .errors import InputError
 from .files import write_atomically
 
@@ -35,7 +33,6 @@ LOGGED = {
 BAR_WIDTH = 20
 COLUMNS = ("step", "seconds", "images_per_second", "learning_rate", *LOGGED, "input_wait")
 SHOWN = 12  # steps that are shown when the loss is no number
-POLL = 10  # steps between the moments at which several workers agree to stop
 INPUT_BOUND = 0.1  # share of the time that training waits for input when that is what bounds it
 
 
@@ -138,7 +135,8 @@ class Progress(keras.callbacks.Callback):
         return (
             f"step {counter.step:{width}}/{self.total_steps} | "
             f"loss {loss:.4f} error {error:.2f} % | "
-            f"lr {float(self.model.optimizer.learning_rate):.3g} | {rate:,.0f} images/s | "
+            f"lr {self.model.optimizer.learning_rate_at(counter.step):.3g} | "
+            f"{rate:,.0f} images/s | "
             f"input wait {100 * counter.input_share():.0f} % | {self._time_left()} left"
         )
 
@@ -184,7 +182,7 @@ class Metrics(keras.callbacks.Callback):
             "step": str(counter.step),
             "seconds": f"{counter.seconds:.3f}",
             "images_per_second": f"{steps * self.batch_size / seconds:.1f}" if seconds else "",
-            "learning_rate": repr(float(self.model.optimizer.learning_rate)),
+            "learning_rate": repr(self.model.optimizer.learning_rate_at(counter.step)),
             **{column: repr(float(logs[name])) for column, name in LOGGED.items()},
             "input_wait": f"{waited / seconds:.3f}" if seconds else "",
         }
@@ -283,19 +281,22 @@ class Guard(keras.callbacks.Callback):
         if not math.isfinite(loss):
             self._stop(f"The loss is {loss}")
 
-    def check_gradient(self):
-        """Raises `InputError` if the last update was made with a gradient that is no number."""
-        if self.model.optimizer.loss_scaling:
-            return  # such updates are left out
-        norm = self.model.optimizer.gradient_norms().get(self.counter.step, 0.0)
-        if not math.isfinite(norm):
-            self._stop(f"The gradient's norm is {norm}")
+    def check(self, finite: bool):
+        """Raises `InputError` unless the weights, as told, and the updates lead anywhere."""
+        optimizer, step = self.model.optimizer, self.counter.step
+        if not finite:
+            self._stop("The weights are no numbers after the update")
+        if optimizer.loss_scaling and float(keras.ops.convert_to_numpy(optimizer.loss_scale)) == 1:
+            norm = optimizer.gradient_norms().get(step, 0.0)
+            if not math.isfinite(norm):
+                self._stop(f"The gradient's norm is {norm} without any loss scaling left")
 
     def _stop(self, what):
         optimizer, step = self.model.optimizer, self.counter.step
         norms = optimizer.gradient_norms()
-        first = step - self.counter.steps_per_call + 1
-        bad = [s for s in range(first, step + 1) if not math.isfinite(norms.get(s, 0.0))]
+        # Of several steps at once, the first bad one; with loss scaling, an overflow is none.
+        first = step if optimizer.loss_scaling else step - self.counter.steps_per_call + 1
+        bad = [s for s in range(first, step) if not math.isfinite(norms.get(s, 0.0))]
         print(f"{'step':>8}{'loss*':>12}{'lr':>12}{'gradient norm':>16}", file=sys.stderr)
         for at in list(norms)[-SHOWN:]:
             loss = f"{self._losses[at]:.4g}" if at in self._losses else ""
@@ -305,157 +306,13 @@ class Guard(keras.callbacks.Callback):
         raise InputError(f"{what} at step {bad[0] if bad else step}; {self.advice}")
 
 
-class Preempted(Exception):
-    """Training stopped at a checkpoint because a signal asked it to."""
-
-    def __init__(self, step: int, signum: int):
-        super().__init__(f"stopped at step {step} by {signal.Signals(signum).name}")
-        self.step = step
-        self.signum = signum
-
-
-class Signals:
-    """Remembers SIGTERM and SIGINT inside its `with` block; a second one acts as ever."""
-
-    def __init__(self):
-        self.received = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *error):
-        self._restore()
-
-    def _receive(self, number, frame):
-        self.received = number
-        self._restore()
-
-    def _restore(self):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-class Checkpoints(keras.callbacks.Callback):
-    """Writes a checkpoint every so many steps, before every evaluation, and when asked to stop.
-
-    Comes last, so that it sees what the other callbacks made of the step. Evaluations need none:
-    they change nothing, and a run that is killed in one begins it again.
-
-    Args:
-        folder: of the checkpoints; None on workers that do not write.
-        used: the strategy.
-        counter: of the steps.
-        stateful: callbacks with `get_state`, by the name their state is stored under.
-        every: steps between checkpoints.
-        eval_every: steps between evaluations.
-        total_steps: where the run ends.
-        keep: the last so many are kept.
-        guard: says whether the weights are worth keeping.
-        signals: ask the run to stop.
-    """
-
-    def __init__(
-        self,
-        folder: Path | None,
-        used: tf.distribute.Strategy,
-        counter: Counter,
-        stateful: dict[str, Any],
-        *,
-        every: int,
-        eval_every: int,
-        total_steps: int,
-        keep: int,
-        guard: Guard,
-        signals: Signals,
-    ):
-        super().__init__()
-        self.folder = folder
-        self.used = used
-        self.counter = counter
-        self.stateful = stateful
-        self.intervals = (every, eval_every, total_steps)
-        self.keep = keep
-        self.guard = guard
-        self.signals = signals
-        self.training_logs: dict[str, float] = {}
-        self._test_batches = 0
-        self._sums = None
-
-    def resume(self, found: checkpoint.Checkpoint):
-        """Puts the run, whose model is compiled and built, where it was."""
-        checkpoint.restore(self.model, self.used, found.tensors)
-        self._sums = found.tensors["metrics"]
-        for name, callback in self.stateful.items():
-            callback.set_state(found.record[name])
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._restore_metrics()  # `fit` has just set them to zero
-
-    def _restore_metrics(self):
-        if self._sums is not None:
-            checkpoint.restore_metrics(self.model, self.used, self._sums)
-        self._sums = None
-
-    def on_train_batch_end(self, batch, logs=None):
-        step = self.counter.step
-        asked = self._asked(step)
-        if asked or any(step % interval == 0 for interval in self.intervals):
-            self._save(step)
-        if asked:
-            raise Preempted(step, asked)
-
-    def on_test_begin(self, logs=None):
-        self._test_batches = 0
-        if self._sums is not None:  # the run was resumed right before this evaluation
-            self._restore_metrics()
-            results = self.model.get_metrics_result()
-            self.training_logs = {name: float(value) for name, value in results.items()}
-
-    def on_test_batch_end(self, batch, logs=None):
-        self._test_batches += 1
-        asked = self._asked(self._test_batches)
-        if asked:
-            raise Preempted(self.counter.step, asked)
-
-    def _save(self, step):
-        self.guard.check_gradient()
-        tensors = checkpoint.capture(self.model, self.used)
-        record = {name: callback.get_state() for name, callback in self.stateful.items()}
-        if self.folder is not None:
-            found = checkpoint.Checkpoint(step, tensors, record)
-            checkpoint.write(self.folder, found, keep=self.keep)
-
-    def _asked(self, count):
-        """The signal to stop, if one came to any worker; several agree every `POLL` steps."""
-        if distribution.workers(self.used).total == 1:
-            return self.signals.received
-        if count % POLL:
-            return 0
-        return signal.SIGTERM if distribution.total(self.used, self.signals.received) else 0
-
-
-def finish_epoch(model: keras.Model, test, watching: keras.callbacks.CallbackList) -> None:
-    """Evaluates as `fit` does at the end of an epoch, for a run that was resumed right there.
-
-    Args:
-        model: compiled.
-        test: what `fit` takes as `validation_data`.
-        watching: callbacks, `Checkpoints` among them.
-    """
-    watching.on_train_begin()  # as `fit` does; Keras's own History relies on it
-    found = model.evaluate(test, callbacks=watching, return_dict=True, verbose=0)
-    (keeper,) = (c for c in watching.callbacks if isinstance(c, Checkpoints))
-    tested = {f"val_{name}": value for name, value in found.items()}
-    watching.on_epoch_end(0, {**keeper.training_logs, **tested})
-
-
 class Profile(keras.callbacks.Callback):
-    """Writes a TensorBoard profile of some steps, after the first ones, which trace."""
+    """Writes a TensorBoard profile of some executions, after the first ones, which trace.
 
-    def __init__(self, folder: Path, skip: int = 10, calls: int = 10):
+    Call `stop` where `fit` may have ended in an exception.
+    """
+
+    def __init__(self, folder: Path, skip: int = 3, calls: int = 10):
         super().__init__()
         self.folder = folder
         self._begin, self._end = skip, skip + calls
@@ -468,12 +325,12 @@ class Profile(keras.callbacks.Callback):
             tf.profiler.experimental.start(str(self.folder))
             self._running = True
         elif self._calls == self._end:
-            self._stop()
+            self.stop()
 
-    def on_epoch_end(self, epoch, logs=None):
-        self._stop()  # a short stretch; evaluation is no part of it
+    def on_test_begin(self, logs=None):
+        self.stop()  # a short stretch: evaluation is no part of it
 
-    def _stop(self):
+    def stop(self):
         if self._running:
             tf.profiler.experimental.stop()
         self._running = False
@@ -494,18 +351,3 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def stretches(step: int, total_steps: int, eval_every: int) -> Sequence[tuple[int, int]]:
-    """How `fit` gets from a step to the end, when each of its epochs ends in an evaluation.
-
-    Returns:
-        (epochs, steps per epoch) for each call: the rest of an epoch, whole ones, a last short one.
-    """
-    found = []
-    rest = min(-step % eval_every, total_steps - step)
-    if rest:
-        found.append((1, rest))
-        step += rest
-    epochs, last = divmod(total_steps - step, eval_every)
-    return found + [(epochs, eval_every)] * (epochs > 0) + [(1, last)] * (last > 0)

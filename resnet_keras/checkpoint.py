@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from . import distribution
 from .errors import InputError
 from .files import write_atomically
 
@@ -88,6 +89,11 @@ def capture(model: "keras.Model", used: "tf.distribute.Strategy") -> dict[str, n
     return {**values, "metrics": _metric_sums(model, used)}
 
 
+def is_finite(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Whether weights and moving statistics are numbers."""
+    return all(np.isfinite(v).all() for name, v in tensors.items() if name.startswith("model/"))
+
+
 def restore(
     model: "keras.Model", used: "tf.distribute.Strategy", tensors: Mapping[str, np.ndarray]
 ) -> None:
@@ -111,27 +117,26 @@ def restore(
 
 def restore_metrics(model: "keras.Model", used: "tf.distribute.Strategy", sums: np.ndarray) -> None:
     """Gives each replica its own sums again; once `fit` or `evaluate` has built the metrics."""
-    import tensorflow as tf
-
-    values = tf.constant(sums)
-
-    @tf.function
-    def assign():
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        for index, variable in enumerate(_metric_variables(model)):
-            variable.value.assign(values[replica, index])
-
-    used.run(assign)
+    for index, replicas in _local_sums(model, used):
+        for replica, variable in replicas.items():
+            variable.assign(sums[replica, index])
 
 
 def _metric_sums(model, used):
-    import tensorflow as tf
+    found = np.zeros((used.num_replicas_in_sync, len(_metric_variables(model))), "float32")
+    for index, replicas in _local_sums(model, used):
+        for replica, variable in replicas.items():
+            found[replica, index] = variable.numpy()
+    # Other workers have filled other rows, and nothing changes a number that 0 is added to.
+    return distribution.total(used, found)
 
-    @tf.function
-    def read():
-        return tf.stack([variable.value for variable in _metric_variables(model)])[None]
 
-    return used.gather(used.run(read), axis=0).numpy()
+def _local_sums(model, used):
+    """For each of the metrics' variables, {replica: its own part} of this worker's replicas."""
+    for index, variable in enumerate(_metric_variables(model)):
+        parts = used.experimental_local_results(variable.value)
+        first = distribution.workers(used).place * len(parts)
+        yield index, dict(enumerate(parts, first))
 
 
 def _metric_variables(model):

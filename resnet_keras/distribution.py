@@ -6,12 +6,14 @@ statistics of batch normalization in `layers`; accumulation, clipping and loss s
 several machines in `keras_faults`. What cannot be mended is refused by `check`.
 """
 
+import functools
 import json
 import os
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from .errors import InputError, unknown
@@ -44,8 +46,9 @@ def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.
 
     Args:
         name: "mirrored", a replica on every GPU, or on every logical CPU without one;
-            "one_device", the first of them; "multi_worker", the same as "mirrored" on each of
-            several machines, which the environment variable TF_CONFIG lists. Waits for them.
+            "one_device", the first of them; "multi_worker", a replica on every GPU, or on the CPU
+            without one, of several machines, which the environment variable TF_CONFIG lists. Waits
+            for them.
         logical_cpus: how many devices the CPU is split into, where there is no GPU. Can be set
             only before TensorFlow first uses a device.
 
@@ -58,10 +61,8 @@ def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.
     if name == "multi_worker":
         workers()  # says what is wrong with TF_CONFIG
     if logical_cpus > 1:
-        if name == "one_device":
-            raise InputError(
-                "Logical CPUs are replicas of --strategy=mirrored; one_device has one."
-            )
+        if name != "mirrored":
+            raise InputError(f"Logical CPUs are replicas of --strategy=mirrored, not of {name}.")
         _split_cpu(logical_cpus)
     if name == "multi_worker":
         from . import keras_faults
@@ -108,21 +109,33 @@ def agree(used: tf.distribute.Strategy, step: int) -> None:
     Raises:
         InputError: they do not: they see different folders.
     """
-    if total(used, step) != step * workers(used).total:
+    if total(used, np.array(step)) != step * workers(used).total:
         raise InputError(
             f"This worker would go on from step {step} and others would not: give a --workdir that "
             "all workers see."
         )
 
 
-def total(used: tf.distribute.Strategy, number: int) -> int:
-    """Adds up a number over all workers, which must call this together."""
+def total(used: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
+    """Adds up arrays of one shape and dtype over all workers, which must call this together."""
     if workers(used).total == 1:
-        return number
-    own = used.run(tf.function(lambda: tf.constant(number, tf.int64)))
-    return (
-        int(used.reduce("SUM", own, axis=None)) * workers(used).total // used.num_replicas_in_sync
-    )
+        return values
+    return _summing(used)(tf.constant(values)).numpy()
+
+
+@functools.cache
+def _summing(used):
+    replicas = used.num_replicas_in_sync // workers(used).total
+
+    def bring(values):  # once for each worker
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group % replicas == 0
+        return tf.where(first, values, tf.zeros_like(values))
+
+    @tf.function
+    def add(values):
+        return used.reduce("SUM", used.run(bring, args=(values,)), axis=None)
+
+    return add
 
 
 def check(
@@ -160,7 +173,6 @@ class Feed:
 
     def __init__(self, used: tf.distribute.Strategy, dataset: tf.data.Dataset):
         self.seconds = 0.0
-        self.batches_taken = 0
         cardinality = int(dataset.cardinality())
         self._count = cardinality if cardinality >= 0 else None
         shared = stream.split(dataset, used.num_replicas_in_sync // workers(used).total)
@@ -181,7 +193,6 @@ class Feed:
             except StopIteration:
                 return
             self.seconds += time.perf_counter() - began
-            self.batches_taken += 1
             yield batch
 
 

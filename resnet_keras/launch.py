@@ -5,7 +5,8 @@
 What stands after -- are flags of `resnet_keras.train`; --strategy=multi_worker is added. Each worker
 gets its place in TF_CONFIG, and each line it prints begins with its number. When one worker ends
 other than well, the others are given --grace seconds to end by themselves. The exit status is the
-first one that was not 0. SIGTERM and SIGINT are passed on.
+first one that was not 0. SIGTERM and SIGINT are passed on: the workers agree on a step, write a
+checkpoint there and exit with status 75.
 """
 
 import contextlib
@@ -27,6 +28,13 @@ from .errors import InputError
 FLAGS = cli.new_flags()
 flags.DEFINE_integer("workers", 2, "Processes to start.", 1, flag_values=FLAGS)
 flags.DEFINE_integer(
+    "gpus_per_worker",
+    0,
+    "GPUs that each worker has for itself; with 0 all train on the CPU.",
+    0,
+    flag_values=FLAGS,
+)
+flags.DEFINE_integer(
     "grace", 60, "Seconds that the others have once one has failed.", 0, flag_values=FLAGS
 )
 
@@ -45,22 +53,25 @@ def _main(arguments: Sequence[str]) -> int:
         raise InputError("Give the flags of the training after --, such as -- --recipe=NAME.")
     addresses = [f"localhost:{port}" for port in _free_ports(FLAGS.workers)]
     command = [sys.executable, "-m", "resnet_keras.train", *arguments, "--strategy=multi_worker"]
-    processes = [_start(command, addresses, index) for index in range(len(addresses))]
-    readers = [
-        threading.Thread(target=_copy, args=(index, process), daemon=True)
-        for index, process in enumerate(processes)
-    ]
-    for reader in readers:
-        reader.start()
+    processes: list[subprocess.Popen] = []
     with _passed_on(processes):
+        for index in range(len(addresses)):
+            processes.append(_start(command, addresses, index, FLAGS.gpus_per_worker))
+        readers = [
+            threading.Thread(target=_copy, args=(index, process), daemon=True)
+            for index, process in enumerate(processes)
+        ]
+        for reader in readers:
+            reader.start()
         status = _wait(processes, FLAGS.grace)
     for reader in readers:
         reader.join(timeout=5)
     return status
 
 
-def _start(command, addresses, index):
+def _start(command, addresses, index, gpus):
     task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    own = ",".join(str(number) for number in range(index * gpus, (index + 1) * gpus))
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -68,7 +79,7 @@ def _start(command, addresses, index):
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, "TF_CONFIG": json.dumps(task)},
+        env={**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": own or "-1"},
     )
 
 

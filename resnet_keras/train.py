@@ -23,7 +23,7 @@ from typing import Any
 from absl import flags
 
 from . import __version__, cli, pipelines, runs, zoo
-from .errors import InputError
+from .errors import InputError, told
 from .files import make_folder, write_atomically
 from .pipelines import SPLITS
 
@@ -168,14 +168,15 @@ def _define_flags() -> None:
     whole("checkpoint_every", None, "Iterations between checkpoints; --eval_every without.", 1)
     whole("keep_checkpoints", 3, "Keep the last so many.", 1)
     switch("tensorboard", True, "Write TensorBoard events.")
-    switch("profile", False, "Write a TensorBoard profile of 10 iterations.")
+    switch("profile", False, "Write a TensorBoard profile of 10 executions, from the third on.")
 
     # Encoded images only: ImageNet, folders, other data sets of TFDS.
     cli.define_view_flags(FLAGS)
     whole(
         "max_corrupt",
         100,
-        "Images that cannot be decoded and are replaced, at most; each service counts its own.",
+        "Images that cannot be decoded and are replaced, at most; each service counts its own, and "
+        "each start of a run counts anew.",
         0,
     )
     whole("eval_resize", None, "Shorter side before the centre crop; 256/224 of it without.", 1)
@@ -199,6 +200,27 @@ def _main() -> int:
     cli.start_tensorflow()
     _choose_splits()
 
+    from . import distribution, resume
+
+    try:
+        with resume.Signals() as signals:
+            return _run(network, file, signals)
+    except resume.Preempted as stopped:
+        print(f"{stopped}: the same command goes on from there, with its --workdir")
+        return cli.INTERRUPTED if stopped.signum == signal.SIGINT else cli.PREEMPTED
+    except distribution.WORKER_LOST as error:
+        if FLAGS.strategy != "multi_worker" or told(error):
+            raise
+        print(
+            "error: another worker has failed or is out of reach, so this one stops; start all "
+            f"again, and they go on from the last checkpoint ({str(error).splitlines()[0]})",
+            file=sys.stderr,
+        )
+        return cli.PREEMPTED
+
+
+def _run(network, file, signals) -> int:
+    """Builds, trains and saves; returns the exit status."""
     from . import distribution
 
     used = distribution.strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
@@ -221,19 +243,46 @@ def _main() -> int:
             return 0
         if workers.is_chief and not (workdir / runs.ENVIRONMENT).exists():
             _write_environment(workdir, used, model)
-        print(
-            f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
-            f"{FLAGS.batch_size} images, {used.num_replicas_in_sync} replica(s) on "
-            f"{distribution.device_kind()}, {FLAGS.dtype}; "
-            + (f"writing to {workdir}" if workers.is_chief else f"worker {workers.place}"),
-            flush=True,
-        )
+        print(_told(used, f"writing to {workdir}"), flush=True)
 
         def save(path, step):
             if workers.is_chief:
-                _save(path, step, model, network, file, options)
+                with _averaged(model.optimizer):
+                    _save(path, step, model, network, file, options)
 
-        return _train(model, rules, used, feeds, workdir, save)
+        signals.hold()
+        counter, metrics = _train(model, rules, used, feeds, workdir, save, signals)
+        save(workdir / runs.WEIGHTS, counter.step)
+        if workers.is_chief:
+            print(_result(counter, metrics, workdir))
+    return 0
+
+
+def _told(used, writing) -> str:
+    """The first line of a run."""
+    from . import distribution
+
+    workers, replicas = distribution.workers(used), used.num_replicas_in_sync
+    alone = replicas > 1 and not FLAGS.sync_batch_norm
+    return (
+        f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
+        f"{FLAGS.batch_size} images, {replicas} replica(s) on {distribution.device_kind()}"
+        f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
+        f"{writing if workers.is_chief else f'worker {workers.place}'}"
+    )
+
+
+def _result(counter, metrics, workdir) -> str:
+    """The last line of a run."""
+    from . import callbacks
+
+    error = 100 * float(metrics.rows[-1]["val_top1_error"])
+    return (
+        f"{FLAGS.eval_split} error {error:.2f} % (top-1) after {FLAGS.train_steps} steps and "
+        f"{callbacks.duration(counter.seconds)} of training, {callbacks.verdict(counter)}; "
+        f"{runs.WEIGHTS}, {BEST}, metrics.csv, run.flags"
+        f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {workdir}"
+    )
 
 
 def _check_flags(file) -> None:
@@ -326,65 +375,25 @@ def _build(network, file, used):
     return model, rules, options
 
 
-def _train(model, rules, used, feeds, workdir, save) -> int:
-    """Trains from the last checkpoint on, and saves the weights; returns the exit status."""
-    from . import callbacks, distribution
-
-    began = time.monotonic()
-    counter = callbacks.Counter(FLAGS.steps_per_execution)
-    metrics = callbacks.Metrics(counter, FLAGS.batch_size)
-    with callbacks.Signals() as signals:
-        watching = _callbacks(model, rules, used, workdir, save, counter, metrics, signals)
-        try:
-            _fit(model, feeds, watching, counter)
-        except callbacks.Preempted as stopped:
-            print(f"{stopped}: the same command with --workdir={workdir} goes on from there")
-            return cli.INTERRUPTED if stopped.signum == signal.SIGINT else cli.PREEMPTED
-        except distribution.WORKER_LOST as error:
-            if distribution.workers(used).total == 1:
-                raise
-            print(
-                "error: another worker has failed or is out of reach, so this one stops; start all "
-                f"again, and they go on from the last checkpoint ({type(error).__name__})",
-                file=sys.stderr,
-            )
-            return cli.PREEMPTED
-    with _averaged(model.optimizer):
-        save(workdir / runs.WEIGHTS, counter.step)
-    if not distribution.workers(used).is_chief:
-        return 0
-    error = 100 * float(metrics.rows[-1]["val_top1_error"])
-    print(
-        f"{FLAGS.eval_split} error {error:.2f} % (top-1) after {FLAGS.train_steps} steps in "
-        f"{time.monotonic() - began:.0f} s, {callbacks.verdict(counter)}; {runs.WEIGHTS}, {BEST}, "
-        f"metrics.csv, run.flags{' and TensorBoard events' if FLAGS.tensorboard else ''} are in "
-        f"{workdir}"
-    )
-    return 0
-
-
-def _callbacks(model, rules, used, workdir, save, counter, metrics, signals):
-    """What watches the run, the run put where its last checkpoint left it."""
+def _train(model, rules, used, feeds, workdir, save, signals):
+    """Trains from the last checkpoint on; returns the counter of steps and the metrics."""
     import keras
 
-    from . import callbacks, checkpoint, distribution
+    from . import callbacks, distribution, resume
 
-    def save_best():
-        with _averaged(model.optimizer):
-            save(workdir / BEST, counter.step)
-
+    counter = callbacks.Counter(FLAGS.steps_per_execution)
+    metrics = callbacks.Metrics(counter, FLAGS.batch_size)
+    best = callbacks.Best(counter, lambda: save(workdir / BEST, counter.step))
     guard = callbacks.Guard(
         counter, "lower --learning_rate or lengthen the warm-up, in another --workdir."
     )
-    best = callbacks.Best(counter, save_best)
     stateful = {"counter": counter, "metrics": metrics, "best": best}
-    stateful |= {type(rule).__name__: rule for rule in rules}
     is_chief = distribution.workers(used).is_chief
-    keeper = callbacks.Checkpoints(
+    keeper = resume.Checkpoints(
         make_folder(workdir / runs.CHECKPOINTS) if is_chief else None,
         used,
         counter,
-        stateful,
+        stateful | {type(rule).__name__: rule for rule in rules},
         every=FLAGS.checkpoint_every or FLAGS.eval_every,
         eval_every=FLAGS.eval_every,
         total_steps=FLAGS.train_steps,
@@ -392,36 +401,60 @@ def _callbacks(model, rules, used, workdir, save, counter, metrics, signals):
         guard=guard,
         signals=signals,
     )
+    _resume(model, used, keeper, counter, workdir)
+    averages = [callbacks.AveragedWeights()] if FLAGS.ema else []
+    watching = _watching(counter, metrics, workdir) if is_chief else []
+    # The rules come after what tells the learning rate that made the steps.
+    every = [counter, guard, *averages, metrics, best, *watching, *rules, keeper]
+    try:
+        _fit(
+            model,
+            feeds,
+            keras.callbacks.CallbackList(every, add_history=True, model=model),
+            counter,
+        )
+    finally:
+        for profile in (c for c in watching if isinstance(c, callbacks.Profile)):
+            profile.stop()
+    return counter, metrics
+
+
+def _resume(model, used, keeper, counter, workdir) -> None:
+    """Puts the run where its last checkpoint left it."""
+    from . import checkpoint, distribution
+
     keeper.set_model(model)
     found = checkpoint.latest(workdir / runs.CHECKPOINTS)
     if found is not None:
         keeper.resume(found)
         print(f"going on from the checkpoint of step {found.step}", flush=True)
     distribution.agree(used, counter.step)
-    watching = [counter, *rules, guard, metrics, best]
-    if FLAGS.ema:
-        watching.append(callbacks.AveragedWeights())
-    if is_chief:
-        metrics.write(workdir / runs.METRICS)
-        watching.append(
-            callbacks.Progress(counter, FLAGS.train_steps, FLAGS.batch_size, FLAGS.eval_split)
-        )
-        if FLAGS.tensorboard:
-            watching.append(callbacks.TensorBoardScalars(workdir / "tensorboard", metrics))
-        if FLAGS.profile:
-            watching.append(callbacks.Profile(workdir / "tensorboard"))
-    return keras.callbacks.CallbackList([*watching, keeper], add_history=True, model=model)
+
+
+def _watching(counter, metrics, workdir) -> list:
+    """What tells how the run is going, in the one process that does."""
+    from . import callbacks
+
+    metrics.write(workdir / runs.METRICS)
+    watching: list[Any] = [
+        callbacks.Progress(counter, FLAGS.train_steps, FLAGS.batch_size, FLAGS.eval_split)
+    ]
+    if FLAGS.tensorboard:
+        watching.append(callbacks.TensorBoardScalars(workdir / "tensorboard", metrics))
+    if FLAGS.profile:
+        watching.append(callbacks.Profile(workdir / "tensorboard"))
+    return watching
 
 
 def _fit(model, feeds, watching, counter) -> None:
     """Trains and evaluates by `fit`, from wherever the run is to its end."""
-    from . import callbacks
+    from . import resume
 
     train, test = feeds
     at_rest = counter.step % FLAGS.eval_every == 0 or counter.step == FLAGS.train_steps
     if counter.step and at_rest:
-        callbacks.finish_epoch(model, test.batches(), watching)
-    for epochs, steps in callbacks.stretches(counter.step, FLAGS.train_steps, FLAGS.eval_every):
+        resume.finish_epoch(model, test.batches(), watching)
+    for epochs, steps in resume.stretches(counter.step, FLAGS.train_steps, FLAGS.eval_every):
         counter.feed = train(counter.step)
         model.fit(
             counter.feed.batches(),

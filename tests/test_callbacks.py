@@ -1,4 +1,4 @@
-"""What watches a run: guards, metrics, stretches, profiles."""
+"""What watches a run: guards, metrics, profiles; and how it stops and goes on."""
 
 import math
 import signal
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import callbacks, optimizers
+from resnet_keras import callbacks, optimizers, resume
 from resnet_keras.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
@@ -37,7 +37,7 @@ def compiled(rate, **options):
     ],
 )
 def test_stretches_lead_to_the_end(step, total, expected):
-    assert callbacks.stretches(step, total, 4) == expected
+    assert resume.stretches(step, total, 4) == expected
 
 
 class Poison(keras.callbacks.Callback):
@@ -67,17 +67,29 @@ def test_a_loss_that_is_no_number_stops_at_its_step(capsys):
     assert not math.isfinite(float(rows[4][3]))
 
 
-def test_weights_of_an_infinite_gradient_are_not_kept():
+def test_weights_that_are_no_numbers_are_not_kept():
     counter = callbacks.Counter()
     guard = callbacks.Guard(counter, "")
     model = compiled(0.1)
     model.fit(X[:8], Y[:8], 8, callbacks=[counter, guard], verbose=0)
-    guard.check_gradient()
+    guard.check(True)
+    with pytest.raises(InputError, match=r"weights are no numbers after the update at step 1"):
+        guard.check(False)
+
+
+def test_overflow_that_no_loss_scale_ends_stops_the_run():
+    counter = callbacks.Counter()
+    guard = callbacks.Guard(counter, "")
+    model = compiled(0.1, loss_scaling=True)
+    model.fit(X[:8], Y[:8], 8, callbacks=[counter, guard], verbose=0)
     variables = model.trainable_variables
-    model.optimizer.apply([np.full(v.shape, np.inf, "float32") for v in variables], variables)
-    counter.step += 1
-    with pytest.raises(InputError, match=r"gradient's norm is (nan|inf) at step 2"):
-        guard.check_gradient()
+    infinite = [np.full(v.shape, np.inf, "float32") for v in variables]
+    for _ in range(15):  # from 2 ** 15 down to 1
+        guard.check(True)
+        model.optimizer.apply(infinite, variables)
+        counter.step += 1
+    with pytest.raises(InputError, match=r"inf without any loss scaling left at step 16"):
+        guard.check(True)
 
 
 def test_the_first_bad_step_of_an_execution_is_named():
@@ -90,14 +102,31 @@ def test_the_first_bad_step_of_an_execution_is_named():
         model.fit(images, Y, 8, callbacks=[counter, guard], shuffle=False, verbose=0)
 
 
-def test_signals_are_remembered_once_and_given_back():
+def test_a_signal_is_remembered_and_its_echo_is_not_a_second_one():
     before = signal.getsignal(signal.SIGTERM)
-    with callbacks.Signals() as signals:
+    with resume.Signals() as signals:
+        signals.hold()
         assert signals.received == 0
         signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert signals.received == signal.SIGTERM
-        assert signal.getsignal(signal.SIGTERM) == before  # a second one acts as ever
+    assert signal.getsignal(signal.SIGTERM) == before
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_a_later_signal_acts_as_ever(monkeypatch):
+    monkeypatch.setattr(resume, "REPEATS", -1)
+    with resume.Signals() as signals:
+        signals.hold()
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_before_training_ends_it_at_once():
+    said = "before the first step by SIGTERM"
+    with pytest.raises(resume.Preempted, match=said), resume.Signals():
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_profile_is_written(tmp_path):

@@ -116,6 +116,12 @@ def test_everything_is_captured_and_restored(tmp_path):
         assert one.get_metrics_result() == other.get_metrics_result()
 
 
+def test_what_is_no_number_is_noticed():
+    good = {"model/0/kernel": np.ones(3, "float32"), "optimizer/0/norms": np.array([np.nan])}
+    assert checkpoint.is_finite(good)
+    assert not checkpoint.is_finite({**good, "model/1/bias": np.array([0, np.inf])})
+
+
 def test_another_model_is_refused():
     used = tf.distribute.get_strategy()
     model = small_model()

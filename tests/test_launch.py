@@ -39,6 +39,7 @@ def launch(folder: Path, arguments, *own) -> subprocess.Popen:
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONPATH": str(torture.ROOT)},
+        start_new_session=True,
     )
 
 
@@ -72,7 +73,8 @@ def test_two_workers_train_as_one_process(tmp_path):
 @pytest.mark.slow
 def test_a_lost_worker_ends_the_others_and_the_restarted_job_ends_in_the_same_bits(tmp_path):
     process = launch(tmp_path / "whole", LONG)
-    assert not process.wait(), finished(process)
+    output = finished(process)
+    assert process.returncode == 0, output
     process = launch(tmp_path / "broken", LONG, "--grace=120")
     while not torture.checkpoints(tmp_path / "broken"):
         assert process.poll() is None, finished(process)
@@ -87,12 +89,13 @@ def test_a_lost_worker_ends_the_others_and_the_restarted_job_ends_in_the_same_bi
     process = launch(tmp_path / "broken", LONG)
     while len(torture.checkpoints(tmp_path / "broken")) < 3:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # to the launcher and, twice so, to its workers
     output = finished(process)
     assert process.returncode == torture.PREEMPTED, output
     assert output.count("stopped at step") == 2
     process = launch(tmp_path / "broken", LONG)
-    assert not process.wait(), finished(process)
+    output = finished(process)
+    assert process.returncode == 0, output
     assert torture.differences(tmp_path / "whole", tmp_path / "broken") == []
 
 
@@ -107,6 +110,20 @@ def worker_of(process, index):
         if parent and int(parent[1]) == process.pid and place:
             return int(folder.name)
     raise AssertionError(f"no worker {index}")
+
+
+@pytest.mark.slow
+def test_a_refused_chief_ends_the_others_without_a_traceback(tmp_path):
+    import filelock
+
+    (tmp_path / "run").mkdir()
+    with filelock.FileLock(tmp_path / "run" / ".lock"):
+        process = launch(tmp_path / "run", SMALL, "--grace=120")
+        output = finished(process)
+    assert process.returncode == 2
+    assert "[0] error: Another process trains in" in output
+    assert "[1] error: another worker has failed or is out of reach" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow

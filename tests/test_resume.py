@@ -40,7 +40,7 @@ def test_three_kills_a_flipped_bit_and_sigterm_change_nothing(undisturbed):
     assert "stopped at step" in log
     assert "Traceback" not in log
     # Events hold each step once.
-    assert steps_in_events(folder) == steps_in_events(undisturbed) == [10, 20, 30]
+    assert steps_in_events(folder) == steps_in_events(undisturbed) == [40, 80, 120]
     assert len(list((folder / "checkpoints").iterdir())) == 3
 
 

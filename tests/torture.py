@@ -131,9 +131,8 @@ def mount(place: Path, options: str) -> None:
 
 def expect_refusal(folder: Path, spoil: Callable[[], object], cure: Callable[[], object]) -> None:
     """The run must end with status 2 once `spoil` has acted on its disk; `cure` undoes that."""
-    process = start(folder)
-    count = len(checkpoints(folder))
-    while process.poll() is None and len(checkpoints(folder)) <= min(count, 1):
+    process, before = start(folder), checkpoints(folder)
+    while process.poll() is None and checkpoints(folder) == before:
         time.sleep(0.01)
     spoil()
     status = process.wait()
