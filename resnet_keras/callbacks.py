@@ -46,7 +46,8 @@ class Counter(keras.callbacks.Callback):
 
     Attributes:
         step: updates so far, those before a restart included.
-        seconds, input_seconds: of training, and how many of them were spent waiting for batches.
+        seconds, input_seconds: of training, and how many of them were spent waiting for batches;
+            NaN where that cannot be seen.
         timed_steps: the steps that `seconds` covers.
         feed: where the batches come from, a `distribution.Feed`.
     """
@@ -137,7 +138,7 @@ class Progress(keras.callbacks.Callback):
             f"loss {loss:.4f} error {error:.2f} % | "
             f"lr {self.model.optimizer.learning_rate_at(counter.step):.3g} | "
             f"{rate:,.0f} images/s | "
-            f"input wait {100 * counter.input_share():.0f} % | {self._time_left()} left"
+            f"input wait {_percent(counter.input_share())} | {self._time_left()} left"
         )
 
     def _time_left(self):
@@ -184,7 +185,7 @@ class Metrics(keras.callbacks.Callback):
             "images_per_second": f"{steps * self.batch_size / seconds:.1f}" if seconds else "",
             "learning_rate": repr(self.model.optimizer.learning_rate_at(counter.step)),
             **{column: repr(float(logs[name])) for column, name in LOGGED.items()},
-            "input_wait": f"{waited / seconds:.3f}" if seconds else "",
+            "input_wait": f"{waited / seconds:.3f}" if seconds and waited >= 0 else "",
         }
         self.rows.append(row)
         if self._path is not None:
@@ -336,9 +337,15 @@ class Profile(keras.callbacks.Callback):
         self._running = False
 
 
+def _percent(share):
+    return "?" if math.isnan(share) else f"{100 * share:.0f} %"
+
+
 def verdict(counter: Counter) -> str:
     """Says with figures what bounded the run: input or compute."""
     share = counter.input_share()
+    if math.isnan(share):
+        return "bounded by what is not seen from outside with --steps_per_execution"
     bound = "input" if share > INPUT_BOUND else "compute"
     text = f"waited {counter.input_seconds:.2f} of {counter.seconds:.1f} s for input"
     if share > INPUT_BOUND:

@@ -8,6 +8,7 @@ several machines in `keras_faults`. What cannot be mended is refused by `check`.
 
 import functools
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -169,10 +170,15 @@ class Feed:
         used: the strategy.
         dataset: this worker's share of each global batch, of a size that is known and the same for
             all batches.
+        in_graph: Keras may loop over batches in its graph (`steps_per_execution`), where the wait
+            cannot be seen: `seconds` is then NaN.
     """
 
-    def __init__(self, used: tf.distribute.Strategy, dataset: tf.data.Dataset):
-        self.seconds = 0.0
+    def __init__(
+        self, used: tf.distribute.Strategy, dataset: tf.data.Dataset, *, in_graph: bool = False
+    ):
+        self.seconds = math.nan if in_graph else 0.0
+        self._in_graph = in_graph
         cardinality = int(dataset.cardinality())
         self._count = cardinality if cardinality >= 0 else None
         shared = stream.split(dataset, used.num_replicas_in_sync // workers(used).total)
@@ -182,7 +188,7 @@ class Feed:
         """What `fit` takes: see `keras_faults.Batches`."""
         from .keras_faults import Batches
 
-        return Batches(self, self._count)
+        return Batches(self._distributed if self._in_graph else self, self._count)
 
     def __iter__(self) -> Iterator[Any]:
         iterator = iter(self._distributed)

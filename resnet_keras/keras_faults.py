@@ -65,12 +65,14 @@ class Batches(DataAdapter):
     """Distributed batches for `fit` and `evaluate`, from any iterable.
 
     Args:
-        source: gives one distributed value per batch, each time it is iterated over.
+        source: gives one distributed value per batch, each time it is iterated over; a data set
+            that a strategy distributes, for Keras to loop over in its graph.
         count: its batches, or None if it has no end.
     """
 
     def __init__(self, source, count: int | None):
-        self._dataset = _Distributed(source)
+        distributed = isinstance(source, tf.distribute.DistributedDataset | tf.data.Dataset)
+        self._dataset = source if distributed else _Distributed(source)
         self._count = count
 
     def get_tf_dataset(self):

@@ -16,6 +16,7 @@ import tensorflow as tf
 from . import checkpoint, distribution
 from .callbacks import Counter, Guard
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
 REPEATS = 1.0  # seconds in which a signal that comes again is still the same
 
 
@@ -44,9 +45,14 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._receive)
+        self._before = {number: signal.getsignal(number) for number in STOPS}
+        self.listen()
         return self
+
+    def listen(self):
+        """Takes the signals; again, where TensorFlow has taken them to coordinate workers."""
+        for number in STOPS:
+            signal.signal(number, self._receive)
 
     def __exit__(self, *error):
         for number, handler in self._before.items():
@@ -55,6 +61,7 @@ class Signals:
     def hold(self):
         """From here on signals wait."""
         self._held = True
+        self.listen()
 
     def _receive(self, number, frame):
         if not self.received:

@@ -149,7 +149,13 @@ def _define_flags() -> None:
         "Split each batch into so many that are computed one after the other and make one update.",
         1,
     )
-    whole("steps_per_execution", 1, "Iterations between two looks at the run.", 1)
+    whole(
+        "steps_per_execution",
+        1,
+        "Iterations that Keras makes in its graph between two looks at the run; for small networks. "
+        "How long they wait for input is not seen then.",
+        1,
+    )
     switch("remat", False, "Compute each block again for its gradient, to save memory.")
     choice(
         "strategy",
@@ -224,6 +230,7 @@ def _run(network, file, signals) -> int:
     from . import distribution
 
     used = distribution.strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
+    signals.listen()
     distribution.check(
         used,
         batch_size=FLAGS.batch_size,
@@ -504,6 +511,8 @@ def _feeds(used):
         "threads": FLAGS.threads,
         "ram_budget": FLAGS.ram_budget and FLAGS.ram_budget * MIB,
     }
+    # Several workers fail in Keras's loop; theirs is in Python.
+    in_graph = FLAGS.steps_per_execution > 1 and distribution.workers(used).total == 1
     in_memory = pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
     view = cli.view_of(FLAGS, in_memory=in_memory)
     if in_memory and FLAGS.eval_resize:
@@ -522,7 +531,7 @@ def _feeds(used):
             view=view,
             **shared,
         )
-        return distribution.Feed(used, batches)
+        return distribution.Feed(used, batches, in_graph=in_graph)
 
     train(0)  # what is wrong with the data shows before anything is written
     protocol: dict[str, Any] = {} if in_memory else {"interpolation": FLAGS.interpolation}
@@ -536,7 +545,7 @@ def _feeds(used):
         **protocol,
         **shared,
     )
-    return train, distribution.Feed(used, test)
+    return train, distribution.Feed(used, test, in_graph=in_graph)
 
 
 def _preprocessing(size: int) -> zoo.Preprocessing:

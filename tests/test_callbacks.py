@@ -143,6 +143,8 @@ def test_what_bounds_a_run():
     found = callbacks.verdict(counter)
     assert found.startswith("bounded by input: waited 6.00 of 10.0 s")
     assert "2.5x" in found
+    counter.input_seconds = math.nan
+    assert "not seen" in callbacks.verdict(counter)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,13 @@ SMALL = (
     "--dropout=0.3",
     "--accumulate_steps=2",
 )
-LONG = (*SMALL, "--train_steps=60", "--eval_every=30", "--checkpoint_every=10")
+LONG = (
+    *SMALL,
+    "--train_steps=60",
+    "--eval_every=30",
+    "--checkpoint_every=10",
+    "--steps_per_execution=2",
+)
 
 
 def launch(folder: Path, arguments, *own) -> subprocess.Popen:
@@ -53,6 +59,7 @@ def curve(folder):
     return np.array([[float(row[name]) for name in names] for row in torture.rows(folder)])
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_process(tmp_path):
     process = launch(tmp_path / "two", SMALL)
     output = finished(process)

@@ -9,8 +9,8 @@ import torture
 SMALL = (
     *torture.RUN,
     "--logical_cpus=1",
-    "--train_steps=30",
-    "--eval_every=10",
+    "--train_steps=120",
+    "--eval_every=40",
     "--checkpoint_every=4",
 )
 
