@@ -51,12 +51,13 @@ class Signals:
 
     def listen(self):
         """Takes the signals; again, where TensorFlow has taken them to coordinate workers."""
-        for number in STOPS:
-            signal.signal(number, self._receive)
+        for number, before in self._before.items():
+            if before is not signal.SIG_IGN:  # as that of SIGINT is in a shell's background
+                signal.signal(number, self._receive)
 
     def __exit__(self, *error):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for number, before in self._before.items():
+            signal.signal(number, before if before is not None else signal.SIG_DFL)
 
     def hold(self):
         """From here on signals wait."""

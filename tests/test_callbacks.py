@@ -102,19 +102,28 @@ def test_the_first_bad_step_of_an_execution_is_named():
         model.fit(images, Y, 8, callbacks=[counter, guard], shuffle=False, verbose=0)
 
 
-def test_a_signal_is_remembered_and_its_echo_is_not_a_second_one():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.fixture
+def usual_signals():
+    """Signals act as in a terminal; in the background of a shell SIGINT is ignored."""
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_signal_is_remembered_and_its_echo_is_not_a_second_one(usual_signals):
     with resume.Signals() as signals:
         signals.hold()
         assert signals.received == 0
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
         assert signals.received == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
-def test_a_later_signal_acts_as_ever(monkeypatch):
+def test_a_later_signal_acts_as_ever(monkeypatch, usual_signals):
     monkeypatch.setattr(resume, "REPEATS", -1)
     with resume.Signals() as signals:
         signals.hold()
@@ -123,7 +132,14 @@ def test_a_later_signal_acts_as_ever(monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_a_signal_before_training_ends_it_at_once():
+def test_signals_that_are_ignored_stay_so(usual_signals):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with resume.Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == 0
+
+
+def test_a_signal_before_training_ends_it_at_once(usual_signals):
     said = "before the first step by SIGTERM"
     with pytest.raises(resume.Preempted, match=said), resume.Signals():
         signal.raise_signal(signal.SIGTERM)
