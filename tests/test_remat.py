@@ -67,6 +67,7 @@ def test_trains_as_the_network_itself_to_the_bit(options):
     assert model.evaluate(IMAGES, LABELS, verbose=0) == plain.evaluate(IMAGES, LABELS, verbose=0)
 
 
+@pytest.mark.slow
 def test_bottlenecks_train_as_the_network_itself():
     keras.utils.set_random_seed(0)
     plain = resnet.resnet(50, num_classes=4, input_shape=(32, 32, 3), **DROPS)
@@ -171,6 +172,7 @@ def test_frozen_stages_stay_as_they_are():
     assert changed == {"conv4", "logits"}
 
 
+@pytest.mark.slow
 def test_inside_another_model():
     def trained_inside(rematerialized):
         inner = network(rematerialized, **DROPS)
@@ -183,6 +185,7 @@ def test_inside_another_model():
         np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_global_policy_does_not_round_the_weights():
     """A model made under it would have the variables read in bfloat16."""
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -33,7 +33,9 @@ def opened(model, folder):
     return zoo.weights.find(model, folder / "weights.safetensors")[1]
 
 
-def test_a_run_leaves_everything_it_promises(command, tmp_path):
+def test_a_run_leaves_everything_it_promises(command, tmp_path, capsys):
+    from resnet_keras import evaluate
+
     done = command("train", *SMALL, "--workdir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # TensorFlow's noise does not reach the user
@@ -47,16 +49,11 @@ def test_a_run_leaves_everything_it_promises(command, tmp_path):
     for line in done.stdout.splitlines()[1:-1]:
         assert re.search(r"step +\d+/10 \| loss .* error .* lr 0.05 .* images/s .* left", line)
     # The weights are those that were evaluated last.
-    again = command(
-        "evaluate",
-        "--model=resnet8",
-        "--weights=run/weights.safetensors",
-        "--dataset=digits",
-        cwd=tmp_path,
-    )
-    assert again.returncode == 0, again.stderr
-    assert f"top-1 error {error:.2f} %" in again.stdout
-    assert "(360 examples, single view)" in again.stdout
+    weights = f"--weights={folder / 'weights.safetensors'}"
+    assert evaluate.main(["evaluate", "--model=resnet8", weights, "--dataset=digits"]) == 0
+    again = capsys.readouterr().out
+    assert f"top-1 error {error:.2f} %" in again
+    assert "(360 examples, single view)" in again
     # TensorBoard's events hold the rows of metrics.csv.
     (events,) = (folder / "tensorboard").glob("events*")
     losses = {
@@ -82,21 +79,43 @@ def curve(folder):
     return np.array([[float(row[name]) for name in columns] for row in rows(folder)])
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_replicas_with_synchronized_batch_norm_equal_one(replicas, command, tmp_path):
-    """Odd numbers too: 1,437 examples in batches of 500, the last shared unequally."""
-    arguments = (*SMALL, "--eval_every=1", "--train_steps=6", "--eval_split=trainval")
-    drops = ("--dropout=0.3", "--stochastic_depth=0.3", "--learning_rate=0.01")
-    several = (f"--logical_cpus={replicas}", "--sync_batch_norm")
-    for name, more in {"one": (), "several": several}.items():
-        done = command("train", *arguments, *drops, *more, f"--workdir={name}", cwd=tmp_path)
+ONE_BY_ONE = (
+    *(*SMALL, "--eval_every=1", "--train_steps=6", "--learning_rate=0.01", "--notensorboard"),
+    *("--dropout=0.3", "--stochastic_depth=0.3"),
+    "--eval_split=trainval",  # 1,437 examples in batches of 500, the last shared unequally
+)
+
+
+def assert_same_run(one, other):
+    np.testing.assert_allclose(curve(other), curve(one), rtol=1e-3)
+    expected, found = opened("resnet8", one), opened("resnet8", other)
+    for name, tensor in expected.tensors.items():
+        values = found.tensors[name].read()
+        np.testing.assert_allclose(values, tensor.read(), rtol=0.02, atol=2e-4, err_msg=name)
+
+
+def test_two_replicas_with_synchronized_batch_norm_equal_one(tmp_path, capsys):
+    from resnet_keras import train
+
+    for name, more in {
+        "one": ["--strategy=one_device"],
+        "two": ["--logical_cpus=2", "--sync_batch_norm"],
+    }.items():
+        assert train.main(["train", *ONE_BY_ONE, *more, f"--workdir={tmp_path / name}"]) == 0
+    said = capsys.readouterr().out
+    assert "1 replica(s)" in said
+    assert "2 replica(s)" in said
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_four_replicas_equal_one_and_two(command, tmp_path):
+    for replicas in (1, 2, 4):
+        more = (f"--logical_cpus={replicas}", "--sync_batch_norm", f"--workdir={replicas}")
+        done = command("train", *ONE_BY_ONE, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert f"{replicas if more else 1} replica(s)" in done.stdout
-    np.testing.assert_allclose(curve(tmp_path / "several"), curve(tmp_path / "one"), rtol=1e-3)
-    one, several = (opened("resnet8", tmp_path / name) for name in ("one", "several"))
-    for name, tensor in one.tensors.items():
-        found = several.tensors[name].read()
-        np.testing.assert_allclose(found, tensor.read(), rtol=0.02, atol=2e-4, err_msg=name)
+        assert f"{replicas} replica(s) on CPU, float32" in done.stdout
+        assert_same_run(tmp_path / "1", tmp_path / str(replicas))
 
 
 @pytest.mark.slow
@@ -104,6 +123,7 @@ def test_replicas_with_statistics_of_their_own_do_not(command, tmp_path):
     for name, more in {"one": (), "shares": ("--logical_cpus=2",)}.items():
         done = command("train", *SMALL, *more, f"--workdir={name}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+        assert ("each with batch statistics of its own" in done.stdout) == bool(more)
     assert not np.allclose(curve(tmp_path / "shares"), curve(tmp_path / "one"), rtol=1e-2)
 
 
