@@ -50,10 +50,10 @@ def assert_equal_variables(model, other):
     "options",
     [
         {"shortcut": "A"},
-        {"shortcut": None},
+        pytest.param({"shortcut": None}, marks=pytest.mark.slow),
         {"shortcut": "B", **DROPS},
         {"shortcut": "C", "dtype": "mixed_bfloat16", **DROPS},
-        {"dtype": "mixed_float16"},
+        pytest.param({"dtype": "mixed_float16"}, marks=pytest.mark.slow),
         {"run_eagerly": True, **DROPS},
         pytest.param({"jit_compile": True, **DROPS}, marks=pytest.mark.slow),
     ],

@@ -79,6 +79,7 @@ def test_a_compiled_and_trained_model_loads_too(tmp_path):
         np.testing.assert_array_equal(loaded(IMAGES), trained(IMAGES))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You are saving your model")
 def test_where_bottlenecks_stride_is_told_by_the_file_or_by_the_user(tmp_path):
     options = {"stride_in_1x1": False, "epsilon": 1e-3, "input_shape": (64, 64, 3)}

@@ -69,6 +69,7 @@ def test_logits_of_torch_networks(name, torch_file):
         assert difference(expected[:1], expected[1:]) > 1e-2
 
 
+@pytest.mark.slow
 def test_logits_on_jax(torch_file):
     """The zoo loads weights on Keras's JAX backend as well, without TensorFlow."""
     pytest.importorskip("jax")
