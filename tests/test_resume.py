@@ -100,9 +100,7 @@ def test_photographs_frozen_stages_and_pixel_means_resume_too(photographs, tmp_p
         "--dtype=mixed_bfloat16",
     )
     torture.run_to_end(tmp_path / "one", arguments)
-    moments = random.Random(1)
-    for _ in range(2):
-        torture.kill_somewhere(tmp_path / "two", moments, arguments, hurried=0)
+    torture.kill_somewhere(tmp_path / "two", random.Random(1), arguments, hurried=0)
     torture.run_to_end(tmp_path / "two", arguments)
     assert torture.differences(tmp_path / "one", tmp_path / "two") == []
 

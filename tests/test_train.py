@@ -109,8 +109,8 @@ def test_two_replicas_with_synchronized_batch_norm_equal_one(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_four_replicas_equal_one_and_two(command, tmp_path):
-    for replicas in (1, 2, 4):
+def test_four_replicas_equal_one(command, tmp_path):
+    for replicas in (1, 4):
         more = (f"--logical_cpus={replicas}", "--sync_batch_norm", f"--workdir={replicas}")
         done = command("train", *ONE_BY_ONE, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -128,38 +128,35 @@ def test_replicas_with_statistics_of_their_own_do_not(command, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("more", "equal"),
-    [
-        (("--steps_per_execution=4", "--profile"), True),
-        (("--remat",), True),
-        (("--deterministic",), False),  # other kernels
-        (("--strategy=one_device",), True),
-    ],
-)
-def test_how_a_run_is_computed_does_not_change_its_weights(more, equal, command, tmp_path):
+def test_how_a_run_is_computed_does_not_change_its_weights(command, tmp_path):
+    """Two parts of each of four batches, on two replicas: in one graph, or with blocks recomputed."""
     arguments = (*SMALL, "--train_steps=24", "--eval_every=12", "--learning_rate=0.01")
-    if "--profile" in more:  # two parts of each of four batches, on two replicas, in one graph
-        arguments = (*arguments, "--logical_cpus=2", "--accumulate_steps=2")
-    for name, flags in {"plain": (), "other": more}.items():
-        done = command("train", *arguments, *flags, f"--workdir={name}", cwd=tmp_path)
+    parts = ("--logical_cpus=2", "--accumulate_steps=2")
+    for name, more in {
+        "plain": (),
+        "graph": ("--steps_per_execution=4", "--profile"),
+        "remat": ("--remat",),
+        "deterministic": ("--deterministic",),
+    }.items():
+        done = command("train", *arguments, *parts, *more, f"--workdir={name}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
-    one, two = (opened("resnet8", tmp_path / name) for name in ("plain", "other"))
-    for name, tensor in one.tensors.items():
-        if equal:
-            np.testing.assert_array_equal(tensor.read(), two.tensors[name].read(), err_msg=name)
-        else:
-            np.testing.assert_allclose(tensor.read(), two.tensors[name].read(), atol=0.01)
-    profiles = list((tmp_path / "other").glob("tensorboard/plugins/profile/*/*.xplane.pb"))
-    assert len(profiles) == ("--profile" in more)
+    plain = opened("resnet8", tmp_path / "plain")
+    for name in ("graph", "remat"):
+        other = opened("resnet8", tmp_path / name)
+        for key, tensor in plain.tensors.items():
+            np.testing.assert_array_equal(other.tensors[key].read(), tensor.read())
+    # Other kernels, whose rounding differs and grows.
+    losses = [curve(tmp_path / name)[:, 0] for name in ("plain", "deterministic")]
+    np.testing.assert_allclose(*losses, rtol=0.05)
+    assert list((tmp_path / "graph").glob("tensorboard/plugins/profile/*/*.xplane.pb"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_learns_the_digits_on_two_replicas(dtype, command, tmp_path):
-    arguments = ("--model=resnet8", "--dataset=digits", "--image_size=16", "--batch_size=64")
-    steps = ("--train_steps=120", "--eval_every=60", "--learning_rate=0.05", "--schedule=cosine")
+    arguments = ("--model=resnet8", "--dataset=digits", "--image_size=12", "--batch_size=64")
+    steps = ("--train_steps=90", "--eval_every=90", "--learning_rate=0.05", "--schedule=cosine")
     done = command(
         "train",
         *(*arguments, *steps, "--logical_cpus=2", "--label_smoothing=0.1", "--ema=0.9"),
