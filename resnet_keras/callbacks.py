@@ -243,26 +243,25 @@ class AveragedWeights(keras.callbacks.Callback):
 class Best(keras.callbacks.Callback):
     """Calls `save` whenever an evaluation has a lower top-1 error than all before."""
 
-    def __init__(self, counter: Counter, save: Callable[[], None]):
+    def __init__(self, save: Callable[[], None]):
         super().__init__()
-        self.counter = counter
         self.save = save
-        self.error, self.step = math.inf, 0
+        self.error = math.inf
 
     def get_state(self):
-        return {"error": self.error, "step": self.step}
+        return {"error": self.error}
 
     def set_state(self, state):
-        vars(self).update(state)
+        self.error = state["error"]
 
     def on_epoch_end(self, epoch, logs=None):
         if logs["val_top1_error"] < self.error:
-            self.error, self.step = float(logs["val_top1_error"]), self.counter.step
+            self.error = float(logs["val_top1_error"])
             self.save()
 
 
 class Guard(keras.callbacks.Callback):
-    """Stops the run when the loss, or the gradient, is no number.
+    """Stops the run when the loss, or a weight, is no number.
 
     Prints the loss, the learning rate and the gradient's norm at the steps before. The optimizer
     is an `optimizers.SGD`.
@@ -272,13 +271,11 @@ class Guard(keras.callbacks.Callback):
         super().__init__()
         self.counter = counter
         self.advice = advice
-        self._losses: collections.OrderedDict[int, float] = collections.OrderedDict()
+        self._losses = collections.deque(maxlen=SHOWN)  # (step, loss)
 
     def on_train_batch_end(self, batch, logs=None):
         loss = float(logs["cross_entropy"])
-        self._losses[self.counter.step] = loss
-        while len(self._losses) > SHOWN:
-            self._losses.popitem(last=False)
+        self._losses.append((self.counter.step, loss))
         if not math.isfinite(loss):
             self._stop(f"The loss is {loss}")
 
@@ -294,13 +291,13 @@ class Guard(keras.callbacks.Callback):
 
     def _stop(self, what):
         optimizer, step = self.model.optimizer, self.counter.step
-        norms = optimizer.gradient_norms()
+        norms, losses = optimizer.gradient_norms(), dict(self._losses)
         # Of several steps at once, the first bad one; with loss scaling, an overflow is none.
         first = step if optimizer.loss_scaling else step - self.counter.steps_per_call + 1
         bad = [s for s in range(first, step) if not math.isfinite(norms.get(s, 0.0))]
         print(f"{'step':>8}{'loss*':>12}{'lr':>12}{'gradient norm':>16}", file=sys.stderr)
         for at in list(norms)[-SHOWN:]:
-            loss = f"{self._losses[at]:.4g}" if at in self._losses else ""
+            loss = f"{losses[at]:.4g}" if at in losses else ""
             rate = optimizer.learning_rate_at(at)
             print(f"{at:>8}{loss:>12}{rate:>12.4g}{norms[at]:>16.4g}", file=sys.stderr)
         print("* mean since the last evaluation", file=sys.stderr)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-RECORD = "record"
+RECORD = "record"  # the tensor that holds it, uint8
 HASH_DIGITS = 16
-_NAME = re.compile(rf"step-(\d{{8,}})-([0-9a-f]{{{HASH_DIGITS}}})\.safetensors")
+_NAME = re.compile(rf"step-(\d{{8,}})-[0-9a-f]{{{HASH_DIGITS}}}\.safetensors")
 
 
 class Checkpoint(NamedTuple):
@@ -51,13 +51,14 @@ def write(folder: str | os.PathLike, checkpoint: Checkpoint, *, keep: int) -> Pa
     """
     from safetensors.numpy import save
 
-    record = json.dumps({"step": checkpoint.step, RECORD: checkpoint.record})
-    content = save(dict(checkpoint.tensors), metadata={RECORD: record})
+    record = np.frombuffer(json.dumps(checkpoint.record).encode(), "uint8")
+    content = save({**checkpoint.tensors, RECORD: record})
     path = Path(folder) / f"step-{checkpoint.step:08}-{_hash(content)}.safetensors"
     write_atomically(path, content)
     # A later step than this one was damaged, or this would not be it.
-    earlier = [p for step, p in _found(folder) if step < checkpoint.step]
-    for stale in {p for _, p in _found(folder)} - {path, *earlier[: keep - 1]}:
+    found = _found(folder)
+    earlier = [p for step, p in found if step < checkpoint.step]
+    for stale in {p for _, p in found} - {path, *earlier[: keep - 1]}:
         stale.unlink(missing_ok=True)
     return path
 
@@ -66,7 +67,8 @@ def latest(folder: str | os.PathLike) -> Checkpoint | None:
     """Reads the last checkpoint that is whole; warns of each damaged one. None without any."""
     for step, path in _found(folder):
         try:
-            return _read(path)
+            tensors = _read(path)
+            return Checkpoint(step, tensors, json.loads(tensors.pop(RECORD).tobytes()))
         except (OSError, ValueError) as error:
             warnings.warn(
                 f"the checkpoint of step {step} is damaged and left aside ({path}: {error})",
@@ -159,13 +161,9 @@ def _read(path):
     from safetensors.numpy import load
 
     content = path.read_bytes()
-    match = _NAME.fullmatch(path.name)
-    if _hash(content) != match[2]:
+    if f"-{_hash(content)}." not in path.name:
         raise ValueError("its bytes do not have the checksum in its name")
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    record = json.loads(header["__metadata__"][RECORD])
-    return Checkpoint(record["step"], load(content), record[RECORD])
+    return load(content)
 
 
 def _found(folder):

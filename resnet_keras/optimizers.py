@@ -183,10 +183,7 @@ class SGD(keras.optimizers.SGD):
 
     def learning_rate_at(self, update):
         """The learning rate of an update, counted from 1, at the present `learning_rate_scale`."""
-        rate = self._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            rate = rate(update - 1)
-        return float(ops.convert_to_numpy(ops.multiply(rate, self.learning_rate_scale)))
+        return float(ops.convert_to_numpy(self._rate(update - 1)))
 
     def scale_loss(self, loss):
         return loss * self.loss_scale if self.loss_scaling else loss
@@ -225,7 +222,9 @@ class SGD(keras.optimizers.SGD):
         if self.clip_norm is not None:
             shortened = ops.minimum(1.0, self.clip_norm / ops.maximum(norm, 1e-12))
             self._factor = shortened if self._factor is None else self._factor * shortened
-        self._decay_of_average = self._ema_decay()
+        if self.ema:
+            updates = ops.cast(self.iterations, "float32")
+            self._average_decay = ops.minimum(self.ema, (1.0 + updates) / (10.0 + updates))
         for key in self._averages.statistics:
             self._follow(*self._averages.pairs[key])
         return gradients, variables
@@ -247,19 +246,15 @@ class SGD(keras.optimizers.SGD):
         self._without_overflow.assign(ops.where(due, count, before))
         self.loss_scale.assign(ops.where(due, scale, now))
 
-    def _ema_decay(self):
-        updates = ops.cast(self.iterations, "float32")
-        return ops.minimum(self.ema, (1.0 + updates) / (10.0 + updates))
-
     def _follow(self, variable, average):
-        decay = ops.cast(self._decay_of_average, variable.dtype)
+        decay = ops.cast(self._average_decay, variable.dtype)
         value = average * decay + variable * (1.0 - decay)
         self.assign(average, self._if_used(value, average))
 
     def _if_used(self, value, otherwise):
         if self._used is None:
             return value
-        return ops.where(self._used, value, ops.convert_to_tensor(otherwise))
+        return ops.where(self._used, value, ops.convert_to_tensor(otherwise, value.dtype))
 
     def update_step(self, gradient, variable, learning_rate):
         key, index = self._var_key(variable), self._get_variable_index(variable)
@@ -272,30 +267,31 @@ class SGD(keras.optimizers.SGD):
         if key in self._decayed_keys:
             decay = ops.cast(self.coupled_weight_decay, dtype)
             gradient = ops.add(gradient, ops.multiply(decay, variable))
-        if self._used is None:
-            super().update_step(gradient, variable, learning_rate)
-        else:
-            self._update_if_used(gradient, variable, learning_rate, index)
+        self._step(gradient, variable, learning_rate, index)
         if key in self._averages.pairs:
             self._follow(variable, self._averages.pairs[key][1])
 
-    def _update_if_used(self, gradient, variable, learning_rate, index):
-        """Keras's `update_step`, selected where the update is used."""
+    def _step(self, gradient, variable, learning_rate, index):
+        """What Keras's `update_step` computes, selected where the update is used."""
         learning_rate = ops.cast(learning_rate, variable.dtype)
         change = ops.multiply(gradient, learning_rate)
         if self.momentum == 0:
-            self.assign_sub(variable, self._if_used(change, ops.zeros_like(change)))
+            self.assign_sub(variable, self._if_used(change, 0.0))
             return
         velocity, momentum = self.momentums[index], ops.cast(self.momentum, variable.dtype)
         new = ops.subtract(ops.multiply(velocity, momentum), change)
         step = ops.subtract(ops.multiply(new, momentum), change) if self.nesterov else new
         self.assign(velocity, self._if_used(new, velocity))
-        self.assign_add(variable, self._if_used(step, ops.zeros_like(step)))
+        self.assign_add(variable, self._if_used(step, 0.0))
 
     def _get_current_learning_rate(self):
+        return self._rate(self.iterations)  # Keras's schedules see calls, and not updates
+
+    def _rate(self, updates):
+        """The learning rate after so many updates."""
         rate = self._learning_rate
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            rate = rate(self.iterations)  # Keras passes what counts calls and not updates
+            rate = rate(updates)
         else:
             rate = super()._get_current_learning_rate()
         return ops.multiply(rate, self.learning_rate_scale)

@@ -18,10 +18,8 @@ from .errors import InputError
 from .files import make_folder, remove_parts, write_atomically
 
 FLAGS, METRICS, ENVIRONMENT = "run.flags", "metrics.csv", "environment.json"
-WEIGHTS, CHECKPOINTS = (
-    "weights.safetensors",
-    "checkpoints",
-)  # what is written last makes it finished
+CHECKPOINTS = "checkpoints"
+WEIGHTS = "weights.safetensors"  # is written last: with it a run is finished
 TRAINING, TEST = "top1_error", "val_top1_error"  # columns of metrics.csv
 MISSING = "-"  # in place of what was not measured
 

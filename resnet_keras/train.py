@@ -10,6 +10,7 @@ stopped exits with status 75.
 """
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -250,12 +251,13 @@ def _run(network, file, signals) -> int:
             return 0
         if workers.is_chief and not (workdir / runs.ENVIRONMENT).exists():
             _write_environment(workdir, used, model)
-        print(_told(used, f"writing to {workdir}"), flush=True)
+        print(_told(used, workdir), flush=True)
+        class_names = _class_names() if workers.is_chief else None  # once: it opens a split
 
         def save(path, step):
             if workers.is_chief:
                 with _averaged(model.optimizer):
-                    _save(path, step, model, network, file, options)
+                    _save(path, step, model, network, file, options, class_names)
 
         signals.hold()
         counter, metrics = _train(model, rules, used, feeds, workdir, save, signals)
@@ -265,7 +267,7 @@ def _run(network, file, signals) -> int:
     return 0
 
 
-def _told(used, writing) -> str:
+def _told(used, workdir) -> str:
     """The first line of a run."""
     from . import distribution
 
@@ -275,7 +277,7 @@ def _told(used, writing) -> str:
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
         f"{FLAGS.batch_size} images, {replicas} replica(s) on {distribution.device_kind()}"
         f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
-        f"{writing if workers.is_chief else f'worker {workers.place}'}"
+        f"{f'writing to {workdir}' if workers.is_chief else f'worker {workers.place}'}"
     )
 
 
@@ -390,7 +392,7 @@ def _train(model, rules, used, feeds, workdir, save, signals):
 
     counter = callbacks.Counter(FLAGS.steps_per_execution)
     metrics = callbacks.Metrics(counter, FLAGS.batch_size)
-    best = callbacks.Best(counter, lambda: save(workdir / BEST, counter.step))
+    best = callbacks.Best(lambda: save(workdir / BEST, counter.step))
     guard = callbacks.Guard(
         counter, "lower --learning_rate or lengthen the warm-up, in another --workdir."
     )
@@ -478,7 +480,7 @@ def _averaged(optimizer):
     return optimizer.averaged() if FLAGS.ema else contextlib.nullcontext()
 
 
-def _save(path, step, model, network, file, options) -> None:
+def _save(path, step, model, network, file, options, class_names) -> None:
     training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": step}
     if file is not None:
         training["weights"] = FLAGS.weights or FLAGS.model
@@ -489,7 +491,7 @@ def _save(path, step, model, network, file, options) -> None:
         options={**(file.defaults | file.options if file else {}), **options},
         training=training,
         preprocessing=_preprocessing(model.input_shape[1]),
-        class_names=_class_names(),
+        class_names=class_names,
     )
 
 
@@ -518,6 +520,7 @@ def _feeds(used):
     if in_memory and FLAGS.eval_resize:
         raise InputError(f"{FLAGS.dataset} is evaluated as it is, without --eval_resize.")
 
+    @functools.cache  # a new run's first batches are those that were tried below
     def train(start_step):
         batches = pipelines.training(
             FLAGS.dataset,

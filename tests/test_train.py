@@ -1,6 +1,5 @@
 """The training command, as users run it."""
 
-import csv
 import io
 import re
 import shutil
@@ -9,6 +8,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
+import torture
+from torture import rows
 
 from resnet_keras import zoo
 
@@ -21,11 +22,6 @@ SMALL = (
     "--eval_every=4",
     "--learning_rate=0.05",
 )
-
-
-def rows(folder):
-    with open(folder / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def opened(model, folder):
@@ -74,24 +70,11 @@ def test_a_run_leaves_everything_it_promises(command, tmp_path, capsys):
     assert (folder / "run.flags").read_text() == (tmp_path / "again" / "run.flags").read_text()
 
 
-def curve(folder):
-    columns = ("loss", "top1_error", "val_loss", "val_top1_error", "learning_rate")
-    return np.array([[float(row[name]) for name in columns] for row in rows(folder)])
-
-
 ONE_BY_ONE = (
     *(*SMALL, "--eval_every=1", "--train_steps=6", "--learning_rate=0.01", "--notensorboard"),
     *("--dropout=0.3", "--stochastic_depth=0.3"),
     "--eval_split=trainval",  # 1,437 examples in batches of 500, the last shared unequally
 )
-
-
-def assert_same_run(one, other):
-    np.testing.assert_allclose(curve(other), curve(one), rtol=1e-3)
-    expected, found = opened("resnet8", one), opened("resnet8", other)
-    for name, tensor in expected.tensors.items():
-        values = found.tensors[name].read()
-        np.testing.assert_allclose(values, tensor.read(), rtol=0.02, atol=2e-4, err_msg=name)
 
 
 def test_two_replicas_with_synchronized_batch_norm_equal_one(tmp_path, capsys):
@@ -105,7 +88,7 @@ def test_two_replicas_with_synchronized_batch_norm_equal_one(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "1 replica(s)" in said
     assert "2 replica(s)" in said
-    assert_same_run(tmp_path / "one", tmp_path / "two")
+    torture.assert_near(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow
@@ -115,7 +98,7 @@ def test_four_replicas_equal_one(command, tmp_path):
         done = command("train", *ONE_BY_ONE, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert f"{replicas} replica(s) on CPU, float32" in done.stdout
-        assert_same_run(tmp_path / "1", tmp_path / str(replicas))
+        torture.assert_near(tmp_path / "1", tmp_path / str(replicas))
 
 
 @pytest.mark.slow
@@ -124,7 +107,8 @@ def test_replicas_with_statistics_of_their_own_do_not(command, tmp_path):
         done = command("train", *SMALL, *more, f"--workdir={name}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert ("each with batch statistics of its own" in done.stdout) == bool(more)
-    assert not np.allclose(curve(tmp_path / "shares"), curve(tmp_path / "one"), rtol=1e-2)
+    shares, one = (torture.curve(tmp_path / name) for name in ("shares", "one"))
+    assert not np.allclose(shares, one, rtol=1e-2)
 
 
 @pytest.mark.slow
@@ -147,7 +131,7 @@ def test_how_a_run_is_computed_does_not_change_its_weights(command, tmp_path):
         for key, tensor in plain.tensors.items():
             np.testing.assert_array_equal(other.tensors[key].read(), tensor.read())
     # Other kernels, whose rounding differs and grows.
-    losses = [curve(tmp_path / name)[:, 0] for name in ("plain", "deterministic")]
+    losses = [np.array(torture.curve(tmp_path / name))[:, 0] for name in ("plain", "deterministic")]
     np.testing.assert_allclose(*losses, rtol=0.05)
     assert list((tmp_path / "graph").glob("tensorboard/plugins/profile/*/*.xplane.pb"))
 

@@ -119,6 +119,27 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def curve(folder: Path) -> list[list[float]]:
+    """What `metrics.csv` tells of learning, a row per evaluation."""
+    columns = ("loss", "top1_error", "val_loss", "val_top1_error", "learning_rate")
+    return [[float(row[name]) for name in columns] for row in rows(folder)]
+
+
+def assert_near(one: Path, other: Path) -> None:
+    """Two runs of a ResNet-8 that differ in the order of sums only, over a few steps."""
+    import numpy as np
+
+    from resnet_keras import zoo
+
+    np.testing.assert_allclose(curve(other), curve(one), rtol=1e-3)
+    expected, found = (
+        zoo.weights.find("resnet8", run / "weights.safetensors")[1].tensors for run in (one, other)
+    )
+    for name, tensor in expected.items():
+        values = found[name].read()
+        np.testing.assert_allclose(values, tensor.read(), rtol=0.02, atol=2e-4, err_msg=name)
+
+
 def run_to_end(folder: Path, arguments=RUN) -> None:
     status = start(folder, arguments).wait()
     if status:
