@@ -15,7 +15,7 @@ RANKS = [
     ["layers", "metrics"],
     ["resnet", "optimizers", "pipelines.augment"],
     ["zoo", "pipelines", "keras_faults", "remat"],
-    ["distribution"],
+    ["distribution", "classifier"],
     ["checkpoint", "callbacks"],
     ["resume"],
     ["cli"],
