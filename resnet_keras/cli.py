@@ -45,7 +45,7 @@ def run(
     """
     status = None
     try:
-        rest = _parse(values, argv, positional)
+        rest = parse(values, argv, positional)
         if values["help"].value:
             print(_help(values, doc or ""))
         else:
@@ -71,6 +71,12 @@ def split_task(argv: Sequence[str]) -> tuple[str | None, list[str]]:
     """
     task = argv[1] if len(argv) > 1 and not argv[1].startswith("-") else None
     return task, [argv[0], *argv[2 if task else 1 :]]
+
+
+def split_rest(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the arguments before --, and those after it, which are for another command."""
+    place = argv.index("--") if "--" in argv else len(argv)
+    return list(argv[:place]), list(argv[place + 1 :])
 
 
 @contextlib.contextmanager
@@ -223,8 +229,12 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
         ) from None
 
 
-def _parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = False) -> list[str]:
-    """Sets the flags; returns the other arguments."""
+def parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = False) -> list[str]:
+    """Sets the flags from a command's arguments, its name first; returns those that are no flags.
+
+    Raises:
+        InputError, flags.Error: they cannot be understood.
+    """
     for flag in all_flags(values):
         flag.unparse()  # a second call in one process starts from the defaults again
     recipes = _named_recipes(argv)

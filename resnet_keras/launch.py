@@ -11,18 +11,15 @@ checkpoint there and exit with status 75.
 
 import contextlib
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 
 from absl import flags
 
-from . import cli
+from . import cli, processes
 from .errors import InputError
 
 FLAGS = cli.new_flags()
@@ -41,10 +38,7 @@ flags.DEFINE_integer(
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    own, rest = list(argv), []
-    if "--" in own:
-        place = own.index("--")
-        own, rest = own[:place], own[place + 1 :]
+    own, rest = cli.split_rest(argv)
     return cli.run(lambda: _main(rest), FLAGS, own, __doc__)
 
 
@@ -53,34 +47,24 @@ def _main(arguments: Sequence[str]) -> int:
         raise InputError("Give the flags of the training after --, such as -- --recipe=NAME.")
     addresses = [f"localhost:{port}" for port in _free_ports(FLAGS.workers)]
     command = [sys.executable, "-m", "resnet_keras.train", *arguments, "--strategy=multi_worker"]
-    processes: list[subprocess.Popen] = []
-    with _passed_on(processes):
+    running: list[subprocess.Popen] = []
+    readers = []
+    with processes.passed_on(running):
         for index in range(len(addresses)):
-            processes.append(_start(command, addresses, index, FLAGS.gpus_per_worker))
-        readers = [
-            threading.Thread(target=_copy, args=(index, process), daemon=True)
-            for index, process in enumerate(processes)
-        ]
-        for reader in readers:
-            reader.start()
-        status = _wait(processes, FLAGS.grace)
+            job = processes.Job(str(index), command)
+            process, reader = processes.start(job, _environment(addresses, index))
+            running.append(process)
+            readers.append(reader)
+        status = _wait(running, FLAGS.grace)
     for reader in readers:
         reader.join(timeout=5)
     return status
 
 
-def _start(command, addresses, index, gpus):
+def _environment(addresses, index):
     task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    own = ",".join(str(number) for number in range(index * gpus, (index + 1) * gpus))
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, "TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": own or "-1"},
-    )
+    gpus = processes.visible_gpus(index, FLAGS.gpus_per_worker)
+    return {"TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": gpus}
 
 
 def _free_ports(count):
@@ -92,16 +76,11 @@ def _free_ports(count):
         return [each.getsockname()[1] for each in sockets]
 
 
-def _copy(index, process):
-    for line in process.stdout:
-        print(f"[{index}] {line}", end="", flush=True)
-
-
-def _wait(processes, grace):
+def _wait(running, grace):
     """Waits for all; returns the first status that was not 0, or 0."""
     first, deadline = 0, None
     while True:
-        states = [process.poll() for process in processes]
+        states = [process.poll() for process in running]
         first = first or next((s for s in states if s), 0)
         if None not in states:
             # As a shell has it: 128 and the number of the signal that killed it.
@@ -109,23 +88,9 @@ def _wait(processes, grace):
         if first and deadline is None:
             deadline = time.monotonic() + grace
         if deadline is not None and time.monotonic() > deadline:
-            for process in processes:
+            for process in running:
                 process.kill()
         time.sleep(0.05)
-
-
-@contextlib.contextmanager
-def _passed_on(processes):
-    def send(number, frame):
-        for process in processes:
-            process.send_signal(number)
-
-    before = {n: signal.signal(n, send) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -8,48 +8,20 @@ which needs no other file, the figure with a summary, the flags and all measurem
 """
 
 import base64
-import colorsys
 import html
-import io
-import math
-import re
 import sys
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from . import __version__, cli
-from .errors import InputError, require
+from .errors import InputError
+from .figures import colours, error_curves, png
 from .files import make_folder, write_atomically
-from .runs import (
-    MISSING,
-    TEST,
-    TRAINING,
-    Run,
-    curve,
-    eval_split,
-    find,
-    read,
-    readable,
-    shown,
-    state,
-    summary,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .runs import MISSING, Run, eval_split, find, read, readable, shown, state, summary
 
 FLAGS = cli.new_flags()
-LINES = {  # Fig. 6
-    TRAINING: {"linestyle": "--", "linewidth": 1.2, "markerfacecolor": "white"},
-    TEST: {"linestyle": "-", "linewidth": 2.5},
-}
-INCHES, DPI = (9, 5), 200
-# Okabe and Ito's, which colour-blind readers tell apart; without the yellow, too pale for a line.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -104,7 +76,7 @@ def _main(arguments: list[str]) -> None:
         raise InputError(f"--out is a path without suffix such as runs/report, not {FLAGS.out!r}.")
     runs = read(find(arguments))
     title = readable(FLAGS.title or _title(runs))
-    picture = png(draw(runs, title, FLAGS.max_error))
+    picture = png(error_curves(runs, title, FLAGS.max_error))
     make_folder(out.parent)
     write_atomically(f"{out}.png", picture)
     write_atomically(f"{out}.html", page(runs, title, picture).encode(errors="replace"))
@@ -118,96 +90,6 @@ def _main(arguments: list[str]) -> None:
 def _title(runs):
     names = sorted({run.flags.get("dataset", "an unknown data set") for run in runs})
     return f"Training on {', '.join(names)}"
-
-
-def colours(count: int) -> list[str]:
-    """Returns as many colours as #rrggbb, which differ."""
-    if count <= len(COLOURS):
-        return list(COLOURS[:count])
-    shares = (colorsys.hls_to_rgb(n / count, (0.35, 0.5)[n % 2], 0.75) for n in range(count))
-    return ["#" + "".join(f"{round(255 * share):02x}" for share in rgb) for rgb in shares]
-
-
-def top_of_axis(runs: Iterable[Run]) -> float:
-    """Returns an error in % above four fifths of every curve, for they begin too high.
-
-    Of up to ten points, all are below it.
-    """
-    tops = [0.01]
-    for run in runs:
-        for column in LINES:
-            errors = sorted(error for _, error in curve(run, column))
-            shown = len(errors) if len(errors) <= 10 else math.ceil(0.8 * len(errors))
-            tops += errors[:shown][-1:]
-    step = 5 if max(tops) > 0.05 else 1
-    return min(100, step * math.ceil(110 * max(tops) / step))
-
-
-def draw(runs: Sequence[Run], title: str, max_error: float | None = None) -> "Figure":
-    """Draws for each run the training error dashed and the test error bold, in one colour.
-
-    Args:
-        runs: whose curves to draw against iterations; their names are the legend.
-        title: of the figure.
-        max_error: top of the error axis in %; without, `top_of_axis`.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    figure_module = require("matplotlib.figure", extra="plot")
-    figure = figure_module.Figure(INCHES, dpi=DPI, facecolor="white", layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # inches
-    axes = figure.add_subplot()
-    for run, colour in zip(runs, colours(len(runs)), strict=True):
-        for column, style in LINES.items():
-            points = curve(run, column)
-            steps, errors = [step for step, _ in points], [100 * error for _, error in points]
-            marker = "o" if len(points) == 1 else ""  # one point makes no line
-            axes.plot(steps, errors, color=colour, marker=marker, **style)
-    last = max((row["step"] for run in runs for row in run.rows), default=1)
-    axes.set(xlim=(0, 1.02 * last), ylim=(0, max_error or top_of_axis(runs)))
-    axes.set_xlabel("iterations", size=12)
-    axes.set_ylabel("error (%)", size=12)
-    axes.set_title(textwrap.fill(title, 70), size=14, loc="left", pad=12, parse_math=False)
-    axes.xaxis.get_major_locator().set_params(integer=True, nbins=8)
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.get_major_locator().set_params(nbins=8, steps=(1, 2, 5, 10))
-    axes.tick_params(labelsize=11, color="0.6")
-    axes.grid(axis="y", color="0.9", linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    _legend(axes, runs)
-    return figure
-
-
-def _legend(axes, runs):
-    line = require("matplotlib.lines", extra="plot").Line2D
-    names = [textwrap.fill(run.name, 26) for run in runs]
-    for place, run in enumerate(runs):
-        if not run.finished:
-            names[place] += f"\n({re.split(' at |,', state(run))[0]})"
-    texts = ["training error", f"{eval_split(runs)} error", *names]
-    styles = [{"color": "0.3", **style} for style in LINES.values()]
-    styles += [{"color": colour, **LINES[TEST]} for colour in colours(len(runs))]
-    legend = axes.legend(
-        [line([], [], **style) for style in styles],
-        [" "] * len(texts),  # as a label, "_name" would be left out
-        loc="upper left",
-        bbox_to_anchor=(1.02, 1),
-        borderaxespad=0,
-        borderpad=0,
-        frameon=False,
-        fontsize=min(11, 200 / "\n".join(texts).count("\n")),  # points, so that all fit
-    )
-    for label, text in zip(legend.get_texts(), texts, strict=True):
-        label.set(text=text, parse_math=False)
-
-
-def png(figure: "Figure") -> bytes:
-    """Returns a figure as a PNG file of `INCHES` by `DPI`."""
-    agg = require("matplotlib.backends.backend_agg", extra="plot")
-    content = io.BytesIO()
-    agg.FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()
 
 
 def page(runs: Sequence[Run], title: str, picture: bytes) -> str:

@@ -212,7 +212,7 @@ def test_resize_crop_and_interpolation_come_from_the_weights(network, tmp_path):
     shown = zoo.entries.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
     options = {"num_classes": 2, "input_shape": (96, 96, 3)}
     zoo.weights.save(path, network, name="resnet18", options=options, preprocessing=shown)
-    evaluate.cli._parse(evaluate.FLAGS, ["evaluate"])
+    evaluate.cli.parse(evaluate.FLAGS, ["evaluate"])
     _, file = zoo.weights.find("resnet18", path)
     assert evaluate._protocol(file) == {
         "protocol": "single_crop",

@@ -125,12 +125,12 @@ def test_commands_parse():
         arguments = shlex.split(text)
         if name == "launch":
             place = arguments.index("--")
-            train.cli._parse(train.FLAGS, ["train", *arguments[place + 1 :]])
+            train.cli.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
             arguments = arguments[:place]
         if not arguments[0].startswith("-") and name != "report":
             assert arguments.pop(0) in command.TASKS
         known = [a for a in arguments if not a.startswith("--flagfile")]  # of a run yet to be made
-        train.cli._parse(command.FLAGS, [name, *known], name in ("predict", "report"))
+        train.cli.parse(command.FLAGS, [name, *known], name in ("predict", "report"))
 
 
 @pytest.mark.slow

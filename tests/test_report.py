@@ -9,40 +9,15 @@ import struct
 import sys
 
 import pytest
+import run_folders
+from run_folders import COLUMNS, ROWS
 
-from resnet_keras import report, runs
-
-COLUMNS = (
-    "step,seconds,images_per_second,learning_rate,loss,top1_error,top5_error,"
-    "val_loss,val_top1_error,val_top5_error,input_wait"
-)
-
-
-def line(step, training, test):
-    return f"{step},{step / 10},1280.0,0.1,1.5,{training},0.01,1.7,{test},0.02,0.25"
-
-
-ROWS = (line(1000, 0.6, 0.7), line(2000, 0.2, 0.25), line(3000, 0.1, 0.3))
-METRICS = "\r\n".join([COLUMNS, *ROWS, ""])
+from resnet_keras import figures, report, runs
 
 
 @pytest.fixture
 def make_run(tmp_path):
-    """Makes the folder of a run: finished, if it has weights; `metrics` is metrics.csv's text."""
-
-    def make(name, metrics: str | None = METRICS, weights=True, **flags):
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        flags = {"dataset": "cifar10", "eval_split": "test", "train_steps": 3000, **flags}
-        lines = ["# resnet_keras 0.1.0", *(f"--{key}={value}" for key, value in flags.items())]
-        (folder / "run.flags").write_text("\n".join([*lines, "--nojit_compile", "--flip", ""]))
-        if metrics is not None:
-            (folder / "metrics.csv").write_bytes(metrics.encode())
-        if weights:
-            (folder / "weights.safetensors").write_bytes(b"")
-        return folder
-
-    return make
+    return lambda name, *args, **flags: run_folders.write(tmp_path / name, *args, **flags)
 
 
 @pytest.fixture
@@ -132,40 +107,6 @@ def test_equal_runs_give_equal_files(make_run, run, tmp_path):
     assert (run(folder), (tmp_path / "out.png").read_bytes()) == first
 
 
-def test_a_dashed_and_a_bold_line_per_run(make_run):
-    folders = [make_run("plain20"), make_run("_$x$")]  # neither hidden nor typeset
-    figure = report.draw(runs.read(folders), "Fig. 6")
-    (axes,) = figure.axes
-    lines = axes.get_lines()
-    assert len(lines) == 4
-    for training, test in (lines[:2], lines[2:]):
-        assert (training.get_linestyle(), test.get_linestyle()) == ("--", "-")
-        assert test.get_linewidth() >= 2 * training.get_linewidth()
-        assert training.get_color() == test.get_color()
-        assert list(training.get_xdata()) == list(test.get_xdata()) == [1000, 2000, 3000]
-        assert list(training.get_ydata()) == pytest.approx([60, 20, 10])
-        assert list(test.get_ydata()) == pytest.approx([70, 25, 30])
-    assert lines[0].get_color() != lines[2].get_color()
-    assert axes.get_title(loc="left") == "Fig. 6"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("iterations", "error (%)")
-    assert axes.get_xlim()[0] == 0
-    assert 3000 < axes.get_xlim()[1] < 3100
-    named = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert named == ["training error", "test error", "plain20", "_$x$"]
-    styles = [(key.get_linestyle(), key.get_linewidth()) for key in axes.get_legend().get_lines()]
-    assert styles[:2] == [("--", lines[0].get_linewidth()), ("-", lines[1].get_linewidth())]
-
-
-def test_the_first_errors_do_not_squash_the_curves(make_run):
-    steps = range(1, 41)
-    rows = [line(step, *((0.9, 0.9) if step < 7 else (0.05, 0.12))) for step in steps]
-    found = runs.read([make_run("long", "\n".join([COLUMNS, *rows, ""])), make_run("short")])
-    assert report.top_of_axis(found[:1]) == 15
-    assert report.top_of_axis(found) == 80  # of few points, all are shown
-    assert report.draw(found, "", 20).axes[0].get_ylim() == (0, 20)
-    assert report.top_of_axis([]) == 2
-
-
 def test_runs_are_compared(make_run, run, tmp_path):
     for name, learning_rate in (("resnet110", 0.01), ("resnet20", 0.1), ("resnet56", 0.1)):
         make_run(f"runs/{name}", learning_rate=learning_rate)
@@ -192,11 +133,6 @@ def test_runs_of_one_name_are_told_apart(make_run, run):
     assert [row[0] for row in rows_of(page)[1:4]] == names
 
 
-def test_many_runs_have_colours_of_their_own():
-    assert len(set(report.colours(40))) == 40
-    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in report.colours(40))
-
-
 @pytest.mark.parametrize(
     ("metrics", "state", "evaluations"),
     [
@@ -217,7 +153,7 @@ def test_runs_in_progress(make_run, run, metrics, state, evaluations):
     assert out.startswith(f"young: {state}")
     assert rows_of(page)[1][1] == state
     assert f"{evaluations} evaluation(s)" in page
-    (axes,) = report.draw(runs.read([folder]), "").axes
+    (axes,) = figures.error_curves(runs.read([folder]), "").axes
     assert [len(drawn.get_xdata()) for drawn in axes.get_lines()] == [evaluations] * 2
     if evaluations == 1:  # a line of one point would not be seen
         assert [drawn.get_marker() for drawn in axes.get_lines()] == ["o", "o"]

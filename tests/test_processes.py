@@ -1,0 +1,88 @@
+"""Commands run side by side, and stopped together."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from resnet_keras import processes
+from resnet_keras.processes import Job
+
+ROOT = Path(__file__).parent.parent
+
+
+def job(name, code):
+    return Job(name, [sys.executable, "-c", textwrap.dedent(code)])
+
+
+def test_all_are_run_in_order_and_a_failure_keeps_no_other(capfd):
+    jobs = [job("a", "print('one')"), job("b", "raise SystemExit(3)"), job("c", "print('last')")]
+    assert processes.run_all(jobs, [{}]) == ({"a": 0, "b": 3, "c": 0}, 0)
+    assert capfd.readouterr().out == "[a] one\n[c] last\n"
+
+
+def test_as_many_at_a_time_as_there_are_environments(tmp_path):
+    code = """
+        import os, pathlib, sys, time
+        mine = pathlib.Path(os.environ["WHERE"])
+        mine.mkdir()  # fails if another one has this share
+        time.sleep(0.3)
+        mine.rmdir()
+        print(len(list(mine.parent.iterdir())))
+        """
+    shares = [{"WHERE": str(tmp_path / name)} for name in ("x", "y")]
+    ended, _ = processes.run_all([job(str(n), code) for n in range(6)], shares)
+    assert ended == {str(n): 0 for n in range(6)}
+
+
+def test_a_signal_reaches_those_that_run_and_starts_no_more(tmp_path):
+    script = """
+        import sys, textwrap
+        from resnet_keras import processes
+        code = '''
+        import pathlib, signal, sys, time
+        def stop(number, frame):
+            pathlib.Path(sys.argv[1]).write_text("stopped")
+            sys.exit(75)
+        signal.signal(signal.SIGTERM, stop)
+        print("ready", flush=True)
+        time.sleep(60)
+        '''
+        jobs = [processes.Job(n, [sys.executable, "-c", textwrap.dedent(code), n]) for n in "ab"]
+        print(processes.run_all(jobs, [{}]))
+        """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "[a] ready\n"
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=30)
+    assert time.monotonic() - began < 20
+    assert rest == f"({{'a': 75}}, {signal.SIGTERM.value})\n"
+    assert (tmp_path / "a").read_text() == "stopped"
+    assert not (tmp_path / "b").exists()
+
+
+def test_workers_share_the_machine():
+    assert processes.shares(1, 0) == [{}]
+    cores = len(os.sched_getaffinity(0))
+    for share in processes.shares(2, 0):
+        assert share["CUDA_VISIBLE_DEVICES"] == "-1"
+        assert share["TF_NUM_INTRAOP_THREADS"] == str(max(1, cores // 2))
+    gpus = [share["CUDA_VISIBLE_DEVICES"] for share in processes.shares(2, 2)]
+    assert gpus == ["0,1", "2,3"]
+    assert processes.shares(1, 1)[0]["CUDA_VISIBLE_DEVICES"] == "0"
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))
