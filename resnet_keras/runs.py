@@ -92,22 +92,32 @@ def _check_same(folder, flags, free):
     """Refuses a run of other flags, and warns of one that other versions began."""
     if not (folder / FLAGS).exists():
         return
-    text = _text(folder / FLAGS)
-    there, here = _flags(text), _flags(flags)
-    shown = [
-        f"{_flag(name, there)} there, {_flag(name, here)} here"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name) and name not in free
-    ]
+    shown = differences(folder, flags, free)
     if shown:
         raise InputError(
             f"{folder} holds a run with other flags: {'; '.join(shown)}. Choose another --workdir."
         )
-    versions = text.splitlines()[1]
+    versions = _text(folder / FLAGS).splitlines()[1]
     if versions not in flags:
         warnings.warn(
             f"the run in {folder} was begun with {versions[2:]}: its bits may differ", stacklevel=2
         )
+
+
+def differences(folder: Path, flags: str, free: Collection[str] = ()) -> list[str]:
+    """Tells how the flags of the run in a folder differ from those of a flagfile.
+
+    Args:
+        folder: of a run that has begun.
+        flags: the flagfile.
+        free: flags that may differ.
+    """
+    there, here = _flags(_text(folder / FLAGS)), _flags(flags)
+    return [
+        f"{_flag(name, there)} there, {_flag(name, here)} here"
+        for name in sorted({*there, *here})
+        if there.get(name) != here.get(name) and name not in free
+    ]
 
 
 def _flag(name, values):

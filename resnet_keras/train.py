@@ -44,6 +44,8 @@ _FREE = {
     "threads",
     "weights_dir",
 }
+# Flags that, left out, are found out when a run begins, and written down for it.
+_FOUND_OUT = {"train_split", "eval_split", "deterministic"}
 _UNSAVED = {"help", "flagfile", "recipe", "workdir"}
 
 
@@ -600,14 +602,30 @@ def run_flags() -> str:
     import keras
     import tensorflow as tf
 
-    lines = [
-        "# python -m resnet_keras.train --flagfile=run.flags",
-        f"# resnet_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}",
-    ]
-    for flag in cli.all_flags(FLAGS):
-        if flag.name not in _UNSAVED:
-            lines.append(flag.serialize())  # empty for a flag without a value
-    return "\n".join(filter(None, lines)) + "\n"
+    return (
+        "# python -m resnet_keras.train --flagfile=run.flags\n"
+        f"# resnet_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}\n"
+        f"{_flag_lines()}"
+    )
+
+
+def _flag_lines():
+    lines = [flag.serialize() for flag in cli.all_flags(FLAGS) if flag.name not in _UNSAVED]
+    return "".join(f"{line}\n" for line in lines if line)  # empty for a flag without a value
+
+
+def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
+    """Tells how a run that has begun differs from what these arguments would make of it.
+
+    Needs no TensorFlow, so what `train` finds out by itself is not compared.
+
+    Raises:
+        InputError, absl.flags.Error: the arguments are none of this command's.
+    """
+    cli.parse(FLAGS, ["train", *arguments])
+    if not (workdir / runs.FLAGS).exists():
+        return []
+    return runs.differences(workdir, _flag_lines(), {*_FREE, *_FOUND_OUT})
 
 
 if __name__ == "__main__":

@@ -11,17 +11,18 @@ ROOT = Path(__file__).parent.parent
 RANKS = [
     ["__init__", "errors"],
     ["files"],
-    ["runs"],
+    ["runs", "tables", "processes"],
+    ["figures"],
     ["layers", "metrics"],
     ["resnet", "optimizers", "pipelines.augment"],
     ["zoo", "pipelines", "keras_faults", "remat"],
-    ["distribution", "classifier"],
+    ["distribution", "classifier", "responses", "experiments", "imagenet_tables"],
     ["checkpoint", "callbacks"],
     ["resume"],
     ["cli"],
     ["benchmark_input"],
     ["train", "evaluate", "benchmark", "report", "launch", "pipelines.__main__"],
-    ["predict"],
+    ["predict", "reproduce"],
 ]
 WITHOUT_TENSORFLOW = [
     "resnet_keras/resnet.py",

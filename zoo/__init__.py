@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
-from . import entries, networks, publish, recipes
+from . import entries, networks, paper, publish, recipes
 from . import weights as weights_files
 from .entries import ENTRIES, Preprocessing, WeightsEntry
 from .networks import NETWORKS
@@ -38,6 +38,7 @@ __all__ = [
     "list_models",
     "list_weights",
     "networks",
+    "paper",
     "recipes",
     "save",
 ]

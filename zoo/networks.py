@@ -1,23 +1,22 @@
-"""The networks the zoo knows, with the paper's own figures; plain data, no Keras."""
+"""The networks the zoo knows; plain data, no Keras."""
 
 import re
 from typing import NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
+from . import paper
+
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 BOTTLENECK_DEPTHS = (50, 101, 152)
 
 
 class Network(NamedTuple):
-    """A network of the paper. Figures are None where the paper gives none."""
+    """A network of the paper, or of its CIFAR family."""
 
     name: str
     depth: int
     plain: bool
-    paper_parameters: str | None = None  # Table 6
-    paper_multiply_adds: str | None = None  # Table 1
-    paper_error: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -31,44 +30,45 @@ class Network(NamedTuple):
             return None
         return "B" if self.dataset == "imagenet" else "A"
 
+    @property
+    def paper_parameters(self) -> str | None:
+        """What the paper gives (Table 6), such as "0.27M"."""
+        return paper.PARAMETERS.get(self.depth)
 
-def _imagenet(name, depth, billions, error):
-    return Network(name, depth, name.startswith("plain"), None, f"{billions}e9", error)
+    @property
+    def paper_multiply_adds(self) -> str | None:
+        """What the paper gives (Table 1), such as "1.8e9"."""
+        return paper.MULTIPLY_ADDS.get(self.depth)
 
-
-def _cifar(name, depth, millions, error):
-    return Network(name, depth, name.startswith("plain"), f"{millions}M", None, error)
-
-
-_TEN_CROP = "% top-1 error, 10-crop"
-_TEST = "% test error"
-
-NETWORKS = {
-    network.name: network
-    for network in (
-        _imagenet("resnet18", 18, 1.8, f"27.88 {_TEN_CROP}, option A (Table 2)"),
-        _imagenet("resnet34", 34, 3.6, f"24.52 {_TEN_CROP}, option B (Table 3)"),
-        _imagenet("resnet50", 50, 3.8, f"22.85 {_TEN_CROP} (Table 3)"),
-        _imagenet("resnet101", 101, 7.6, f"21.75 {_TEN_CROP} (Table 3)"),
-        _imagenet("resnet152", 152, 11.3, f"21.43 {_TEN_CROP} (Table 3)"),
-        _imagenet("plain18", 18, 1.8, f"27.94 {_TEN_CROP} (Table 2)"),
-        _imagenet("plain34", 34, 3.6, f"28.54 {_TEN_CROP} (Table 2)"),
-        _cifar("resnet20", 20, 0.27, f"8.75 {_TEST} (Table 6)"),
-        _cifar("resnet32", 32, 0.46, f"7.51 {_TEST} (Table 6)"),
-        _cifar("resnet44", 44, 0.66, f"7.17 {_TEST} (Table 6)"),
-        _cifar("resnet56", 56, 0.85, f"6.97 {_TEST} (Table 6)"),
-        _cifar("resnet110", 110, 1.7, f"6.43 {_TEST}, best of 5; 6.61 +- 0.16 (Table 6)"),
-        _cifar("resnet1202", 1202, 19.4, f"7.93 {_TEST} (Table 6)"),
-        _cifar("plain20", 20, 0.27, f"about 9 {_TEST} (Fig. 6)"),
-        _cifar("plain32", 32, 0.46, None),
-        _cifar("plain44", 44, 0.66, None),
-        _cifar("plain56", 56, 0.85, f"about 13 {_TEST} (Fig. 6)"),
-        _cifar("plain110", 110, 1.7, f"above 60 {_TEST} (Sec. 4.2)"),
-    )
-}
+    @property
+    def paper_error(self) -> str | None:
+        """What the paper gives for the default option, or else for another one, in words."""
+        ten_crop = self.dataset == "imagenet"
+        protocol = paper.TEN_CROP if ten_crop else paper.SINGLE_VIEW
+        for shortcut in (self.shortcut, *paper.OPTIONS):
+            found = paper.errors(self.name, shortcut, protocol)
+            if found:
+                kind = "top-1 error, 10-crop" if ten_crop else "test error"
+                option = f", option {shortcut}" if ten_crop and shortcut else ""
+                note = f", {found.note}" if found.note else ""
+                return f"{found.top1} % {kind}{option}{note} ({found.place})"
+        return None
 
 
+_NAMES = (
+    *(f"resnet{depth}" for depth in IMAGENET_DEPTHS),
+    *("plain18", "plain34"),
+    *(f"resnet{depth}" for depth in paper.PARAMETERS),
+    *(f"plain{depth}" for depth in (20, 32, 44, 56, 110)),
+)
 _NAME = re.compile(r"(resnet|plain)(\d{1,5})")
+
+
+def _network(name):
+    return Network(name, int(_NAME.fullmatch(name)[2]), name.startswith("plain"))
+
+
+NETWORKS = {name: _network(name) for name in _NAMES}
 
 
 def is_name(name: object) -> bool:
@@ -92,4 +92,4 @@ def find(name: str) -> Network:
             f"Unknown model {name!r}: ImageNet networks are {imagenet}, plain18 and plain34; "
             "CIFAR networks have 6n+2 layers (resnet8, resnet14, resnet20, resnet26, ...)."
         )
-    return Network(name, depth, match.group(1) == "plain")
+    return _network(name)

@@ -8,9 +8,12 @@ import sys
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
+from resnet_keras.tables import NOT_GIVEN, NOT_RUN, Table, markdown
 
-from . import entries, networks
+from . import entries, networks, paper
 from .entries import ENTRIES, WeightsEntry
+
+EXPERIMENTS = entries.FOLDER / "experiments"
 
 
 def facts(entry: WeightsEntry) -> list[tuple[str, str]]:
@@ -18,7 +21,7 @@ def facts(entry: WeightsEntry) -> list[tuple[str, str]]:
     published = entry.published
     rows = [
         ("from", entry.origin),
-        *([("published", _published(published))] if published else []),
+        *([("published", _published_text(published))] if published else []),
         *(("measured", text) for text in _measured(entry)),
         ("images", str(entry.preprocessing)),
         ("classes", classes(entry.class_names, None)),
@@ -48,60 +51,137 @@ def card(entry: WeightsEntry, parameters: int) -> str:
 
 
 def results() -> str:
-    """RESULTS.md: the paper's figures, the publishers', and those measured here."""
-    lines = [
-        "# Results",
-        "",
-        "Made by `python -m resnet_keras.zoo.pages` from `zoo/networks.py`, `zoo/entries.py` and",
-        "`zoo/results.json`. Errors in percent.",
-        "",
-        "## The paper's networks",
-        "",
-        "| network | paper |",
-        "|---|---|",
-    ]
-    lines += [
-        f"| `{network.name}` | {network.paper_error or 'not given'} |"
-        for network in networks.NETWORKS.values()
-    ]
-    lines += [
-        "",
-        "## Public weights",
-        "",
-        "| network | weights | top-1 | top-5 | protocol | published by | measured here | licence |",
-        "|---|---|---:|---:|---|---|---|---|",
-    ]
-    lines += [_public_row(entry) for entry in ENTRIES.values() if entry.published]
-    lines += [
-        "",
-        "## Measured here",
-        "",
-        "| network | weights | data | protocol | images | top-1 | top-5 | versions |",
-        "|---|---|---|---|---:|---:|---:|---|",
-    ]
+    """RESULTS.md: the paper's figures, the publishers', and those measured here, by protocol."""
     rows = json.loads(entries.RESULTS.read_text())
-    lines += [_measured_row(row) for row in rows]
-    lines += ["", "Commands:", "", *(f"    {_command(row)}" for row in rows)]
-    return "\n".join(lines) + "\n"
+    parts = [
+        "# Results",
+        "Every number of the paper for its own networks, every public weight's published number,\n"
+        "and every number measured here. Errors in percent.\n\n"
+        "Made by `python -m resnet_keras.zoo.pages` from `zoo/paper.py`, `zoo/entries.py`,\n"
+        "`zoo/results.json` and `zoo/experiments/`.",
+        "## ImageNet, validation set",
+        *_tables(
+            _paper_errors("10-crop (Tables 2 and 3)", paper.TEN_CROP, rows),
+            _paper_errors("Fully convolutional, five scales (Table 4)", paper.MULTI_SCALE, rows),
+            Table(
+                "Ensemble of six networks, test server (Table 5)",
+                ("paper: top-5", "measured here"),
+                [(paper.ENSEMBLE_TOP5, NOT_RUN)],
+            ),
+            _published("Single crop: public weights", "imagenet2012"),
+            Table(*paper.REFERENCES),
+        ),
+        "## CIFAR-10, test set, single view",
+        *_tables(_cifar10(rows), _published("Public weights", "cifar10")),
+        "## Weights that come with the package",
+        "Measured on digits, which the paper does not have; each by the command below.",
+        markdown(Table("", _MEASURED, [_measured_row(row) for row in rows])),
+        "\n".join(f"    {_command(row)}" for row in rows),
+        "## Experiments run here",
+        *(part for path in sorted(EXPERIMENTS.glob("*.json")) for part in _experiment(path)),
+        "## The paper's other numbers",
+        "README.md has what is counted here. Detection and localization are not measured here, and\n"
+        "the paper gives no number for segmentation.",
+        *_tables(_counts(), *(Table(*table) for table in paper.TABLES)),
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
-def _public_row(entry):
-    found = entry.published
-    top5 = "not given" if found.top5_error is None else f"{found.top5_error:.2f}"
-    measured = "; ".join(_measured(entry))
-    return (
-        f"| `{entry.model}` | `{entry.tag}` | {found.top1_error:.2f} | {top5} | {found.protocol} | "
-        f"{found.source} | {measured} | {entry.licence} |"
-    )
+def _tables(*tables):
+    return [part for table in tables for part in (f"### {table.title}", markdown(table))]
+
+
+def _paper_errors(title, protocol, rows):
+    lines = [
+        (
+            *(f"`{found.network}`", found.shortcut or "none"),
+            *(found.top1, found.top5 or NOT_GIVEN, found.place),
+            _measured_by(rows, found.network, protocol, found.shortcut),
+        )
+        for found in paper.IMAGENET
+        if found.protocol == protocol
+    ]
+    head = ("network", "option", "paper: top-1", "top-5", "place", "measured here: top-1")
+    return Table(title, head, lines)
+
+
+def _measured_by(rows, network, protocol, shortcut):
+    """The top-1 errors of a network in results.json, with the weights' names."""
+    own = [
+        f"{100 * row['top1_error']:.2f} (`{row['weights']}`)"
+        for row in rows
+        if (row["model"], row["protocol"]) == (network, protocol)
+        and row["dataset"] in ("imagenet2012", "cifar10")
+        and ENTRIES[network, row["weights"]].options.get("shortcut") == shortcut
+    ]
+    return ", ".join(own) or NOT_RUN
+
+
+def _cifar10(rows):
+    lines = []
+    for name, network in networks.NETWORKS.items():
+        if network.dataset == "cifar10":
+            found = paper.errors(name, network.shortcut, paper.SINGLE_VIEW)
+            told = f"{found.top1}{f' ({found.note})' if found.note else ''}" if found else NOT_GIVEN
+            place = found.place if found else NOT_GIVEN
+            measured = _measured_by(rows, name, paper.SINGLE_VIEW, network.shortcut)
+            lines.append((f"`{name}`", told, place, measured))
+    head = ("network", "paper", "place", "measured here")
+    return Table("The paper's networks (Table 6 and Fig. 6)", head, lines)
+
+
+def _published(title, dataset):
+    head = ("network", "weights", "top-1", "top-5", "protocol", "published by", "measured here")
+    lines = [
+        (
+            *(f"`{entry.model}`", f"`{entry.tag}`", f"{found.top1_error:.2f}"),
+            NOT_GIVEN if found.top5_error is None else f"{found.top5_error:.2f}",
+            *(found.protocol, found.source, "; ".join(_measured(entry)), entry.licence),
+        )
+        for entry in ENTRIES.values()
+        if (found := entry.published) and entry.dataset == dataset
+    ]
+    return Table(title, (*head, "licence"), lines)
+
+
+def _counts():
+    lines = [
+        (f"`{n.name}`", n.paper_parameters or NOT_GIVEN, n.paper_multiply_adds or NOT_GIVEN)
+        for n in networks.NETWORKS.values()
+    ]
+    return Table("Counts (Tables 1 and 6)", ("network", "parameters", "multiply-adds"), lines)
+
+
+_MEASURED = ("network", "weights", "data", "protocol", "images", "top-1", "top-5", "versions")
 
 
 def _measured_row(row):
-    versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
     return (
-        f"| `{row['model']}` | `{row['weights']}` | {row['dataset']}/{row['split']} | "
-        f"{row['protocol']} | {row['examples']:,} | {100 * row['top1_error']:.2f} | "
-        f"{100 * row['top5_error']:.2f} | {versions} |"
+        *(f"`{row['model']}`", f"`{row['weights']}`", f"{row['dataset']}/{row['split']}"),
+        *(row["protocol"], f"{row['examples']:,}"),
+        *(f"{100 * row[name]:.2f}" for name in ("top1_error", "top5_error")),
+        _versions(row["versions"]),
     )
+
+
+def _versions(versions):
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _experiment(path):
+    """What `reproduce` wrote of an experiment."""
+    found = json.loads(path.read_text())
+    title = f"{found['experiment']} on {found['dataset']}"
+    *tables, all_runs = [Table(**table) for table in found["tables"]]
+    parts = [
+        f"### {title.capitalize()}",
+        f"![{title}](zoo/experiments/{path.stem}.png)",
+        *(part for table in tables for part in (f"{table.title}:", markdown(table))),
+        f"<details><summary>{all_runs.title}</summary>\n\n{markdown(all_runs)}\n\n</details>",
+        f"    {found['command']}",
+        f"With {_versions(found['versions'])}.",
+    ]
+    return parts
 
 
 def _command(row):
@@ -113,7 +193,7 @@ def _command(row):
     )
 
 
-def _published(found):
+def _published_text(found):
     top5 = "" if found.top5_error is None else f", {found.top5_error:.2f} % top-5"
     return f"{found.top1_error:.2f} % top-1{top5} error ({found.protocol}; {found.source})"
 

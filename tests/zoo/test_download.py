@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch_names
 from safetensors.numpy import save
 
 from resnet_keras import zoo
@@ -341,36 +342,11 @@ def hub(server, tmp_path, monkeypatch):
     )
     tensors = {}
     for layer in zoo.get("resnet18").layers:
-        for name, shape in torch_tensors(layer):
+        for name, shape in torch_names.tensors(layer):
             tensors[name] = np.full(shape, 0.01, "float32")
     path = f"/timm/resnet18.tv_in1k/resolve/main/{entries.HUB_FILE}"
     server.files[path] = save(tensors, metadata={"format": "pt"})
     return server
-
-
-def torch_tensors(layer):
-    """torchvision's names and shapes of a layer's weights."""
-    import re
-
-    shapes = [tuple(v.shape) for v in layer.weights]
-    if layer.name == "logits":
-        return [("fc.weight", shapes[0][::-1]), ("fc.bias", shapes[1])]
-    match = re.fullmatch(r"conv(\d)(?:_block(\d+)_(\d))?_(conv|bn)", layer.name)
-    if not match:
-        return []
-    stage, block, number, kind = match.groups()
-    if block is None:
-        name = f"{kind}1"
-    elif number == "0":
-        place = "0" if kind == "conv" else "1"
-        name = f"layer{int(stage) - 1}.{int(block) - 1}.downsample.{place}"
-    else:
-        name = f"layer{int(stage) - 1}.{int(block) - 1}.{kind}{number}"
-    if kind == "conv":
-        height, width, channels, filters = shapes[0]
-        return [(f"{name}.weight", (filters, channels, height, width))]
-    leaves = ("weight", "bias", "running_mean", "running_var")
-    return [(f"{name}.{leaf}", shape) for leaf, shape in zip(leaves, shapes, strict=True)]
 
 
 def test_the_hub_brings_a_file_once(hub):

@@ -29,7 +29,8 @@ MODERN = "resnet50_imagenet_modern"
 
 def test_the_papers_recipes_are_all_there():
     expected = {f"{kind}{depth}_cifar10" for kind in ("resnet", "plain") for depth in CIFAR}
-    expected |= {"resnet1202_cifar10", "resnet20_digits", MODERN, *IMAGENET}
+    expected |= {name.replace("cifar10", "digits") for name in expected}
+    expected |= {"resnet1202_cifar10", MODERN, *IMAGENET}
     assert set(zoo.recipes.names()) == expected
 
 
@@ -44,7 +45,7 @@ def test_recipe_says_what_it_is(name):
 
 def is_slow(name):
     """Tracing takes minutes for ResNet-1202; of the others, one of each kind runs by default."""
-    kinds = ("resnet20", "plain20", "plain18_imagenet")
+    kinds = ("resnet20_", "plain20_cifar10", "plain18_imagenet")
     return not name.startswith(kinds)
 
 
@@ -99,7 +100,7 @@ def test_recipe_runs_a_step(name, request, tmp_path, capsys):
                 "--train_steps=1",
                 "--batch_size=4",
                 "--strategy=one_device",
-                *(["--warmup_steps=0"] if name in ("resnet20_digits", MODERN) else []),
+                *(["--warmup_steps=0"] if name.endswith(("_digits", MODERN)) else []),
                 *small,
             ]
         )
@@ -124,9 +125,12 @@ def test_digits_recipe_reaches_its_goal(tmp_path, capsys):
 
 def test_parsed_flags_are_the_papers():
     for name in zoo.recipes.names():
-        train.cli._parse(train.FLAGS, ["train", f"--recipe={name}"])
+        train.cli.parse(train.FLAGS, ["train", f"--recipe={name}"])
         flags = train.FLAGS
         assert flags.model == name.split("_")[0]
+        if name.endswith("_digits"):
+            assert (flags.batch_size, flags.train_steps, flags.image_size) == (64, 1200, 16)
+            assert (flags.learning_rate, flags.momentum, flags.weight_decay) == (0.1, 0.9, 5e-3)
         if name.endswith("cifar10"):
             assert (flags.batch_size, flags.train_steps) == (128, 64000)
             assert flags.boundaries == ["32000", "48000"]
@@ -137,7 +141,7 @@ def test_parsed_flags_are_the_papers():
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_flags_are_the_papers(name):
-    train.cli._parse(train.FLAGS, ["train", f"--recipe={name}"])
+    train.cli.parse(train.FLAGS, ["train", f"--recipe={name}"])
     flags = train.FLAGS
     assert flags.model == name.split("_")[0]
     assert flags.shortcut == IMAGENET[name]
@@ -156,7 +160,7 @@ def test_imagenet_flags_are_the_papers(name):
 
 
 def test_the_modern_recipe_takes_100_epochs():
-    train.cli._parse(train.FLAGS, ["train", f"--recipe={MODERN}"])
+    train.cli.parse(train.FLAGS, ["train", f"--recipe={MODERN}"])
     epochs = train.FLAGS.train_steps * train.FLAGS.batch_size / 1_281_167
     assert epochs == pytest.approx(100, abs=0.1)
     assert train.FLAGS.stride_in_1x1 is False

@@ -1,0 +1,242 @@
+"""The command that runs an experiment and puts the paper's numbers beside what it measures."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch_names
+import torture
+
+from resnet_keras import reproduce, train, zoo
+
+TINY = (
+    *("--train_steps=4", "--eval_every=2", "--checkpoint_every=1", "--warmup_steps=0"),
+    *("--batch_size=8", "--image_size=8", "--notensorboard"),
+)
+ONE = ("--depths=20", "--seeds=0")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Runs the command in a folder of the test; returns status, output and error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        status = reproduce.main(["reproduce", *map(str, arguments)])
+        return status, *capfd.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Name an experiment before the flags: degradation, shortcuts"),
+        (("degradatoin",), "Did you mean 'degradation'?"),
+        (("depth", "--dataset=cifar"), "Did you mean 'cifar10'?"),
+        (("imagenet", "--dataset=digits"), "choose one of imagenet2012, folder"),
+        (("depth", "--depths=20,x"), "--depths is a list of whole numbers"),
+        (("depth", "--depths=21"), "6n+2"),
+        (("depth", "--depths=50"), "resnet50 is a network for ImageNet"),
+        (("depth", "--depths=26"), "Unknown recipe 'resnet26_digits'"),
+        (("depth", "--out=table.md"), "--out is a path without suffix"),
+        (("depth", "--norun", "--", "--model_size=3"), "Unknown command line flag"),
+        (("imagenet", "--norun", "--weights=digits"), "no network of Tables 2 to 5 has weights"),
+        (("imagenet", "--norun", "--trained=nowhere"), "There is no folder nowhere"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
+    for task in ("degradation", "shortcuts", "responses", "depth"):
+        status, out, err = run(task, "--dataset=cifar10", "--norun")
+        assert (status, err) == (0, "")
+        assert " | not run |" in out
+        assert (tmp_path / "reproduced" / f"{task}_cifar10.png").read_bytes()[1:4] == b"PNG"
+    assert "| resnet110 | 1.7M | 6.43 (best of 5; 6.61 +- 0.16) | 6.32 | not run |" in out
+    status, out, err = run("imagenet", "--norun", "--out=tables/imagenet")
+    assert (status, err) == (0, "")
+    assert "| resnet50 | B | 20.74 | 5.25 | not run | not run | not run |" in out
+    assert "| the paper's six networks, test server | not given | 3.57 |" in out
+    assert (tmp_path / "tables" / "imagenet.md").read_text().startswith("# imagenet, imagenet2012")
+
+
+def test_experiments_train_what_they_need_once(run, tmp_path):
+    """Plain-20 and ResNet-20 for a few steps: really trained, told of, and used again."""
+    folder = tmp_path / "reproduced" / "digits_paper" / "runs"
+    status, out, err = run("responses", *ONE, "--workers=2", "--", *TINY)
+    assert (status, err) == (0, "")
+    for member in ("plain20-seed0", "resnet20-seed0"):
+        assert f"[{member}] test error " in out
+        assert (folder / member / "weights.safetensors").exists()
+    result = json.loads((tmp_path / "reproduced" / "responses_digits.json").read_text())
+    deviations = result["deviations"]
+    assert {group: len(run) for group, (run,) in deviations.items()} == {
+        "plain20": 19,
+        "resnet20": 19,
+    }
+    assert all(value > 0 for (run,) in deviations.values() for value in run.values())
+    assert result["command"].startswith("python -m resnet_keras.reproduce responses --depths=20 ")
+    assert result["versions"]["keras"]
+
+    status, out, err = run("degradation", *ONE, "--", *TINY)
+    assert (status, err) == (0, "")
+    assert "2 run(s), 2 of them finished before" in out
+    last = torture.rows(folder / "plain20-seed0")[-1]
+    table = (tmp_path / "reproduced" / "degradation_digits.md").read_text()
+    training, test = (100 * float(last[name]) for name in ("top1_error", "val_top1_error"))
+    assert f"| plain20 | about 9 | {training:.2f} | {test:.2f} | {test:.2f} |" in table
+
+    status, out, err = run("degradation", *ONE, "--", *TINY, "--learning_rate=0.2")
+    assert status == 2
+    assert "--learning_rate=0.1 there, --learning_rate=0.2 here. Choose another --folder." in err
+
+
+@pytest.mark.slow
+def test_a_stopped_experiment_goes_on_to_the_same_bits(tmp_path):
+    arguments = ["shortcuts", "--seeds=0", "--depths=20", "--", *TINY, "--train_steps=60"]
+    arguments += ["--eval_every=30", "--checkpoint_every=10"]
+    command = [sys.executable, "-m", "resnet_keras.reproduce", *arguments]
+    env = {**torture.os.environ, "PYTHONPATH": str(torture.ROOT)}
+
+    def start(cwd):
+        cwd.mkdir(exist_ok=True)
+        return subprocess.Popen(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    stopped = start(tmp_path / "stopped")
+    runs = tmp_path / "stopped" / "reproduced" / "digits_paper" / "runs"
+    while stopped.poll() is None and not torture.checkpoints(runs / "resnet20-B-seed0"):
+        time.sleep(0.01)
+    stopped.send_signal(signal.SIGTERM)
+    out, _ = stopped.communicate(timeout=120)
+    assert stopped.returncode == 75, out
+    assert "stopped by SIGTERM" in out
+    assert not (runs / "resnet20-C-seed0").exists()
+    assert not (tmp_path / "stopped" / "reproduced" / "shortcuts_digits.png").exists()
+    again = start(tmp_path / "stopped")
+    out, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, out
+    assert "3 run(s), 1 of them finished before" in out
+    assert "[resnet20-B-seed0] going on from the checkpoint of step" in out
+    straight = start(tmp_path / "straight")
+    out, _ = straight.communicate(timeout=300)
+    assert straight.returncode == 0, out
+    for member in ("resnet20-seed0", "resnet20-B-seed0", "resnet20-C-seed0"):
+        other = tmp_path / "straight" / "reproduced" / "digits_paper" / "runs" / member
+        assert torture.differences(other, runs / member) == []
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_told_and_the_others_are_made(run, tmp_path):
+    """A weight decay like this one ends in weights that are no numbers."""
+    flags = ("--weight_decay=1e30", "--learning_rate=1e30")
+    status, out, err = run("depth", "--depths=20", "--seeds=0,1", "--", *TINY, *flags)
+    assert status == 1
+    assert "error: 2 run(s) failed" in err
+    assert "resnet20-seed0, resnet20-seed1" in err
+    assert "| resnet20 | 0.27M | 8.75 | not run |" in out
+    assert (tmp_path / "reproduced" / "depth_digits.png").exists()
+
+
+def photograph_weights(folder, photographs, name, model, *more):
+    """Trains a network on the photographs for a step, as `train` does."""
+    arguments = [
+        *(f"--model={model}", "--dataset=folder", f"--data_dir={photographs}", "--image_size=32"),
+        *("--batch_size=4", "--train_steps=1", "--eval_every=1", "--eval_batch_size=12", *more),
+        *("--notensorboard", "--strategy=one_device", f"--workdir={folder / name}"),
+    ]
+    assert train.main(["train", *arguments]) == 0
+
+
+def test_imagenet_measures_trained_networks(run, tmp_path, photographs):
+    photograph_weights(tmp_path / "own", photographs, "a", "resnet18", "--shortcut=A")
+    arguments = (
+        *("imagenet", "--dataset=folder", f"--data_dir={photographs}", "--trained=own"),
+        "--scale=quick",
+    )
+    status, out, err = run(*arguments)
+    assert (status, err) == (0, "")
+    assert "[resnet18-A-a-single_crop] resnet18 with weights" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("| resnet18 | A |"))
+    cells = line.strip("| ").split(" | ")
+    assert cells[2:4] == ["not given", "not given"]
+    assert cells[-1] == "a"
+    path = tmp_path / "reproduced" / "folder_quick" / "runs" / "resnet18-A-a-single_crop"
+    (row,) = json.loads((path / "results.json").read_text())
+    assert (row["protocol"], row["examples"]) == ("single_crop", 12)
+    assert cells[4] == f"{100 * row['top1_error']:.2f}"
+    status, out, _ = run(*arguments)
+    assert (status, out.splitlines()[0]) == (0, "1 run(s), 1 of them finished before")
+    status, _, err = run(*arguments, "--", "--resize=40")
+    assert status == 2
+    assert "holds an evaluation with other flags" in err
+
+
+@pytest.mark.slow
+def test_imagenet_by_the_papers_protocols(run, tmp_path, photographs):
+    for name, model, shortcut in (("a", "resnet18", "B"), ("b", "resnet34", "C")):
+        photograph_weights(tmp_path / "own", photographs, name, model, f"--shortcut={shortcut}")
+    status, out, err = run(
+        *("imagenet", "--dataset=folder", f"--data_dir={photographs}", "--trained=own/a,own/b"),
+        *("--workers=2", "--", "--scales=32,48"),
+    )
+    assert (status, err) == (0, "")
+    assert "5 run(s), 0 of them finished before" in out
+    lines = [line.strip("| ").split(" | ") for line in out.splitlines()]
+    measured = [cells for cells in lines if cells[:2] == ["resnet34", "C"]]
+    assert [cells[2:4] for cells in measured] == [["24.19", "7.40"], ["21.53", "5.60"]]
+    runs = tmp_path / "reproduced" / "folder_paper" / "runs"
+    for cells, protocol in zip(measured, ("ten_crop", "multi_scale"), strict=True):
+        (row,) = json.loads((runs / f"resnet34-C-b-{protocol}" / "results.json").read_text())
+        assert row["protocol"] == protocol
+        assert cells[4:6] == [f"{100 * row[name]:.2f}" for name in ("top1_error", "top5_error")]
+    (row,) = json.loads((runs / "ensemble-multi_scale" / "results.json").read_text())
+    (ensemble,) = [cells for cells in lines if cells[0].startswith("measured here")]
+    assert ensemble[0].endswith("resnet18 a + resnet34 b")
+    assert ensemble[1] == f"{100 * row['top1_error']:.2f}"
+
+
+@pytest.mark.slow
+def test_imagenet_measures_public_weights(run, tmp_path):
+    """ResNet-18 in torchvision's layout, on a folder of 1,000 classes with an image each."""
+    import tensorflow as tf
+    from safetensors.numpy import save_file
+
+    generator = np.random.default_rng(0)
+    tensors = {
+        name: generator.normal(0.5, 0.1, shape).astype("float32")
+        for layer in zoo.get("resnet18").layers
+        for name, shape in torch_names.tensors(layer)
+    }
+    save_file(tensors, tmp_path / "resnet18.tv_in1k.safetensors")
+    for number in range(1000):
+        place = tmp_path / "images" / "val" / f"class{number:04}"
+        place.mkdir(parents=True)
+        pixels = generator.integers(0, 256, (40, 40, 3), "uint8")
+        (place / "image.jpg").write_bytes(tf.io.encode_jpeg(pixels).numpy())
+    status, out, err = run(
+        *("imagenet", "--dataset=folder", "--data_dir=images", "--weights=imagenet"),
+        *("--weights_dir=.", "--scale=quick", "--", "--image_size=32"),
+    )
+    assert status == 1  # the other weights are not in the folder
+    assert "error: 5 run(s) failed" in err  # of four networks, and the ensemble
+    assert "resnet34.tv_in1k.safetensors" in out
+    (row,) = json.loads(next(tmp_path.glob("**/resnet18-B-*/results.json")).read_text())
+    assert (row["weights"], row["examples"]) == ("tv_in1k", 1000)
+    assert f"| {100 * row['top1_error']:.2f} | {100 * row['top5_error']:.2f} | tv_in1k |" in out
+    assert "| resnet34 | B | not given | not given | not run | not run | not run |" in out
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))

@@ -1,0 +1,141 @@
+"""Every number that the paper gives for its own networks; plain data.
+
+He, Zhang, Ren and Sun, arXiv 1512.03385. Errors and mAP in percent; None stands for what the paper
+does not give. Values that can only be read off a figure say "about".
+"""
+
+from typing import NamedTuple
+
+TEN_CROP = "ten_crop"
+MULTI_SCALE = "multi_scale"
+SINGLE_VIEW = "single view"
+OPTIONS = ("A", "B", "C")  # of shortcuts (Sec. 4.1)
+
+# Table 1: multiply-adds of one image of 224x224. Plain-34 is given in Fig. 3.
+MULTIPLY_ADDS = {18: "1.8e9", 34: "3.6e9", 50: "3.8e9", 101: "7.6e9", 152: "11.3e9"}
+# Table 6: parameters. Plain networks have as many, for option A adds none (Sec. 4.2).
+PARAMETERS = {20: "0.27M", 32: "0.46M", 44: "0.66M", 56: "0.85M", 110: "1.7M", 1202: "19.4M"}
+
+
+class Errors(NamedTuple):
+    """Errors of a network in percent.
+
+    Attributes:
+        network, shortcut: in this package's words; None for a plain network.
+        protocol: one of the constants above.
+        top1, top5: as the paper prints them.
+        place: where the paper gives them.
+        note: what it says besides.
+    """
+
+    network: str
+    shortcut: str | None
+    protocol: str
+    top1: str
+    top5: str | None
+    place: str
+    note: str | None = None
+
+
+IMAGENET = (
+    Errors("plain18", None, TEN_CROP, "27.94", None, "Table 2"),
+    Errors("plain34", None, TEN_CROP, "28.54", "10.02", "Tables 2, 3"),
+    Errors("resnet18", "A", TEN_CROP, "27.88", None, "Table 2"),
+    Errors("resnet34", "A", TEN_CROP, "25.03", "7.76", "Tables 2, 3"),
+    Errors("resnet34", "B", TEN_CROP, "24.52", "7.46", "Table 3"),
+    Errors("resnet34", "C", TEN_CROP, "24.19", "7.40", "Table 3"),
+    Errors("resnet50", "B", TEN_CROP, "22.85", "6.71", "Table 3"),
+    Errors("resnet101", "B", TEN_CROP, "21.75", "6.05", "Table 3"),
+    Errors("resnet152", "B", TEN_CROP, "21.43", "5.71", "Table 3"),
+    Errors("resnet34", "B", MULTI_SCALE, "21.84", "5.71", "Table 4"),
+    Errors("resnet34", "C", MULTI_SCALE, "21.53", "5.60", "Table 4"),
+    Errors("resnet50", "B", MULTI_SCALE, "20.74", "5.25", "Table 4"),
+    Errors("resnet101", "B", MULTI_SCALE, "19.87", "4.60", "Table 4"),
+    Errors("resnet152", "B", MULTI_SCALE, "19.38", "4.49", "Table 4"),
+)
+# Table 5: top-5 error on the test server, of six networks of different depth, two of 152 layers.
+ENSEMBLE_TOP5 = "3.57"
+
+CIFAR10 = (
+    Errors("plain20", None, SINGLE_VIEW, "about 9", None, "Fig. 6"),
+    Errors("plain56", None, SINGLE_VIEW, "about 13", None, "Fig. 6"),
+    Errors("plain110", None, SINGLE_VIEW, "above 60", None, "Fig. 6"),
+    Errors("resnet20", "A", SINGLE_VIEW, "8.75", None, "Table 6"),
+    Errors("resnet32", "A", SINGLE_VIEW, "7.51", None, "Table 6"),
+    Errors("resnet44", "A", SINGLE_VIEW, "7.17", None, "Table 6"),
+    Errors("resnet56", "A", SINGLE_VIEW, "6.97", None, "Table 6"),
+    Errors("resnet110", "A", SINGLE_VIEW, "6.43", None, "Table 6", "best of 5; 6.61 +- 0.16"),
+    Errors("resnet1202", "A", SINGLE_VIEW, "7.93", None, "Table 6"),
+)
+
+# What the paper gives besides classification: title, columns, rows.
+TABLES = (
+    (
+        "Text and captions",
+        ("what", "value", "place"),
+        (
+            ("multiply-adds of VGG-16 / VGG-19", "15.3e9 / 19.6e9", "Table 1, Fig. 3"),
+            ("VGG-16, 10-crop, the authors' test: top-1 / top-5 error", "28.07 / 9.33", "Table 3"),
+            ("ResNet-1202, training error on CIFAR-10", "below 0.1", "Sec. 4.2"),
+            ("ResNet-110 warms up until the training error is below", "80", "Sec. 4.2"),
+            ("COCO, ResNet-101 over VGG-16, mAP@[.5, .95]", "+6.0 points, 28 % relative", "Sec. 1"),
+            ("responses of layers", "curves without numbers", "Fig. 7"),
+        ),
+    ),
+    (
+        "Object detection, mAP (Tables 7, 10 and 11: PASCAL VOC)",
+        ("network", "VOC 07 test", "VOC 12 test"),
+        (
+            ("VGG-16, baseline", "73.2", "70.4"),
+            ("ResNet-101, baseline", "76.4", "73.8"),
+            ("ResNet-101, baseline+++ with COCO", "85.6", "83.8"),
+        ),
+    ),
+    (
+        "Object detection, mAP@.5 / mAP@[.5, .95] (Tables 8 and 9: COCO)",
+        ("network", "val", "test-dev"),
+        (
+            ("VGG-16, baseline", "41.5 / 21.2", None),
+            ("ResNet-101, baseline", "48.4 / 27.2", None),
+            ("+ box refinement", "49.9 / 29.9", None),
+            ("+ context", "51.1 / 30.0", "53.3 / 32.2"),
+            ("+ multi-scale testing", "53.8 / 32.5", "55.7 / 34.9"),
+            ("ensemble of 3", None, "59.0 / 37.4"),
+        ),
+    ),
+    (
+        "Object detection, mAP@.5 (Table 12: ImageNet DET)",
+        ("network", "val2", "test"),
+        (("ResNet-101", "60.5", "58.8"), ("ensemble of 3", "63.6", "62.1")),
+    ),
+    (
+        "Localization error on ImageNet (Tables 13 and 14)",
+        ("method", "testing", "classes", "val", "test"),
+        (
+            ("RPN, ResNet-101", "1-crop", "true", "13.3", None),
+            ("RPN, ResNet-101", "dense", "true", "11.7", None),
+            ("RPN, ResNet-101", "dense", "predicted, top-5", "14.4", None),
+            ("RPN + R-CNN, ResNet-101", "dense", "predicted, top-5", "10.6", None),
+            ("RPN + R-CNN, ensemble", "dense", "predicted, top-5", "8.9", "9.0"),
+        ),
+    ),
+)
+
+# What others give for networks of the paper's: title, columns, rows.
+REFERENCES = (
+    "Released networks, single crop of 224: top-1 / top-5 error",
+    ("network", "the authors' Caffe networks", "fb.resnet.torch", "fb.resnet.torch, 10-crop"),
+    (
+        ("ResNet-18", None, "30.43", "28.22"),
+        ("ResNet-34", None, "26.73", "24.76"),
+        ("ResNet-50", "24.7 / 7.8", "24.01", "22.24"),
+        ("ResNet-101", "23.6 / 7.1", "22.44", "21.08"),
+        ("ResNet-152", "23.0 / 6.7", "22.16", "20.69"),
+    ),
+)
+
+
+def errors(network: str, shortcut: str | None, protocol: str) -> Errors | None:
+    """Returns the paper's errors of a network by a protocol, if it gives any."""
+    wanted = (network, shortcut, protocol)
+    return next((found for found in (*IMAGENET, *CIFAR10) if found[:3] == wanted), None)
