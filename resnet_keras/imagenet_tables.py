@@ -56,11 +56,15 @@ class Evaluation(NamedTuple):
     protocol: str
 
     @property
+    def is_ensemble(self) -> bool:
+        return len(self.weights) > 1
+
+    @property
     def name(self) -> str:
         """Of its folder."""
-        if len(self.weights) > 1:
+        if self.is_ensemble:
             return f"{ENSEMBLE}-{self.protocol}"
-        (one,) = self.weights
+        one = self.weights[0]
         option = f"-{one.shortcut}" if one.shortcut else ""
         return f"{one.network}{option}-{one.source.replace('/', '_')}-{self.protocol}"
 
@@ -115,11 +119,11 @@ def evaluations(weights: Sequence[Weights], scale: str) -> list[Evaluation]:
 
 def arguments(evaluation: Evaluation) -> list[str]:
     """The flags with which `evaluate` makes a measurement."""
-    if len(evaluation.weights) > 1:
+    if evaluation.is_ensemble:
         members = ",".join(f"{one.network}={one.value}" for one in evaluation.weights)
         which = [f"--ensemble={members}"]
     else:
-        (one,) = evaluation.weights
+        one = evaluation.weights[0]
         which = [f"--model={one.network}", f"--weights={one.value}"]
     return [*which, f"--protocol={evaluation.protocol}"]
 
@@ -190,7 +194,7 @@ def _lines(found, protocol):
 
 
 def _ensemble(found):
-    measured = [(e, row) for e, row in found.items() if len(e.weights) > 1]
+    measured = [(e, row) for e, row in found.items() if e.is_ensemble]
     evaluation, row = measured[0] if measured else (None, None)
     told = "none"
     if evaluation is not None:

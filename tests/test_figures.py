@@ -86,7 +86,7 @@ def test_degradation_shows_means_of_curves_and_every_end(tmp_path):
     ]
     assert len(drawn(plain)) == 4
     (band, _) = plain.collections
-    heights = {round(y, 6) for x, y in band.get_paths()[0].vertices if x == 200}
+    heights = {round(y, 6) for x, y in list(band.get_paths()[0].vertices) if x == 200}
     assert {4, 8} <= heights
     assert drawn(residual) == [
         ("--", [100, 200], pytest.approx([80, 0])),
