@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FLAGS = cli.new_flags()
-SINGLE_VIEW = "single view"  # of data sets in memory, whose images are what the network takes
-PROTOCOLS = ("single_crop", "ten_crop", "multi_scale")
+PROTOCOLS = ("single_crop", zoo.paper.TEN_CROP, zoo.paper.MULTI_SCALE)
 SCALES = (224, 256, 384, 480, 640)  # Sec. 3.4
 
 
@@ -120,7 +119,9 @@ def _main() -> None:
     if FLAGS.per_class:
         make_folder(Path(FLAGS.per_class).parent)
     split = FLAGS.split or ("val" if photographs else "test")
-    protocols = [_protocol(file) if photographs else {"protocol": SINGLE_VIEW} for _, file in found]
+    protocols = [
+        _protocol(file) if photographs else {"protocol": zoo.paper.SINGLE_VIEW} for _, file in found
+    ]
 
     def measured():
         for (network, file), protocol in zip(found, protocols, strict=True):

@@ -5,14 +5,14 @@ of what their folders hold, the paper's numbers beside. Imports no TensorFlow.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from . import runs, zoo
 from .errors import InputError
 from .runs import Run
-from .tables import NOT_GIVEN, NOT_RUN, Table, percent, spread
+from .tables import NOT_RUN, Table, percent, spread
 from .zoo import paper
 
 DATASETS = ("digits", "cifar10")
@@ -125,11 +125,6 @@ def groups(members: Sequence[Member], found: Mapping[Member, Run]) -> dict[str, 
     return grouped
 
 
-def final(some: Sequence[Run], column: str) -> list[float]:
-    """What the last evaluations of the finished runs gave."""
-    return [run.rows[-1][column] for run in some if run.finished and run.rows]
-
-
 def degradation(grouped: Mapping[str, list[Run]]) -> list[Table]:
     """Plain beside residual networks of several depths (Fig. 6)."""
     rows = []
@@ -163,7 +158,7 @@ def depth(grouped: Mapping[str, list[Run]], dataset: str) -> list[Table]:
     """Residual networks of several depths (Table 6); ResNet-1202 is told of, run or not."""
     rows = []
     for group, some in {**grouped, "resnet1202": grouped.get("resnet1202", [])}.items():
-        errors = final(some, runs.TEST)
+        errors = runs.final(some, runs.TEST)
         own = [_public(group)] if dataset == "cifar10" else []
         best = percent(min(errors, default=None))
         rows.append((group, _paper_parameters(group), _paper(group), *own, *_errors(some), best))
@@ -200,44 +195,35 @@ def all_runs(members: Sequence[Member], found: Mapping[Member, Run]) -> Table:
     rows = []
     for member in members:
         run = found.get(member)
-        if run is None or not run.rows:
-            rows.append((member.name, NOT_RUN, *[NOT_RUN] * 4))
-            continue
-        last = run.rows[-1]
-        rows.append(
-            (
-                member.name,
-                runs.state(run),
-                f"{last['step']:,}",
-                percent(last[runs.TRAINING]),
-                percent(last[runs.TEST]),
-                f"{last['seconds'] / 60:.1f}",
-            )
-        )
+        told = [NOT_RUN] * 4
+        if run and run.rows:
+            last = run.rows[-1]
+            errors = percent(last[runs.TRAINING]), percent(last[runs.TEST])
+            told = [f"{last['step']:,}", *errors, f"{last['seconds'] / 60:.1f}"]
+        rows.append((member.name, runs.state(run) if run else NOT_RUN, *told))
     head = ("run", "state", "steps", "training error", "test error", "minutes")
     return Table("All runs: error in %", head, rows)
 
 
-def facts(members: Sequence[Member], found: Mapping[Member, Run]) -> dict[str, Any]:
-    """What else is worth keeping of the runs: versions, machine and curves."""
-    begun = [found[member] for member in members if member in found]
+def versions(some: Iterable[Run]) -> dict[str, str]:
+    """What runs were made with."""
     names = ("resnet_keras", "tensorflow", "keras", "python", "device", "cpus")
-    versions = {
-        name: "/".join(sorted({r.environment[name] for r in begun if name in r.environment}))
-        for name in names
+    return joined([{n: r.environment[n] for n in names if n in r.environment} for r in some])
+
+
+def joined(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The values of each name, where they differ with a slash between them."""
+    names = dict.fromkeys(name for facts in each for name in facts)
+    return {n: "/".join(sorted({str(facts[n]) for facts in each if n in facts})) for n in names}
+
+
+def curves(found: Mapping[Member, Run]) -> dict[str, dict[str, list[float]]]:
+    """The training and test errors of each run."""
+    columns = {"steps": "step", "training": runs.TRAINING, "test": runs.TEST}
+    return {
+        member.name: {told: [row[name] for row in run.rows] for told, name in columns.items()}
+        for member, run in found.items()
     }
-    curves = {
-        member.name: {
-            "steps": [row["step"] for row in found[member].rows],
-            **{
-                told: [row[column] for row in found[member].rows]
-                for told, column in (("training", runs.TRAINING), ("test", runs.TEST))
-            },
-        }
-        for member in members
-        if member in found
-    }
-    return {"versions": versions, "curves": curves}
 
 
 def others(dataset: str) -> dict[str, dict[int, float]]:
@@ -261,20 +247,18 @@ _ERRORS = ("training error", "test error", "test error of each run")
 
 def _errors(some):
     """The texts of `_ERRORS`."""
-    test = final(some, runs.TEST)
+    test = runs.final(some, runs.TEST)
     each = ", ".join(map(percent, test)) or NOT_RUN
-    return spread(final(some, runs.TRAINING)), spread(test), each
+    return spread(runs.final(some, runs.TRAINING)), spread(test), each
 
 
 def _paper(network):
     theirs = paper.errors(network, zoo.networks.find(network).shortcut, paper.SINGLE_VIEW)
-    if theirs is None:
-        return NOT_GIVEN
-    return theirs.top1 + (f" ({theirs.note})" if theirs.note else "")
+    return theirs and theirs.told
 
 
 def _paper_parameters(network):
-    return zoo.networks.find(network).paper_parameters or NOT_GIVEN
+    return zoo.networks.find(network).paper_parameters
 
 
 def _parameters(some):
@@ -284,4 +268,4 @@ def _parameters(some):
 
 def _public(network):
     entry = zoo.ENTRIES.get((network, "akamaster_cifar10"))
-    return f"{entry.published.top1_error:.2f}" if entry else NOT_GIVEN
+    return f"{entry.published.top1_error:.2f}" if entry else None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import require
-from .runs import TEST, TRAINING, Run, curve, eval_split, state
+from .runs import TEST, TRAINING, Run, curve, eval_split, final, state
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -180,13 +180,13 @@ def _final_errors(axes, grouped, colour_of):
                 axes.plot(*zip(*means, strict=True), color=grey, **style)
     axes.set_yscale("log")
     axes.set_xticks(list(colour_of), [str(depth) for depth in colour_of])
-    axes.yaxis.set_major_formatter("{x:g}")
-    _style(axes, "at the end, every run", "layers", "error (%)")
+    axes.set_yticks([floor, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+    _style(axes, "the end of every run (open: training)", "layers", "error (%)")
     _key(axes, [({"color": grey, **LINES[TEST]}, name) for name, grey in kinds.values()])
 
 
 def _ends(some, column):
-    return [100 * run.rows[-1][column] for run in some if run.finished and run.rows]
+    return [100 * error for error in final(some, column)]
 
 
 def _depth(group):
@@ -194,8 +194,9 @@ def _depth(group):
 
 
 def _band(axes, some, column, colour, style):
-    """The mean over runs at each step that all of them reached, and its range."""
-    curves = [dict(curve(run, column)) for run in some]
+    """The mean over runs at each step, and its range: of the finished ones, if there are any."""
+    shown = [run for run in some if run.finished] or some
+    curves = [points for run in shown if (points := dict(curve(run, column)))]
     if not curves:
         return
     steps = sorted(set.intersection(*(set(points) for points in curves)))
@@ -267,8 +268,9 @@ def responses(deviations: Mapping[str, Sequence[Sequence[float]]], title: str) -
             mean = [statistics.fmean(c) for c in columns]
             axes.plot(layers, mean, color=colour, label=group, **style)
             axes.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0)
-    for axes, name in zip(panels, (title, "sorted"), strict=True):
-        _style(axes, name, "layer" if name == title else "layer, by deviation", "std")
+    texts = ((title, "layer"), ("sorted", "layer, by standard deviation"))
+    for axes, (name, across) in zip(panels, texts, strict=True):
+        _style(axes, name, across, "standard deviation")
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
     if deviations:
@@ -324,7 +326,7 @@ def protocols(panels: Mapping[str, Sequence[tuple[str, float | None, float | Non
             if ours is not None:
                 axes.plot(ours, place, "o", color=COLOURS[0], markersize=6)
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         _style(axes, title, "top-1 error (%)", "")
         axes.grid(axis="x", color="0.9", linewidth=0.8)
         ring = {"marker": "o", "linestyle": "", "color": "0.3", "fillstyle": "none"}

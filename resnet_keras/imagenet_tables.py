@@ -4,6 +4,9 @@ An `Evaluation` is a run of `evaluate`, whose --results it writes. Weights are t
 of `train`, or registered ones. Imports no TensorFlow.
 """
 
+import csv
+import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +27,6 @@ TITLES = {
     paper.MULTI_SCALE: "Fully convolutional, several scales (Table 4)",
     "single_crop": "Single crop (not in the paper)",
 }
-ENSEMBLE = "ensemble"
 # The networks of Tables 2 to 4, and ResNet-18 with option B, of which public weights are.
 NETWORKS = (
     ("plain18", None),
@@ -50,42 +52,50 @@ class Weights(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """A measurement of one network, or of several as an ensemble, by a protocol."""
+    """A measurement of one network, or of several as an ensemble, by a protocol.
+
+    `path` is the file with what `evaluate` measures; it is another one where the flags, the weights
+    or their bytes are others.
+    """
 
     weights: tuple[Weights, ...]
     protocol: str
+    arguments: tuple[str, ...]
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
 
     @property
     def is_ensemble(self) -> bool:
         return len(self.weights) > 1
 
-    @property
-    def name(self) -> str:
-        """Of its folder."""
-        if self.is_ensemble:
-            return f"{ENSEMBLE}-{self.protocol}"
-        one = self.weights[0]
-        option = f"-{one.shortcut}" if one.shortcut else ""
-        return f"{one.network}{option}-{one.source.replace('/', '_')}-{self.protocol}"
 
-
-def trained(folders: Sequence[str]) -> list[Weights]:
+def trained(folders: Sequence[str], dataset: str) -> list[Weights]:
     """The weights of the finished runs in folders, by what their flags say of the network.
 
     Raises:
-        InputError: there is no run, or none is finished.
+        InputError: there is no run, or none that is finished, on the data set and of such a network.
     """
     if not folders:
         return []
     found = []
     paths = runs.find(folders)
     for path, run in zip(paths, runs.read(paths), strict=True):
-        network = zoo.networks.find(run.flags.get("model", ""))
-        shortcut = run.flags.get("shortcut", network.shortcut)
-        if run.finished and (network.name, shortcut) in NETWORKS:
-            found.append(Weights(network.name, shortcut, run.name, str(path / runs.WEIGHTS)))
+        name = run.flags.get("model", "")
+        if not (
+            run.finished and run.flags.get("dataset") == dataset and zoo.networks.is_name(name)
+        ):
+            continue
+        shortcut = run.flags.get("shortcut", zoo.networks.find(name).shortcut)
+        if (name, shortcut) in NETWORKS:
+            found.append(Weights(name, shortcut, run.name, str(path / runs.WEIGHTS)))
     if not found:
-        raise InputError(f"--trained: no finished run of a network of Tables 2 to 5 in {folders}.")
+        raise InputError(
+            f"--trained: there is no finished run on {dataset} of a network of Tables 2 to 5 in "
+            f"{', '.join(folders)}."
+        )
     return found
 
 
@@ -95,53 +105,89 @@ def registered(tags: Sequence[str]) -> list[Weights]:
     Raises:
         InputError: no network of Tables 2 to 5 has weights of a tag.
     """
-    found = []
+    found: dict[Weights, None] = {}
     for tag in tags:
-        own = []
-        for network, shortcut in NETWORKS:
-            entry = zoo.entries.find(network, tag)
-            if entry is not None and entry.options.get("shortcut") == shortcut:
-                own.append(Weights(network, shortcut, entry.tag, entry.tag))
+        entries = [(*kind, zoo.entries.find(kind[0], tag)) for kind in NETWORKS]
+        own = [
+            Weights(network, shortcut, entry.tag, entry.tag)
+            for network, shortcut, entry in entries
+            if entry is not None and entry.options.get("shortcut") == shortcut
+        ]
         if not own:
             raise InputError(f"--weights: no network of Tables 2 to 5 has weights {tag!r}.")
-        found += own
-    return found
+        found.update(dict.fromkeys(own))
+    return list(found)
 
 
-def evaluations(weights: Sequence[Weights], scale: str) -> list[Evaluation]:
-    """Lists what is measured: each network by each protocol, the residual ones as an ensemble."""
-    each = [Evaluation((one,), protocol) for protocol in PROTOCOLS[scale] for one in weights]
+def evaluations(
+    weights: Sequence[Weights],
+    scale: str,
+    folder: Path,
+    flags: Sequence[str],
+    weights_dir: str | None = None,
+) -> list[Evaluation]:
+    """Lists what is measured: each network by each protocol, the residual ones as an ensemble.
+
+    Args:
+        weights: to measure.
+        scale: "paper" or "quick".
+        folder: below which the results are kept.
+        flags: of `evaluate`, for every measurement.
+        weights_dir: a folder with files of registered weights.
+    """
+    identities = {one: _identity(one, weights_dir) for one in weights}
     residual = tuple(one for one in weights if one.shortcut)
+    sets = [((one,), protocol) for protocol in PROTOCOLS[scale] for one in weights]
     if len(residual) > 1:
-        each.append(Evaluation(residual, PROTOCOLS[scale][-1]))
-    return each
+        sets.append((residual, PROTOCOLS[scale][-1]))
+    made = []
+    for some, protocol in sets:
+        arguments = (*_which(some), f"--protocol={protocol}", *flags)
+        facts = [[(one.network, identities[one]) for one in some], protocol, list(flags)]
+        digits = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
+        own = [some[0].network, some[0].shortcut] if len(some) == 1 else ["ensemble"]
+        name = "-".join(filter(None, [*own, protocol, digits]))
+        made.append(Evaluation(some, protocol, arguments, folder / f"{name}.json"))
+    return made
 
 
-def arguments(evaluation: Evaluation) -> list[str]:
-    """The flags with which `evaluate` makes a measurement."""
-    if evaluation.is_ensemble:
-        members = ",".join(f"{one.network}={one.value}" for one in evaluation.weights)
-        which = [f"--ensemble={members}"]
-    else:
-        one = evaluation.weights[0]
-        which = [f"--model={one.network}", f"--weights={one.value}"]
-    return [*which, f"--protocol={evaluation.protocol}"]
+def _identity(weights, weights_dir):
+    """What tells these bytes from others."""
+    entry = zoo.ENTRIES.get((weights.network, weights.value))
+    if entry is None:
+        return _sha256(Path(weights.value))
+    brought = Path(weights_dir or "", entry.file_name)
+    return _sha256(brought) if weights_dir and brought.exists() else entry.address
 
 
-def read(path: Path, evaluation: Evaluation) -> dict[str, Any] | None:
-    """Reads what was measured; None if nothing was, or the weights are newer.
+def _sha256(path):
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _which(some):
+    if len(some) == 1:
+        return f"--model={some[0].network}", f"--weights={some[0].value}"
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([f"{one.network}={one.value}" for one in some])
+    return (f"--ensemble={text.getvalue()}",)  # a path may have commas
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Reads what was measured; None if nothing was.
 
     Raises:
         InputError: the file is none of `evaluate`'s.
     """
-    files = [Path(one.value) for one in evaluation.weights]
-    newest = max((file.stat().st_mtime for file in files if file.is_file()), default=0)
-    if not path.exists() or path.stat().st_mtime < newest:
-        return None
     try:
-        (row,) = json.loads(path.read_text())
-        return {**row, "top1_error": float(row["top1_error"])}
-    except (ValueError, TypeError, KeyError) as error:
+        row = json.loads(path.read_text())[-1]
+        return {**row, **{name: float(row[name]) for name in ("top1_error", "top5_error")}}
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, LookupError, OSError) as error:
         raise InputError(f"{path} is not what evaluate writes: remove it ({error}).") from error
 
 

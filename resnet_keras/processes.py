@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from .errors import InputError
+
 STOPS = (signal.SIGTERM, signal.SIGINT)
 NO_GPU = "-1"  # as CUDA_VISIBLE_DEVICES
 
@@ -47,7 +49,8 @@ def start(job: Job, environment: Mapping[str, str]) -> tuple[subprocess.Popen, t
 
 def _copy(name, process):
     for line in process.stdout:
-        print(f"[{name}] {line}", end="", flush=True)
+        with contextlib.suppress(OSError):  # nobody reads: the process must not wait for that
+            print(f"[{name}] {line}", end="", flush=True)
 
 
 @contextlib.contextmanager
@@ -60,7 +63,8 @@ def passed_on(processes: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
         for process in processes:
             process.send_signal(number)
 
-    before = {number: signal.signal(number, send) for number in STOPS}
+    heard = [n for n in STOPS if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, send) for number in heard}
     try:
         yield received
     finally:
@@ -110,7 +114,7 @@ def shares(workers: int, gpus_per_worker: int) -> list[dict[str, str]]:
     """
     if workers == 1 and not gpus_per_worker:
         return [{}]
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, _processors() // workers)
     return [
         {
             "CUDA_VISIBLE_DEVICES": visible_gpus(worker, gpus_per_worker),
@@ -121,5 +125,22 @@ def shares(workers: int, gpus_per_worker: int) -> list[dict[str, str]]:
 
 
 def visible_gpus(worker: int, count: int) -> str:
-    """The GPUs of a worker when each has `count`, as CUDA_VISIBLE_DEVICES."""
-    return ",".join(str(n) for n in range(worker * count, (worker + 1) * count)) or NO_GPU
+    """The GPUs of a worker when each has `count`, as CUDA_VISIBLE_DEVICES.
+
+    Raises:
+        InputError: this process's own CUDA_VISIBLE_DEVICES has too few.
+    """
+    last = (worker + 1) * count
+    own = os.environ.get("CUDA_VISIBLE_DEVICES")
+    known = [str(n) for n in range(last)] if own is None else own.split(",")
+    if count and len(known) < last:
+        raise InputError(
+            f"CUDA_VISIBLE_DEVICES={own} names {len(known)} GPU(s), and {last} are asked for."
+        )
+    return ",".join(known[worker * count : last]) or NO_GPU
+
+
+def _processors():
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

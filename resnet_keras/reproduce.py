@@ -16,25 +16,25 @@ for imagenet. At the end OUT.png, OUT.md and OUT.json are written; what was not 
 """
 
 import json
+import os
 import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
 from . import (
-    __version__,
     cli,
     experiments,
     figures,
     imagenet_tables,
     pipelines,
     processes,
+    responses,
     runs,
-    zoo,
 )
 from .errors import InputError, unknown
 from .files import make_folder, write_atomically
@@ -44,6 +44,8 @@ from .tables import Table, markdown
 FLAGS = cli.new_flags()
 TASKS = (*experiments.EXPERIMENTS, "imagenet")
 FAILED = 1
+# Flags that say where things are, or that only look: they decide nothing.
+_PLACES = ("folder", "out", "data_dir", "weights_dir", "run")
 
 
 def _define_flags() -> None:
@@ -95,34 +97,49 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
     own, rest = cli.split_rest(argv)
     task, own = cli.split_task(own)
-    return cli.run(lambda: _main(task, rest, argv), FLAGS, own, __doc__)
+    return cli.run(lambda: _main(task, rest), FLAGS, own, __doc__)
 
 
-def _main(task, rest, argv) -> int:
+def _main(task, rest) -> int:
     if task not in TASKS:
         raise (
             unknown("experiment", task, TASKS)
             if task
             else InputError(f"Name an experiment before the flags: {', '.join(TASKS)}.")
         )
+    _check_flags(task)
     known = imagenet_tables.DATASETS if task == "imagenet" else experiments.DATASETS
     dataset = FLAGS.dataset or known[0]
     if dataset not in known:
         raise unknown(f"data set of {task}:", dataset, known)
     out = Path(FLAGS.out or _default_out(task, dataset))
     if not out.name or out.suffix in (".png", ".md", ".json"):
-        raise InputError(
-            f"--out is a path without suffix such as results/{task}, not {str(out)!r}."
-        )
+        raise InputError(f"--out is a path without suffix such as results/{task}, not {FLAGS.out}.")
     figures.check()  # not after hours of training
     folder = make_folder(Path(FLAGS.folder) / f"{dataset}_{FLAGS.scale}" / "runs")
-    made = _imagenet if task == "imagenet" else _trained
-    status, result = made(task, dataset, folder, rest)
-    if result is None:
-        return status
-    tables, picture, more = result
-    _write(out, task, dataset, tables, picture, {"command": _command(argv), **more})
+    measure = _imagenet if task == "imagenet" else _trained
+    status, found = measure(task, dataset, folder, rest)
+    if found is not None:
+        _write(out, task, dataset, _command(task, rest), found)
     return status
+
+
+def _check_flags(task) -> None:
+    """Refuses flags of the other experiments."""
+    others = ("depths", "seeds") if task == "imagenet" else ("trained", "weights", "weights_dir")
+    for name in others:
+        if FLAGS[name].value:
+            raise InputError(f"--{name} is no flag of {task}.")
+
+
+def _check_rest(command, name, rest, own: Sequence[str]) -> None:
+    """Refuses flags after -- that the command does not have, or that are the experiment's own."""
+    cli.parse(command.FLAGS, [name, *rest])
+    for flag in own:
+        if command.FLAGS[flag].present:
+            raise InputError(
+                f"--{flag} after -- would make other runs than the experiment's: leave it out."
+            )
 
 
 def _default_out(task, dataset):
@@ -130,34 +147,91 @@ def _default_out(task, dataset):
     return Path(FLAGS.folder) / f"{task}_{dataset}{quick}"
 
 
+class Found(NamedTuple):
+    """What an experiment found: tables, a figure, the runs one by one, and more for the JSON."""
+
+    tables: list[Table]
+    figure: Any
+    runs: Table | None
+    versions: Mapping[str, str]
+    more: Mapping[str, Any]
+
+
 def _trained(task, dataset, folder, rest):
-    """Trains the members of an experiment; returns the status and what is to be told."""
-    depths = cli.whole_numbers("depths", FLAGS.depths) or experiments.depths(task, FLAGS.scale)
-    seeds = cli.whole_numbers("seeds", FLAGS.seeds) or experiments.seeds(FLAGS.scale)
+    """Trains the members of an experiment; returns the status, and what was found."""
+    from . import train
+
+    own = ("recipe", "model", "dataset", "seed", "shortcut", "workdir", "data_dir", "help")
+    _check_rest(train, "train", rest, own)
+    depths = _numbers("depths") or experiments.depths(task, FLAGS.scale)
+    seeds = _numbers("seeds") or experiments.seeds(FLAGS.scale)
     members = experiments.members(task, depths, seeds)
     jobs = _training_jobs(members, dataset, folder, rest)
-    status = _run(jobs, len(members))
-    if status in (cli.PREEMPTED, cli.INTERRUPTED):
-        return status, None
+    if jobs and FLAGS.run:
+        _check_data(lambda: pipelines.arrays(dataset, "test", data_dir=FLAGS.data_dir))
+    status = _run(
+        jobs, f"{len(members)} run(s), {len(members) - len(jobs)} of them finished before"
+    )
     found = experiments.read(folder, members)
+    if task == "responses" and status in (0, FAILED):
+        status = max(status, _run(_response_jobs(folder, found)))
+    if status not in (0, FAILED):
+        return status, None
     grouped = experiments.groups(members, found)
     title = f"{dataset}{'' if FLAGS.scale == 'paper' else f', {FLAGS.scale} runs'}"
-    more: dict[str, Any] = {}
-    if task == "degradation":
-        tables, figure = experiments.degradation(grouped), figures.degradation(grouped, title)
-    elif task == "shortcuts":
-        tables = experiments.shortcuts(grouped)
-        figure = figures.shortcuts(grouped, title, experiments.paper_shortcuts())
-    elif task == "depth":
-        tables = experiments.depth(grouped, dataset)
-        figure = figures.depth(grouped, title, experiments.others(dataset))
-    else:
-        more["deviations"] = deviations = _deviations(members, found, dataset, folder)
-        tables = experiments.responses(grouped, deviations)
-        drawn = {group: [list(run.values()) for run in each] for group, each in deviations.items()}
-        figure = figures.responses(drawn, title)
-    tables = [*tables, experiments.all_runs(members, found)]
-    return status, (tables, figures.png(figure), more | experiments.facts(members, found))
+    tables, figure, more = _TOLD[task](grouped, title, dataset, folder)
+    told = experiments.all_runs(members, found)
+    versions = experiments.versions(found.values())
+    more = {**more, "curves": experiments.curves(found)}
+    return status, Found(tables, figure, told, versions, more)
+
+
+def _numbers(flag) -> list[int]:
+    return list(dict.fromkeys(cli.whole_numbers(flag, FLAGS[flag].value)))
+
+
+def _check_data(open_data) -> None:
+    """Has what is missing told once, and not downloaded by several runs at a time."""
+    cli.start_tensorflow()
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")  # they are the runs'
+    open_data()
+
+
+def _degradation(grouped, title, dataset, folder):
+    return experiments.degradation(grouped), figures.degradation(grouped, title), {}
+
+
+def _shortcuts(grouped, title, dataset, folder):
+    theirs = experiments.paper_shortcuts()
+    figure = figures.shortcuts(grouped, f"{title}: shortcut options", theirs)
+    return experiments.shortcuts(grouped), figure, {}
+
+
+def _depth(grouped, title, dataset, folder):
+    others = experiments.others(dataset)
+    figure = figures.depth(grouped, f"{title}: residual networks", others)
+    return experiments.depth(grouped, dataset), figure, {}
+
+
+def _responses(grouped, title, dataset, folder):
+    measured = {
+        group: [found for run in some if (found := responses.read(folder / run.name))]
+        for group, some in grouped.items()
+    }
+    measured = {group: each for group, each in measured.items() if each}
+    drawn = {group: [list(run.values()) for run in each] for group, each in measured.items()}
+    figure = figures.responses(drawn, f"{title}: responses of the 3x3 layers")
+    return experiments.responses(grouped, measured), figure, {"deviations": measured}
+
+
+_TOLD = {
+    "degradation": _degradation,
+    "shortcuts": _shortcuts,
+    "responses": _responses,
+    "depth": _depth,
+}
 
 
 def _training_jobs(members, dataset, folder, rest):
@@ -179,15 +253,29 @@ def _training_jobs(members, dataset, folder, rest):
                 "--folder."
             )
         if not (workdir / runs.WEIGHTS).exists():
-            data_dir = [f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir else []
-            command = [sys.executable, "-m", "resnet_keras.train", *arguments, *data_dir]
+            command = [sys.executable, "-m", "resnet_keras.train", *arguments, *_data_dir()]
             jobs.append(processes.Job(member.name, [*command, f"--workdir={workdir}"]))
     return jobs
 
 
-def _run(jobs, total) -> int:
+def _response_jobs(folder, found):
+    """A job for each finished run whose responses were not measured."""
+    command = [sys.executable, "-m", "resnet_keras.responses", *_data_dir()]
+    return [
+        processes.Job(member.name, [*command, str(folder / member.name)])
+        for member, run in found.items()
+        if run.finished and responses.read(folder / member.name) is None
+    ]
+
+
+def _data_dir():
+    return [f"--data_dir={FLAGS.data_dir}"] if FLAGS.data_dir else []
+
+
+def _run(jobs, told: str = "") -> int:
     """Runs jobs, unless --norun; returns the exit status of the command."""
-    print(f"{total} run(s), {total - len(jobs)} of them finished before", flush=True)
+    if told:
+        print(told, flush=True)
     if not jobs or not FLAGS.run:
         return 0
     shares = processes.shares(FLAGS.workers, FLAGS.gpus_per_worker)
@@ -195,110 +283,90 @@ def _run(jobs, total) -> int:
     if signum:
         print(f"stopped by {signal.Signals(signum).name}: the same command goes on from there")
         return cli.INTERRUPTED if signum == signal.SIGINT else cli.PREEMPTED
-    failed = [name for name, status in ended.items() if status]
+    failed = [f"{name} ({_ending(status)})" for name, status in ended.items() if status]
     if failed:
         print(
-            f"error: {len(failed)} run(s) failed, for the reasons they gave above: "
-            f"{', '.join(failed)}; the same command tries them again.",
+            f"error: {len(failed)} run(s) failed: {', '.join(failed)}; what they printed is above, "
+            "and the same command tries them again.",
             file=sys.stderr,
         )
     return FAILED if failed else 0
 
 
-def _deviations(members, found, dataset, folder) -> dict[str, list[dict[str, float]]]:
-    """The deviations of the layers' responses to the test images, for each finished run."""
-    finished = [member for member in members if member in found and found[member].finished]
-    if not finished:
-        return {}
-    cli.start_tensorflow()
-    from . import responses
-
-    by_group: dict[str, list[dict[str, float]]] = {}
-    for member in finished:
-        model = zoo.get(member.network, weights=folder / member.name / runs.WEIGHTS)
-        side = model.input_shape[1] if pipelines.info(dataset).resizable else None
-        test = pipelines.evaluation(
-            dataset, "test", 50, image_size=side, data_dir=FLAGS.data_dir, device=None
-        )
-        measured = responses.standard_deviations(model, (images for images, _ in test))
-        by_group.setdefault(member.group, []).append(measured)
-        print(f"[{member.name}] responses of {len(measured)} layers", flush=True)
-    return by_group
+def _ending(status):
+    return f"status {status}" if status > 0 else f"killed by {signal.Signals(-status).name}"
 
 
 def _imagenet(task, dataset, folder, rest):
-    """Evaluates weights by the paper's protocols; returns the status and what is to be told."""
-    tags = FLAGS.weights if FLAGS.weights is not None else [] if FLAGS.trained else ["imagenet"]
-    weights = [*imagenet_tables.trained(FLAGS.trained), *imagenet_tables.registered(tags)]
-    wanted = imagenet_tables.evaluations(weights, FLAGS.scale)
-    if FLAGS.run:
-        cli.start_tensorflow()
-        pipelines.open_split(dataset, "val", data_dir=FLAGS.data_dir)  # or says what is missing
-    paths = {evaluation: folder / evaluation.name / "results.json" for evaluation in wanted}
-    given = {"dataset": dataset, "data_dir": FLAGS.data_dir}
-    rest = [*(f"--{name}={value}" for name, value in given.items() if value), *rest]
-    status = _run(_evaluation_jobs(paths, rest), len(wanted))
-    if status in (cli.PREEMPTED, cli.INTERRUPTED):
-        return status, None
-    read = {
-        evaluation: imagenet_tables.read(path, evaluation) for evaluation, path in paths.items()
-    }
-    found = {evaluation: row for evaluation, row in read.items() if row is not None}
-    tables = imagenet_tables.tables(found, FLAGS.scale)
-    figure = figures.protocols(imagenet_tables.points(found, FLAGS.scale))
-    return status, (tables, figures.png(figure), {"measurements": list(found.values())})
-
-
-def _evaluation_jobs(paths, rest):
-    """A job for each evaluation that was not made.
-
-    Raises:
-        InputError: a flag is none of evaluate's, or one that was made had other flags.
-    """
+    """Evaluates weights by the paper's protocols; returns the status, and what was found."""
     from . import evaluate
 
-    jobs = []
-    for evaluation, path in paths.items():
-        arguments = [*imagenet_tables.arguments(evaluation), *rest]
-        cli.parse(evaluate.FLAGS, ["evaluate", *arguments])
-        flagfile, text = path.with_name("evaluate.flags"), "\n".join([*arguments, ""])
-        if flagfile.exists() and flagfile.read_text() != text:
-            raise InputError(
-                f"{path.parent} holds an evaluation with other flags, those in {flagfile.name}. "
-                "Choose another --folder."
-            )
-        if imagenet_tables.read(path, evaluation) is None:
-            if FLAGS.run:
-                write_atomically(make_folder(path.parent) / flagfile.name, text)
-            weights_dir = [f"--weights_dir={FLAGS.weights_dir}"] if FLAGS.weights_dir else []
-            command = [sys.executable, "-m", "resnet_keras.evaluate", *arguments, *weights_dir]
-            jobs.append(processes.Job(evaluation.name, [*command, f"--results={path}"]))
-    return jobs
+    own = ("model", "weights", "ensemble", "dataset", "data_dir", "split", "protocol", "results")
+    _check_rest(evaluate, "evaluate", rest, (*own, "weights_dir", "help"))
+    tags = FLAGS.weights if FLAGS.weights is not None else [] if FLAGS.trained else ["imagenet"]
+    weights = imagenet_tables.trained(FLAGS.trained, dataset) + imagenet_tables.registered(tags)
+    flags = [f"--dataset={dataset}", *rest]
+    if dataset == pipelines.FOLDER and FLAGS.data_dir:  # TFDS's is the same anywhere
+        flags.append(f"--data_dir={os.path.abspath(FLAGS.data_dir)}")
+    wanted = imagenet_tables.evaluations(weights, FLAGS.scale, folder, flags, FLAGS.weights_dir)
+    jobs = _evaluation_jobs(wanted)
+    if jobs and FLAGS.run:
+        _check_data(lambda: pipelines.open_split(dataset, "val", data_dir=FLAGS.data_dir))
+    status = _run(jobs, f"{len(wanted)} run(s), {len(wanted) - len(jobs)} of them finished before")
+    if status not in (0, FAILED):
+        return status, None
+    rows = {evaluation: imagenet_tables.read(evaluation.path) for evaluation in wanted}
+    found = {evaluation: row for evaluation, row in rows.items() if row is not None}
+    figure = figures.protocols(imagenet_tables.points(found, FLAGS.scale))
+    tables = imagenet_tables.tables(found, FLAGS.scale)
+    versions = experiments.joined([row["versions"] for row in found.values()])
+    return status, Found(tables, figure, None, versions, {"measurements": list(found.values())})
 
 
-def _command(argv):
-    return shlex.join(["python", "-m", "resnet_keras.reproduce", *argv[1:]])
+def _evaluation_jobs(wanted):
+    """A job for each evaluation that was not made."""
+    given = {"data_dir": FLAGS.data_dir, "weights_dir": FLAGS.weights_dir}
+    places = [f"--{name}={value}" for name, value in given.items() if value]
+    command = [sys.executable, "-m", "resnet_keras.evaluate"]
+    return [
+        processes.Job(each.name, [*command, *each.arguments, *places, f"--results={each.path}"])
+        for each in wanted
+        if imagenet_tables.read(each.path) is None
+    ]
 
 
-def _write(
-    out: Path, task, dataset, tables: Sequence[Table], picture: bytes, more: Mapping
-) -> None:
-    make_folder(out.parent)
-    write_atomically(f"{out}.png", picture)
+def _command(task, rest):
+    """The command that makes the same elsewhere."""
+    own = [f.serialize() for f in cli.all_flags(FLAGS) if f.present and f.name not in _PLACES]
+    after = ["--", *rest] if rest else []
+    return readable(shlex.join(["python", "-m", "resnet_keras.reproduce", task, *own, *after]))
+
+
+def _write(out: Path, task, dataset, command, found: Found) -> None:
+    tables = [*found.tables, *([found.runs] if found.runs else [])]
     told = "\n\n".join(f"## {table.title}\n\n{markdown(table)}" for table in tables)
-    head = f"# {task}, {dataset}, {FLAGS.scale}\n\n![{task}]({out.name}.png)\n\n"
-    foot = f"\n\nMade by `{more['command']}` with resnet_keras {__version__}.\n"
-    write_atomically(f"{out}.md", head + told + foot)
+    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    page = (
+        f"# {task}, {dataset}, {FLAGS.scale}\n\n![{task}]({out.name}.png)\n\n{told}\n\n"
+        f"Made by `{command}`{f' with {versions}' if versions else ''}.\n"
+    )
     facts = {
         "experiment": task,
         "dataset": dataset,
         "scale": FLAGS.scale,
-        **more,
-        "tables": [table._asdict() for table in tables],
+        "command": command,
+        "versions": found.versions,
+        "tables": [table._asdict() for table in found.tables],
+        "runs": found.runs and found.runs._asdict(),
+        **found.more,
     }
+    make_folder(out.parent)
+    write_atomically(f"{out}.png", figures.png(found.figure))
+    write_atomically(f"{out}.md", readable(page))
     write_atomically(f"{out}.json", json.dumps(facts, indent=1) + "\n")
-    print(f"\n{told}\n")
-    print(readable(f"{out}.png, {out}.md and {out}.json are written."))
+    text = f"\n{told}\n\n{out}.png, {out}.md and {out}.json are written."
+    encoding = sys.stdout.encoding or "utf-8"  # which may lack the plus-minus sign
+    print(readable(text).encode(encoding, errors="replace").decode(encoding))
 
 
 if __name__ == "__main__":

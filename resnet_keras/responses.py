@@ -1,18 +1,89 @@
-"""How strongly the layers of a network respond (Sec. 4.2, Fig. 7 of arXiv 1512.03385)."""
+"""Measures how strongly the layers of trained networks respond (Fig. 7 of arXiv 1512.03385).
 
-from collections.abc import Iterable
+    python -m resnet_keras.responses runs/plain20_digits runs/resnet20_digits
+
+Arguments are finished runs of `train`, or folders of such runs. Each receives responses.json: the
+standard deviation of what each 3x3 convolution gives after batch normalization and before the
+nonlinearity or the addition, over the images that the run was evaluated on.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from absl import flags
+
+from . import cli, pipelines, runs, zoo
+from .errors import InputError
+from .files import write_atomically
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
+FLAGS = cli.new_flags()
+flags.DEFINE_string(
+    "data_dir", None, "Where the data is now; the run's own without.", flag_values=FLAGS
+)
+FILE = "responses.json"
+BATCH = 50
+
+
+def main(argv: Sequence[str] = sys.argv) -> int:
+    """Runs the command line; returns its exit status."""
+    return cli.run(_main, FLAGS, argv, __doc__, positional=True)
+
+
+def _main(arguments: list[str]) -> None:
+    folders = runs.find(arguments)
+    found = runs.read(folders)
+    for run in found:
+        if not run.finished:
+            raise InputError(f"The run {run.name} is not finished: it has no {runs.WEIGHTS}.")
+    cli.start_tensorflow()
+    for folder, run in zip(folders, found, strict=True):
+        deviations = standard_deviations(*_network_and_images(folder, run))
+        write_atomically(folder / FILE, json.dumps(deviations, indent=1) + "\n")
+        mean = sum(deviations.values()) / len(deviations)
+        print(f"{run.name}: {len(deviations)} layers, mean standard deviation {mean:.3f}")
+
+
+def _network_and_images(folder, run):
+    model = zoo.get(run.flags["model"], weights=folder / runs.WEIGHTS)
+    dataset, data_dir = run.flags["dataset"], FLAGS.data_dir or run.flags.get("data_dir")
+    resizable = pipelines.info(dataset, data_dir).resizable
+    batches = pipelines.evaluation(
+        dataset,
+        run.flags["eval_split"],
+        BATCH,
+        image_size=model.input_shape[1] if resizable else None,
+        data_dir=data_dir,
+        device=None,  # `predict_on_batch` moves what it needs
+    )
+    return model, (images for images, _ in batches)
+
+
+def read(folder: Path) -> dict[str, float] | None:
+    """Reads what the command wrote about a run, if it did.
+
+    Raises:
+        InputError: the file is no such thing.
+    """
+    try:
+        deviations = json.loads((folder / FILE).read_text())
+        return {name: float(value) for name, value in deviations.items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise InputError(f"{folder / FILE} cannot be used: remove it ({error}).") from error
+
 
 def layers(model: "keras.Model") -> list[str]:
     """Names of the batch normalizations after the 3x3 convolutions, from the pixels on.
 
-    Their outputs, before the nonlinearity or the addition, are the responses of Fig. 7; stems of
-    7x7, bottlenecks' 1x1 convolutions and projections of shortcuts are none.
+    Stems of 7x7, bottlenecks' 1x1 convolutions and projections of shortcuts are left out.
     """
     import keras
 
@@ -28,7 +99,7 @@ def standard_deviations(model: "keras.Model", batches: Iterable["np.ndarray"]) -
 
     Args:
         model: a network of `zoo.get`, trained.
-        batches: pixels (batch, height, width, channels), several times gone through never.
+        batches: pixels (batch, height, width, channels).
 
     Returns:
         By the names of `layers`, the deviation over all images, positions and channels.
@@ -45,5 +116,9 @@ def standard_deviations(model: "keras.Model", batches: Iterable["np.ndarray"]) -
             counts[place] += values.size
             sums[place] += values.sum()
             squares[place] += np.square(values).sum()
-    variances = squares / counts - np.square(sums / counts)
+    variances = np.maximum(squares / counts - np.square(sums / counts), 0)  # rounding may go below
     return dict(zip(names, np.sqrt(variances).tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 from . import checkpoint, distribution
 from .callbacks import Counter, Guard
+from .processes import STOPS
 
-STOPS = (signal.SIGTERM, signal.SIGINT)
 REPEATS = 1.0  # seconds in which a signal that comes again is still the same
 
 

@@ -174,8 +174,8 @@ def _names(folders):
     """Names of folders, after as many of their parents as tell equal ones apart."""
     names = []
     for folder in folders:
-        depth = 1
-        while [other.parts[-depth:] for other in folders].count(folder.parts[-depth:]) > 1:
+        depth, others = 1, [other for other in folders if other != folder]
+        while folder.parts[-depth:] in [other.parts[-depth:] for other in others]:
             depth += 1
         names.append(readable(os.path.join(*folder.parts[-depth:])))
     return names
@@ -274,6 +274,11 @@ def curve(run: Run, column: str) -> list[tuple[float, float]]:
     """Returns a run's (step, error in [0, 1]), without what is no number."""
     points = [(row["step"], row[column]) for row in run.rows]
     return [(step, error) for step, error in points if error is not None and error == error]
+
+
+def final(some: Sequence[Run], column: str) -> list[float]:
+    """Returns a column's last value of each run that is finished."""
+    return [run.rows[-1][column] for run in some if run.finished and run.rows]
 
 
 def _average(run, column, average):

@@ -38,8 +38,7 @@ def markdown(table: Table) -> str:
 
 
 def _is_number(texts):
-    others = (NOT_RUN, NOT_GIVEN, "failed", "")
-    told = [text for text in texts if text is not None and text not in others]
+    told = [text for text in texts if text not in (None, NOT_RUN, NOT_GIVEN)]
     return bool(told) and all(text.lstrip("-+")[:1].isdigit() for text in told)
 
 

@@ -617,7 +617,7 @@ def _flag_lines():
 def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
     """Tells how a run that has begun differs from what these arguments would make of it.
 
-    Needs no TensorFlow, so what `train` finds out by itself is not compared.
+    Needs no TensorFlow, so what a run finds out for itself is not compared.
 
     Raises:
         InputError, absl.flags.Error: the arguments are none of this command's.
@@ -625,7 +625,8 @@ def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
     cli.parse(FLAGS, ["train", *arguments])
     if not (workdir / runs.FLAGS).exists():
         return []
-    return runs.differences(workdir, _flag_lines(), {*_FREE, *_FOUND_OUT})
+    found_out = {name for name in _FOUND_OUT if FLAGS[name].value is None}
+    return runs.differences(workdir, _flag_lines(), _FREE | found_out)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def test_prints_and_records_a_measurement(tmp_path, capsys):
         arguments = ["evaluate", *DIGITS, f"--batch_size={batch_size}", f"--results={results}"]
         assert evaluate.main(arguments) == 0, capsys.readouterr().err
         said = capsys.readouterr().out
-        assert "top-1 error 0.56 %, top-5 error 0.00 % (360 examples, single view)" in said
+        assert "top-1 error 0.28 %, top-5 error 0.00 % (360 examples, single view)" in said
     other, row = json.loads(results.read_text())
     assert other["weights"] == "other"
     (shipped,) = zoo.ENTRIES["resnet20", "digits"].measured
@@ -150,7 +150,7 @@ def test_a_published_folder_is_measured_as_its_weights_are(tmp_path, capsys):
     results = tmp_path / "results.json"
     arguments = [f"--model={tmp_path / 'mine'}", "--dataset=digits", f"--results={results}"]
     assert evaluate.main(["evaluate", *arguments]) == 0, capsys.readouterr().err
-    assert f"{tmp_path / 'mine'} on digits/test: top-1 error 0.56 %" in capsys.readouterr().out
+    assert f"{tmp_path / 'mine'} on digits/test: top-1 error 0.28 %" in capsys.readouterr().out
     (row,) = json.loads(results.read_text())
     assert row["weights"] == "its own"
     assert row["training"]["began as"].startswith("resnet20 digits")

@@ -4,7 +4,7 @@ import pytest
 import run_folders
 from run_folders import COLUMNS, line
 
-from resnet_keras import experiments, train, zoo
+from resnet_keras import experiments, train
 from resnet_keras.errors import InputError
 from resnet_keras.experiments import Member
 
@@ -81,6 +81,7 @@ def test_degradation_tells_every_run_beside_the_paper(tmp_path):
     }
     write(tmp_path, ends)
     write(tmp_path, {"plain56-seed0": (0.5, 0.6)}, steps=600, finished=False)
+    run_folders.write(tmp_path / "plain56-seed1", None, weights=False)
     found, grouped = read(tmp_path, members)
     (table,) = experiments.degradation(grouped)
     assert table.columns == (
@@ -101,6 +102,7 @@ def test_degradation_tells_every_run_beside_the_paper(tmp_path):
         "50.00",
         "60.00",
     )
+    assert rows["plain56-seed1"] == ("not started", *["not run"] * 4)
     assert set(rows["resnet56-seed2"]) == {"not run"}
 
 
@@ -149,22 +151,14 @@ def test_responses_are_averaged_over_layers_and_runs(tmp_path):
 def test_versions_and_curves_are_kept(tmp_path):
     members = members_of("depth", depths=(20,), seeds=(0, 1))
     write(tmp_path, {"resnet20-seed0": (0.01, 0.08)})
-    facts = experiments.facts(members, read(tmp_path, members)[0])
-    assert facts["versions"]["keras"] == "3.15.1"
-    assert facts["curves"] == {
+    found, _ = read(tmp_path, members)
+    assert experiments.versions(found.values()) == {"keras": "3.15.1", "cpus": "2"}
+    assert experiments.joined([{"keras": "3.15.1"}, {"keras": "3.16.0"}, {}]) == {
+        "keras": "3.15.1/3.16.0"
+    }
+    assert experiments.curves(found) == {
         "resnet20-seed0": {"steps": [60, 1200], "training": [0.8, 0.01], "test": [0.9, 0.08]}
     }
-
-
-def test_the_papers_errors_are_of_networks_that_there_are():
-    paper = zoo.paper
-    for found in (*paper.IMAGENET, *paper.CIFAR10):
-        network = zoo.NETWORKS[found.network]
-        assert (found.shortcut is None) == network.plain
-        assert (network.dataset == "imagenet") == (found in paper.IMAGENET)
-        assert paper.errors(*found[:3]) == found
-    assert paper.errors("resnet50", "B", paper.MULTI_SCALE).top1 == "20.74"
-    assert paper.errors("resnet20", "A", paper.TEN_CROP) is None
 
 
 if __name__ == "__main__":

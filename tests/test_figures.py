@@ -152,11 +152,24 @@ def test_protocols_beside_the_papers():
     ],
 )
 def test_figures_of_what_was_not_run_are_drawn_too(figure):
-    made = figure()
-    content = figures.png(made)
+    content = figures.png(figure())
     assert content.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", content[16:24])
-    assert (width, height) == tuple(round(side * figures.DPI) for side in made.get_size_inches())
+    assert min(width, height) == 1000
+
+
+def test_a_run_that_has_only_begun_hides_no_curve(tmp_path):
+    grouped = write_runs(tmp_path, {"plain20-seed0": (0.02, 0.04)})
+    begun = run_folders.write(tmp_path / "plain20-seed1", f"{COLUMNS}\r\n", weights=False)
+    young = run_folders.write(
+        tmp_path / "plain20-seed2", f"{COLUMNS}\r\n{line(100, 0.5, 0.5)}\r\n", weights=False
+    )
+    grouped["plain20"] += runs.read([begun, young])
+    plain, _, _ = figures.degradation(grouped, "digits").axes
+    assert drawn(plain)[1] == ("-", [100, 200], pytest.approx([90, 4]))
+    unfinished = {"plain20": runs.read([begun, young])}
+    plain, _, _ = figures.degradation(unfinished, "digits").axes
+    assert drawn(plain)[1] == ("-", [100], pytest.approx([50]))
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ RANKS = [
     ["layers", "metrics"],
     ["resnet", "optimizers", "pipelines.augment"],
     ["zoo", "pipelines", "keras_faults", "remat"],
-    ["distribution", "classifier", "responses", "experiments", "imagenet_tables"],
+    ["distribution", "classifier", "experiments", "imagenet_tables"],
     ["checkpoint", "callbacks"],
     ["resume"],
     ["cli"],
     ["benchmark_input"],
-    ["train", "evaluate", "benchmark", "report", "launch", "pipelines.__main__"],
+    ["train", "evaluate", "benchmark", "report", "responses", "launch", "pipelines.__main__"],
     ["predict", "reproduce"],
 ]
 WITHOUT_TENSORFLOW = [

@@ -1,6 +1,7 @@
 """Commands run side by side, and stopped together."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from resnet_keras import processes
+from resnet_keras.errors import InputError
 from resnet_keras.processes import Job
 
 ROOT = Path(__file__).parent.parent
@@ -27,17 +29,22 @@ def test_all_are_run_in_order_and_a_failure_keeps_no_other(capfd):
 
 
 def test_as_many_at_a_time_as_there_are_environments(tmp_path):
+    """Two, which meet, and no two in one environment."""
     code = """
-        import os, pathlib, sys, time
+        import os, pathlib, time
         mine = pathlib.Path(os.environ["WHERE"])
         mine.mkdir()  # fails if another one has this share
-        time.sleep(0.3)
+        limit = time.monotonic() + 20
+        while len(list(mine.parent.iterdir())) < 2 and time.monotonic() < limit:
+            time.sleep(0.01)
+        met = time.monotonic() < limit
+        time.sleep(0.5)
         mine.rmdir()
-        print(len(list(mine.parent.iterdir())))
+        raise SystemExit(not met)
         """
     shares = [{"WHERE": str(tmp_path / name)} for name in ("x", "y")]
-    ended, _ = processes.run_all([job(str(n), code) for n in range(6)], shares)
-    assert ended == {str(n): 0 for n in range(6)}
+    ended, _ = processes.run_all([job(str(n), code) for n in range(4)], shares)
+    assert ended == {str(n): 0 for n in range(4)}
 
 
 def test_a_signal_reaches_those_that_run_and_starts_no_more(tmp_path):
@@ -73,15 +80,43 @@ def test_a_signal_reaches_those_that_run_and_starts_no_more(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_workers_share_the_machine():
+def test_workers_share_the_machine(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert processes.shares(1, 0) == [{}]
-    cores = len(os.sched_getaffinity(0))
-    for share in processes.shares(2, 0):
-        assert share["CUDA_VISIBLE_DEVICES"] == "-1"
-        assert share["TF_NUM_INTRAOP_THREADS"] == str(max(1, cores // 2))
+    one, two = processes.shares(2, 0)
+    assert one == two
+    assert one["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert 1 <= int(one["TF_NUM_INTRAOP_THREADS"]) <= max(1, (os.cpu_count() or 1) // 2)
     gpus = [share["CUDA_VISIBLE_DEVICES"] for share in processes.shares(2, 2)]
     assert gpus == ["0,1", "2,3"]
     assert processes.shares(1, 1)[0]["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-1a,7")
+    gpus = [share["CUDA_VISIBLE_DEVICES"] for share in processes.shares(3, 1)]
+    assert gpus == ["5", "GPU-1a", "7"]
+    with pytest.raises(InputError, match=r"names 3 GPU\(s\), and 4 are asked for"):
+        processes.shares(2, 2)
+
+
+def test_output_that_nobody_reads_stops_nothing():
+    code = """
+        import sys
+        from resnet_keras import processes
+        loud = "for n in range(5000): print('x' * 100)"
+        job = processes.Job("a", [sys.executable, "-c", loud])
+        ended, _ = processes.run_all([job], [{}])
+        sys.stderr.write(str(ended))
+        """
+    command = f"{sys.executable} -c {shlex.quote(textwrap.dedent(code))} | head -1"
+    done = subprocess.run(
+        command,
+        shell=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "{'a': 0}" in done.stderr
 
 
 if __name__ == "__main__":

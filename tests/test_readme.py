@@ -115,7 +115,8 @@ def test_commands_parse():
     """Every command names tasks, flags and recipes that exist."""
     commands = re.findall(r"python -m resnet_keras\.(\w+) ([^\n|`]*)", README.replace("\\\n", " "))
     assert {name for name, _ in commands} == {
-        *("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
+        *("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report"),
+        *("reproduce", "responses"),
     }
     for name, text in commands:
         module = (
@@ -127,10 +128,11 @@ def test_commands_parse():
             place = arguments.index("--")
             train.cli.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
             arguments = arguments[:place]
-        if not arguments[0].startswith("-") and name != "report":
+        positional = name in ("predict", "report", "responses")
+        if not arguments[0].startswith("-") and not positional:
             assert arguments.pop(0) in command.TASKS
         known = [a for a in arguments if not a.startswith("--flagfile")]  # of a run yet to be made
-        train.cli.parse(command.FLAGS, [name, *known], name in ("predict", "report"))
+        train.cli.parse(command.FLAGS, [name, *known], positional)
 
 
 @pytest.mark.slow

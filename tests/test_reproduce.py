@@ -1,6 +1,7 @@
 """The command that runs an experiment and puts the paper's numbers beside what it measures."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def run(tmp_path, monkeypatch, capfd):
         (("depth", "--depths=26"), "Unknown recipe 'resnet26_digits'"),
         (("depth", "--out=table.md"), "--out is a path without suffix"),
         (("depth", "--norun", "--", "--model_size=3"), "Unknown command line flag"),
+        (("depth", "--norun", "--", "--seed=5"), "--seed after -- would make other runs"),
+        (("depth", "--norun", "--", "--recipe=resnet20_digits"), "--recipe after -- would make"),
+        (("depth", "--norun", "--", "--help"), "--help after -- would make"),
+        (("depth", "--trained=runs"), "--trained is no flag of depth"),
+        (("imagenet", "--seeds=1"), "--seeds is no flag of imagenet"),
+        (("imagenet", "--norun", "--", "--protocol=ten_crop"), "--protocol after -- would make"),
         (("imagenet", "--norun", "--weights=digits"), "no network of Tables 2 to 5 has weights"),
         (("imagenet", "--norun", "--trained=nowhere"), "There is no folder nowhere"),
     ],
@@ -85,10 +92,18 @@ def test_experiments_train_what_they_need_once(run, tmp_path):
         "resnet20": 19,
     }
     assert all(value > 0 for (run,) in deviations.values() for value in run.values())
-    assert result["command"].startswith("python -m resnet_keras.reproduce responses --depths=20 ")
+    assert result["command"] == (
+        "python -m resnet_keras.reproduce responses --depths=20 --seeds=0 --workers=2 -- "
+        + " ".join(TINY)
+    )
     assert result["versions"]["keras"]
 
-    status, out, err = run("degradation", *ONE, "--", *TINY)
+    status, out, err = run("responses", *ONE, "--norun", "--", *TINY)
+    assert (status, err) == (0, "")
+    again = json.loads((tmp_path / "reproduced" / "responses_digits.json").read_text())
+    assert again["deviations"] == deviations
+
+    status, out, err = run("degradation", "--depths=20,20", "--seeds=0,0", "--", *TINY)
     assert (status, err) == (0, "")
     assert "2 run(s), 2 of them finished before" in out
     last = torture.rows(folder / "plain20-seed0")[-1]
@@ -99,6 +114,9 @@ def test_experiments_train_what_they_need_once(run, tmp_path):
     status, out, err = run("degradation", *ONE, "--", *TINY, "--learning_rate=0.2")
     assert status == 2
     assert "--learning_rate=0.1 there, --learning_rate=0.2 here. Choose another --folder." in err
+    status, out, err = run("degradation", *ONE, "--norun", "--", *TINY, "--eval_split=val")
+    assert status == 2
+    assert "--eval_split=test there, --eval_split=val here" in err
 
 
 @pytest.mark.slow
@@ -129,12 +147,10 @@ def test_a_stopped_experiment_goes_on_to_the_same_bits(tmp_path):
     assert again.returncode == 0, out
     assert "3 run(s), 1 of them finished before" in out
     assert "[resnet20-B-seed0] going on from the checkpoint of step" in out
-    straight = start(tmp_path / "straight")
-    out, _ = straight.communicate(timeout=300)
-    assert straight.returncode == 0, out
-    for member in ("resnet20-seed0", "resnet20-B-seed0", "resnet20-C-seed0"):
-        other = tmp_path / "straight" / "reproduced" / "digits_paper" / "runs" / member
-        assert torture.differences(other, runs / member) == []
+    flags = arguments[arguments.index("--") + 1 :]
+    straight = ("--recipe=resnet20_digits", "--shortcut=B", "--seed=0", *flags)
+    torture.run_to_end(tmp_path / "straight", straight)
+    assert torture.differences(tmp_path / "straight", runs / "resnet20-B-seed0") == []
 
 
 @pytest.mark.slow
@@ -144,7 +160,7 @@ def test_a_run_that_fails_is_told_and_the_others_are_made(run, tmp_path):
     status, out, err = run("depth", "--depths=20", "--seeds=0,1", "--", *TINY, *flags)
     assert status == 1
     assert "error: 2 run(s) failed" in err
-    assert "resnet20-seed0, resnet20-seed1" in err
+    assert "resnet20-seed0 (status 2), resnet20-seed1 (status 2)" in err
     assert "| resnet20 | 0.27M | 8.75 | not run |" in out
     assert (tmp_path / "reproduced" / "depth_digits.png").exists()
 
@@ -159,6 +175,11 @@ def photograph_weights(folder, photographs, name, model, *more):
     assert train.main(["train", *arguments]) == 0
 
 
+def results(folder, name):
+    (path,) = folder.glob(f"reproduced/folder_*/runs/{name}-*.json")
+    return json.loads(path.read_text())
+
+
 def test_imagenet_measures_trained_networks(run, tmp_path, photographs):
     photograph_weights(tmp_path / "own", photographs, "a", "resnet18", "--shortcut=A")
     arguments = (
@@ -167,20 +188,19 @@ def test_imagenet_measures_trained_networks(run, tmp_path, photographs):
     )
     status, out, err = run(*arguments)
     assert (status, err) == (0, "")
-    assert "[resnet18-A-a-single_crop] resnet18 with weights" in out
+    assert re.search(r"\[resnet18-A-single_crop-\w{8}\] resnet18 with weights", out)
     (line,) = (line for line in out.splitlines() if line.startswith("| resnet18 | A |"))
     cells = line.strip("| ").split(" | ")
     assert cells[2:4] == ["not given", "not given"]
     assert cells[-1] == "a"
-    path = tmp_path / "reproduced" / "folder_quick" / "runs" / "resnet18-A-a-single_crop"
-    (row,) = json.loads((path / "results.json").read_text())
+    (row,) = results(tmp_path, "resnet18-A-single_crop")
     assert (row["protocol"], row["examples"]) == ("single_crop", 12)
     assert cells[4] == f"{100 * row['top1_error']:.2f}"
     status, out, _ = run(*arguments)
     assert (status, out.splitlines()[0]) == (0, "1 run(s), 1 of them finished before")
-    status, _, err = run(*arguments, "--", "--resize=40")
-    assert status == 2
-    assert "holds an evaluation with other flags" in err
+    status, out, _ = run(*arguments, "--norun", "--", "--resize=40")
+    assert (status, out.splitlines()[0]) == (0, "1 run(s), 0 of them finished before")
+    assert "| resnet18 | A | not given | not given | not run | not run | not run |" in out
 
 
 @pytest.mark.slow
@@ -196,12 +216,11 @@ def test_imagenet_by_the_papers_protocols(run, tmp_path, photographs):
     lines = [line.strip("| ").split(" | ") for line in out.splitlines()]
     measured = [cells for cells in lines if cells[:2] == ["resnet34", "C"]]
     assert [cells[2:4] for cells in measured] == [["24.19", "7.40"], ["21.53", "5.60"]]
-    runs = tmp_path / "reproduced" / "folder_paper" / "runs"
     for cells, protocol in zip(measured, ("ten_crop", "multi_scale"), strict=True):
-        (row,) = json.loads((runs / f"resnet34-C-b-{protocol}" / "results.json").read_text())
+        (row,) = results(tmp_path, f"resnet34-C-{protocol}")
         assert row["protocol"] == protocol
         assert cells[4:6] == [f"{100 * row[name]:.2f}" for name in ("top1_error", "top5_error")]
-    (row,) = json.loads((runs / "ensemble-multi_scale" / "results.json").read_text())
+    (row,) = results(tmp_path, "ensemble-multi_scale")
     (ensemble,) = [cells for cells in lines if cells[0].startswith("measured here")]
     assert ensemble[0].endswith("resnet18 a + resnet34 b")
     assert ensemble[1] == f"{100 * row['top1_error']:.2f}"
@@ -232,7 +251,7 @@ def test_imagenet_measures_public_weights(run, tmp_path):
     assert status == 1  # the other weights are not in the folder
     assert "error: 5 run(s) failed" in err  # of four networks, and the ensemble
     assert "resnet34.tv_in1k.safetensors" in out
-    (row,) = json.loads(next(tmp_path.glob("**/resnet18-B-*/results.json")).read_text())
+    (row,) = results(tmp_path, "resnet18-B-single_crop")
     assert (row["weights"], row["examples"]) == ("tv_in1k", 1000)
     assert f"| {100 * row['top1_error']:.2f} | {100 * row['top5_error']:.2f} | tv_in1k |" in out
     assert "| resnet34 | B | not given | not given | not run | not run | not run |" in out

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import responses, zoo
+from resnet_keras import pipelines, responses, train, zoo
+from resnet_keras.errors import InputError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), "uint8")
 
@@ -31,6 +32,33 @@ def test_deviations_are_of_all_values_after_batch_normalization():
     for name in ("conv1_bn", "conv3_block1_2_bn"):
         layer = keras.Model(model.input, model.get_layer(name).output)
         assert found[name] == pytest.approx(np.std(np.asarray(layer(IMAGES), "float64")), rel=1e-5)
+
+
+def test_the_command_measures_finished_runs(tmp_path, capsys):
+    arguments = [
+        *("--model=resnet8", "--dataset=digits", "--image_size=8", "--train_steps=2"),
+        *("--eval_every=2", "--batch_size=8", "--notensorboard", "--strategy=one_device"),
+    ]
+    assert train.main(["train", *arguments, f"--workdir={tmp_path / 'runs' / 'one'}"]) == 0
+    capsys.readouterr()
+    assert responses.main(["responses", str(tmp_path / "runs")]) == 0
+    out = capsys.readouterr().out
+    folder = tmp_path / "runs" / "one"
+    found = responses.read(folder)
+    assert found is not None
+    mean = sum(found.values()) / len(found)
+    assert out == f"one: 7 layers, mean standard deviation {mean:.3f}\n"
+    model = zoo.get("resnet8", weights=folder / "weights.safetensors")
+    images, _ = pipelines.arrays("digits", "test", image_size=8)
+    expected = responses.standard_deviations(model, [images])
+    assert found == pytest.approx(expected, rel=1e-5)
+
+    (folder / responses.FILE).write_text("[]")
+    with pytest.raises(InputError, match="cannot be used: remove it"):
+        responses.read(folder)
+    (folder / "weights.safetensors").unlink()
+    assert responses.main(["responses", str(folder)]) == 2
+    assert "The run one is not finished" in capsys.readouterr().err
 
 
 if __name__ == "__main__":

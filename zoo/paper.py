@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 TEN_CROP = "ten_crop"
 MULTI_SCALE = "multi_scale"
-SINGLE_VIEW = "single view"
+SINGLE_VIEW = "single view"  # of data sets in memory, whose images are what the network takes
 OPTIONS = ("A", "B", "C")  # of shortcuts (Sec. 4.1)
 
 # Table 1: multiply-adds of one image of 224x224. Plain-34 is given in Fig. 3.
@@ -35,6 +35,11 @@ class Errors(NamedTuple):
     top5: str | None
     place: str
     note: str | None = None
+
+    @property
+    def told(self) -> str:
+        """The top-1 error and the note."""
+        return self.top1 + (f" ({self.note})" if self.note else "")
 
 
 IMAGENET = (
@@ -68,13 +73,16 @@ CIFAR10 = (
     Errors("resnet1202", "A", SINGLE_VIEW, "7.93", None, "Table 6"),
 )
 
-# What the paper gives besides classification: title, columns, rows.
-TABLES = (
+# Title, columns, rows; None for what is not given.
+PlainTable = tuple[str, tuple[str, ...], tuple[tuple[str | None, ...], ...]]
+
+# What the paper gives besides classification.
+TABLES: tuple[PlainTable, ...] = (
     (
         "Text and captions",
         ("what", "value", "place"),
         (
-            ("multiply-adds of VGG-16 / VGG-19", "15.3e9 / 19.6e9", "Table 1, Fig. 3"),
+            ("multiply-adds of VGG-16 / VGG-19", "15.3e9 / 19.6e9", "Sec. 4.1"),
             ("VGG-16, 10-crop, the authors' test: top-1 / top-5 error", "28.07 / 9.33", "Table 3"),
             ("ResNet-1202, training error on CIFAR-10", "below 0.1", "Sec. 4.2"),
             ("ResNet-110 warms up until the training error is below", "80", "Sec. 4.2"),
@@ -121,8 +129,8 @@ TABLES = (
     ),
 )
 
-# What others give for networks of the paper's: title, columns, rows.
-REFERENCES = (
+# What others give for networks of the paper's.
+REFERENCES: PlainTable = (
     "Released networks, single crop of 224: top-1 / top-5 error",
     ("network", "the authors' Caffe networks", "fb.resnet.torch", "fb.resnet.torch, 10-crop"),
     (

@@ -1,5 +1,7 @@
 """get, backbone, info, list_models: what a user of the zoo calls."""
 
+import itertools
+import json
 import statistics
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import pytest
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.resnet import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
-from resnet_keras.zoo import networks
+from resnet_keras.zoo import networks, pages
 
 PAPER = [
     "resnet18",
@@ -38,7 +40,8 @@ PAPER = [
 def test_every_network_of_the_paper_is_listed():
     assert zoo.list_models() == PAPER
     assert zoo.list_models("plain*5?") == ["plain56"]
-    assert zoo.list_models(pretrained=True) == [n for n in PAPER if n.startswith("resnet")]
+    trained = [n for n in PAPER if n.startswith("resnet") or n == "plain20"]
+    assert zoo.list_models(pretrained=True) == trained
 
 
 def test_every_set_of_weights_is_listed():
@@ -82,7 +85,7 @@ def test_info_agrees_with_the_paper(name):
 def test_info_shows_measured_weights():
     text = str(zoo.info("resnet20"))
     assert "weights='digits'" in text
-    assert "0.56 % top-1, 0.00 % top-5 error on digits/test (360 images, single view)" in text
+    assert "0.28 % top-1, 0.00 % top-5 error on digits/test (360 images, single view)" in text
     assert "weights='akamaster_cifar10', also 'cifar10'" in text
     assert "8.27 % top-1 error (single view; akamaster/pytorch_resnet_cifar10)" in text
     assert "not measured" in text
@@ -94,16 +97,45 @@ def test_networks_and_builders_agree():
     assert networks.BOTTLENECK_DEPTHS == BOTTLENECK_DEPTHS
 
 
-def test_digits_weights_work_offline_and_score_as_recorded():
+PACKAGED = [entry for entry in zoo.ENTRIES.values() if entry.packaged]
+
+
+@pytest.mark.parametrize("entry", PACKAGED, ids=lambda entry: entry.model)
+def test_packaged_weights_work_offline_and_score_as_recorded(entry):
     from resnet_keras import evaluate, pipelines
 
-    model = zoo.get("resnet20", weights="digits")
+    model = zoo.get(entry.model, weights=entry.tag)
     errors = evaluate.measure(model, pipelines.evaluation("digits", "test", 100, image_size=16))
-    (row,) = zoo.ENTRIES["resnet20", "digits"].measured
+    (row,) = entry.measured
     assert errors.examples == row["examples"] == 360
     # One image more or less may tip on another CPU's arithmetic.
     assert errors.top1 == pytest.approx(row["top1_error"], abs=1.5 / 360)
     assert errors.top5 == pytest.approx(row["top5_error"], abs=1.5 / 360)
+
+
+@pytest.mark.parametrize("entry", PACKAGED, ids=lambda entry: entry.model)
+def test_packaged_weights_are_of_the_reported_runs(entry):
+    """The first seed's, whatever the others gave; the note tells of those."""
+    curves = json.loads((pages.EXPERIMENTS / "degradation_digits.json").read_text())["curves"]
+    ends = [f"{100 * curves[f'{entry.model}-seed{seed}']['test'][-1]:.2f}" for seed in range(3)]
+    assert ends[0] == f"{100 * entry.measured[0]['top1_error']:.2f}"
+    assert entry.measured[0]["training"] == {"recipe": entry.recipe, "seed": 0, "steps": 1200}
+    assert f"Seeds 1 and 2 of the same recipe ended at {ends[1]} % and {ends[2]} %." in entry.notes
+
+
+def test_the_committed_runs_show_degradation():
+    """Deep plain networks train worse than shallow ones, with every seed; residual ones do not."""
+    curves = json.loads((pages.EXPERIMENTS / "degradation_digits.json").read_text())["curves"]
+
+    def training(network):
+        return [curves[f"{network}-seed{seed}"]["training"][-1] for seed in range(3)]
+
+    plain = [training(f"plain{depth}") for depth in (20, 32, 44, 56, 110)]
+    for shallow, deep in itertools.pairwise(plain):
+        assert max(shallow) < min(deep)
+    assert min(plain[-1]) > 0.6  # "higher than 60%" (Fig. 6)
+    for depth in (20, 32, 44, 56, 110):
+        assert max(training(f"resnet{depth}")) < 0.005
 
 
 def test_other_classes_get_a_new_head_and_the_rest_of_the_weights():
