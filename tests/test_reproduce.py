@@ -154,6 +154,18 @@ def test_a_stopped_experiment_goes_on_to_the_same_bits(tmp_path):
 
 
 @pytest.mark.slow
+def test_quick_runs_show_degradation(run, tmp_path):
+    """Plain-56 trains far worse than plain-20 in 300 iterations, ResNet-56 as ResNet-20 does."""
+    status, out, err = run("degradation", "--scale=quick", "--workers=2")
+    assert (status, err) == (0, "")
+    result = json.loads((tmp_path / "reproduced" / "degradation_digits_quick.json").read_text())
+    ends = {name: curve["training"][-1] for name, curve in result["curves"].items()}
+    assert ends["plain56-seed0"] > ends["plain20-seed0"] + 0.3
+    assert ends["resnet56-seed0"] < ends["resnet20-seed0"] + 0.05
+    assert "| plain56 | about 13 |" in out
+
+
+@pytest.mark.slow
 def test_a_run_that_fails_is_told_and_the_others_are_made(run, tmp_path):
     """A weight decay like this one ends in weights that are no numbers."""
     flags = ("--weight_decay=1e30", "--learning_rate=1e30")
