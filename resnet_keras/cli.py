@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 USER_ERROR = 2
 PREEMPTED = 75  # stopped by SIGTERM: start me again (EX_TEMPFAIL of sysexits.h)
 INTERRUPTED = 130
+BROKEN_PIPE = 141
 
 
 def run(
@@ -54,6 +55,9 @@ def run(
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # nobody reads any more; nor may Python, when it ends, flush to that
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except Exception as error:
         mistake = error if isinstance(error, InputError | flags.Error) else told(error)
         if mistake is None:

@@ -4,6 +4,7 @@ An experiment is a list of `Member`s, each a run of `train` by a packaged recipe
 of what their folders hold, the paper's numbers beside. Imports no TensorFlow.
 """
 
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -100,7 +101,13 @@ def arguments(member: Member, dataset: str, scale: str) -> list[str]:
         InputError: the depth has no recipe.
     """
     recipe = f"{member.network}_{dataset}"
-    zoo.recipes.path(recipe)
+    if recipe not in zoo.recipes.names():
+        kind = member.network.rstrip("0123456789")
+        known = [re.fullmatch(rf"{kind}(\d+)_{dataset}", name) for name in zoo.recipes.names()]
+        depths = ", ".join(str(d) for d in sorted(int(found[1]) for found in known if found))
+        raise InputError(
+            f"There is no recipe for {member.network} on {dataset}: it has {depths} layers."
+        )
     return [
         f"--recipe={recipe}",
         *([f"--shortcut={member.shortcut}"] if member.shortcut else []),
@@ -201,7 +208,7 @@ def all_runs(members: Sequence[Member], found: Mapping[Member, Run]) -> Table:
             errors = percent(last[runs.TRAINING]), percent(last[runs.TEST])
             told = [f"{last['step']:,}", *errors, f"{last['seconds'] / 60:.1f}"]
         rows.append((member.name, runs.state(run) if run else NOT_RUN, *told))
-    head = ("run", "state", "steps", "training error", "test error", "minutes")
+    head = ("run", "state", "steps", "training error", "test error", "minutes of training")
     return Table("All runs: error in %", head, rows)
 
 

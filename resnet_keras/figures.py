@@ -146,6 +146,8 @@ def degradation(grouped: Mapping[str, Sequence[Run]], title: str) -> "Figure":
     last = max(
         (row["step"] for some in grouped.values() for r in some for row in r.rows), default=1
     )
+    # As in Fig. 6: a network with a higher error than 60 % at its end is not made room for.
+    learning = [run for some in grouped.values() for run in some if _has_learned(run)]
     depths = sorted({_depth(group) for group in grouped})
     colour_of = dict(zip(depths, colours(len(depths)), strict=True))
     for axes, (kind, name) in zip(panels, kinds, strict=False):
@@ -153,36 +155,42 @@ def degradation(grouped: Mapping[str, Sequence[Run]], title: str) -> "Figure":
             if group.startswith(kind):
                 for column, style in LINES.items():
                     _band(axes, some, column, colour_of[_depth(group)], style)
-        axes.set(xlim=(0, 1.02 * last), ylim=(0, 100))
+        axes.set(xlim=(0, 1.02 * last), ylim=(0, top_of_axis(learning)))
         _style(axes, f"{title}: {name}" if kind == "plain" else name, "iterations", "error (%)")
         _count_iterations(axes, 5)
     handles = [({"color": "0.3", **LINES[TRAINING]}, "training error")]
     handles += [({"color": "0.3", **LINES[TEST]}, "test error")]
     handles += [({"color": c, **LINES[TEST]}, f"{d} layers") for d, c in colour_of.items()]
     _key(panels[1], handles)
-    _final_errors(panels[2], grouped, colour_of)
+    _final_errors(panels[2], grouped, depths)
     return figure
 
 
-def _final_errors(axes, grouped, colour_of):
+def _has_learned(run):
+    return bool(run.rows) and (run.rows[-1][TEST] or 1) <= 0.6
+
+
+def _final_errors(axes, grouped, depths):
     """Training and test error of every run at the end, by depth, on a logarithmic axis."""
-    floor = 0.01  # in %, less than one of 1,437 examples: where no error at all is drawn
-    kinds = {"plain": ("plain", "0.6"), "resnet": ("residual", "black")}
-    for kind, (_, grey) in kinds.items():
+    floor = 0.01  # in %: what is smaller, and no error at all, is drawn there
+    kinds = {"plain": ("plain", "0.6", -0.7), "resnet": ("residual", "black", 0.7)}
+    for kind, (_, grey, aside) in kinds.items():
         for column, style in LINES.items():
             means = []
-            for depth, colour in colour_of.items():
-                ends = [max(e, floor) for e in _ends(grouped.get(f"{kind}{depth}", ()), column)]
-                face = colour if column == TEST else "white"
-                axes.plot([depth] * len(ends), ends, "o", color=colour, mfc=face, ms=5, zorder=3)
-                means += [(depth, statistics.fmean(ends))] if ends else []
+            for depth in depths:
+                ends = _ends(grouped.get(f"{kind}{depth}", ()), column)
+                face = grey if column == TEST else "white"
+                places = [depth + aside] * len(ends)
+                drawn = [max(end, floor) for end in ends]
+                axes.plot(places, drawn, "o", color=grey, mfc=face, ms=5, zorder=3, alpha=0.7)
+                means += [(depth + aside, max(statistics.fmean(ends), floor))] if ends else []
             if means:
                 axes.plot(*zip(*means, strict=True), color=grey, **style)
     axes.set_yscale("log")
-    axes.set_xticks(list(colour_of), [str(depth) for depth in colour_of])
-    axes.set_yticks([floor, 0.1, 1, 10, 100], ["0", "0.1", "1", "10", "100"])
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    axes.set_yticks([floor, 0.1, 1, 10, 100], ["≤ 0.01", "0.1", "1", "10", "100"])
     _style(axes, "the end of every run (open: training)", "layers", "error (%)")
-    _key(axes, [({"color": grey, **LINES[TEST]}, name) for name, grey in kinds.values()])
+    _key(axes, [({"color": grey, **LINES[TEST]}, name) for name, grey, _ in kinds.values()])
 
 
 def _ends(some, column):
@@ -225,20 +233,21 @@ def shortcuts(grouped: Mapping[str, Sequence[Run]], title: str, theirs: Mapping[
     networks = list(dict.fromkeys(group.split("-")[0] for group in grouped))
     options = list(theirs)
     for network, colour in zip(networks, colours(len(networks)), strict=True):
-        ends = [_ends(grouped.get(_optional(network, o), ()), TEST) for o in options]
-        for place, some in enumerate(ends):
-            left.plot([place] * len(some), some, "o", color=colour, alpha=0.5)
-        means = [(place, statistics.fmean(some)) for place, some in enumerate(ends) if some]
-        if means:
-            left.plot(*zip(*means, strict=True), "_-", color=colour, markersize=24, label=network)
-    right.plot(range(len(options)), list(theirs.values()), "o-", color="0.3")
+        for place, option in enumerate(options):
+            ends = _ends(grouped.get(_optional(network, option), ()), TEST)
+            places = [place + 0.06 * (n - (len(ends) - 1) / 2) for n in range(len(ends))]
+            left.plot(places, ends, "o", color=colour, label="" if place else network)
+            if ends:
+                left.plot(place, statistics.fmean(ends), "_", color=colour, markersize=40)
+    right.plot(range(len(options)), list(theirs.values()), "o", color="0.3")
+    left.set_ylim(bottom=0)
+    height, middle = left.get_ylim()[1], statistics.fmean(theirs.values())
+    right.set_ylim(middle - height / 2, middle + height / 2)  # as many points as on the left
     for axes, name in ((left, title), (right, "paper: ResNet-34 on ImageNet, 10-crop")):
         axes.set_xticks(range(len(options)), options)
         axes.set_xlim(-0.5, len(options) - 0.5)
         _style(axes, name, "shortcut option", "test error (%)")
-    left.set_ylim(bottom=0)
-    if len(networks) > 1 and left.get_legend_handles_labels()[0]:
-        left.legend(frameon=False, fontsize=11)
+    left.legend(frameon=False, fontsize=11)
     right.set_ylabel("top-1 error (%)", size=12)
     return figure
 

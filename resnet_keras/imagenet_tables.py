@@ -27,7 +27,7 @@ TITLES = {
     paper.MULTI_SCALE: "Fully convolutional, several scales (Table 4)",
     "single_crop": "Single crop (not in the paper)",
 }
-# The networks of Tables 2 to 4, and ResNet-18 with option B, of which public weights are.
+# The networks of Tables 2 to 4, and ResNet-18 with option B, for which there are public weights.
 NETWORKS = (
     ("plain18", None),
     ("plain34", None),
@@ -191,25 +191,30 @@ def read(path: Path) -> dict[str, Any] | None:
         raise InputError(f"{path} is not what evaluate writes: remove it ({error}).") from error
 
 
-def tables(found: Mapping[Evaluation, dict[str, Any]], scale: str) -> list[Table]:
-    """The tables, with the paper's errors; a line for each network and each of its weights."""
+def tables(rows: Mapping[Evaluation, dict[str, Any] | None], scale: str) -> list[Table]:
+    """The tables, with the paper's errors; a line for each network and each of its weights.
+
+    Args:
+        rows: what was measured of each evaluation that was asked for, or None.
+        scale: "paper" or "quick".
+    """
     head = ("network", "option", "paper: top-1", "top-5", "measured: top-1", "top-5", "weights")
     made = []
     for protocol in PROTOCOLS[scale]:
-        rows = [
+        lines = [
             (
                 *(network, shortcut or "none"),
                 *(theirs[3:5] if theirs else (None, None)),
                 *_errors(row),
                 source or NOT_RUN,
             )
-            for network, shortcut, theirs, source, row in _lines(found, protocol)
+            for network, shortcut, theirs, source, row in _lines(rows, protocol)
         ]
-        made.append(Table(f"{TITLES[protocol]}: error in %", head, rows))
-    return [*made, _ensemble(found)]
+        made.append(Table(f"{TITLES[protocol]}: error in %", head, lines))
+    return [*made, _ensemble(rows)]
 
 
-def points(found: Mapping[Evaluation, dict[str, Any]], scale: str) -> dict[str, list]:
+def points(rows: Mapping[Evaluation, dict[str, Any] | None], scale: str) -> dict[str, list]:
     """What `figures.protocols` draws: the lines of the tables."""
     return {
         TITLES[protocol]: [
@@ -218,38 +223,38 @@ def points(found: Mapping[Evaluation, dict[str, Any]], scale: str) -> dict[str, 
                 float(theirs.top1) if theirs else None,
                 100 * row["top1_error"] if row else None,
             )
-            for network, shortcut, theirs, source, row in _lines(found, protocol)
+            for network, shortcut, theirs, source, row in _lines(rows, protocol)
         ]
         for protocol in PROTOCOLS[scale]
     }
 
 
-def _lines(found, protocol):
+def _lines(rows, protocol):
     """(network, shortcut, the paper's errors, whose weights, what was measured), or None in each."""
     for network, shortcut in NETWORKS:
         theirs = paper.errors(network, shortcut, protocol)
-        measured = [
+        asked = [
             (evaluation.weights[0].source, row)
-            for evaluation, row in found.items()
+            for evaluation, row in rows.items()
             if evaluation.protocol == protocol
             and [one[:2] for one in evaluation.weights] == [(network, shortcut)]
         ]
         told = theirs or protocol not in PROTOCOLS["paper"]
-        for source, row in measured or ([(None, None)] if told else []):
+        for source, row in asked or ([(None, None)] if told else []):
             yield network, shortcut, theirs, source, row
 
 
-def _ensemble(found):
-    measured = [(e, row) for e, row in found.items() if e.is_ensemble]
-    evaluation, row = measured[0] if measured else (None, None)
+def _ensemble(rows):
+    asked = [(e, row) for e, row in rows.items() if e.is_ensemble]
+    evaluation, row = asked[0] if asked else (None, None)
     told = "none"
     if evaluation is not None:
         told = " + ".join(f"{one.network} {one.source}" for one in evaluation.weights)
-    rows = [
+    lines = [
         ("the paper's six networks, test server", None, paper.ENSEMBLE_TOP5),
-        (f"measured here on the validation set: {told}", *_errors(row)),
+        (f"here, on the validation set: {told}", *_errors(row)),
     ]
-    return Table("Ensemble (Table 5): error in %", ("networks", "top-1", "top-5"), rows)
+    return Table("Ensemble (Table 5): error in %", ("networks", "top-1", "top-5"), lines)
 
 
 def _errors(row):

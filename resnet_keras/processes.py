@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -128,16 +129,25 @@ def visible_gpus(worker: int, count: int) -> str:
     """The GPUs of a worker when each has `count`, as CUDA_VISIBLE_DEVICES.
 
     Raises:
-        InputError: this process's own CUDA_VISIBLE_DEVICES has too few.
+        InputError: there are too few.
     """
     last = (worker + 1) * count
-    own = os.environ.get("CUDA_VISIBLE_DEVICES")
-    known = [str(n) for n in range(last)] if own is None else own.split(",")
-    if count and len(known) < last:
-        raise InputError(
-            f"CUDA_VISIBLE_DEVICES={own} names {len(known)} GPU(s), and {last} are asked for."
-        )
+    known = _gpus() if count else []
+    if len(known) < last and count:
+        raise InputError(f"{last} GPUs are asked for, and this machine shows {len(known)}.")
     return ",".join(known[worker * count : last]) or NO_GPU
+
+
+@functools.cache
+def _gpus():
+    own = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if own is not None:
+        return [name for name in own.split(",") if name not in ("", NO_GPU)]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [str(n) for n in range(sum(x.startswith("GPU ") for x in listed.stdout.splitlines()))]
 
 
 def _processors():

@@ -12,7 +12,9 @@ imagenet trains nothing: it evaluates networks trained here and public weights (
 
 The runs are made one after another, or over --workers; the same command goes on where it was
 stopped or killed. What stands after -- are further flags of every run: `train`'s, or `evaluate`'s
-for imagenet. At the end OUT.png, OUT.md and OUT.json are written; what was not run is so called.
+for imagenet. At the end OUT.png, OUT.md and OUT.json are written; what was not run is marked so.
+Sums are made in another order where a run has more threads, which changes errors a little: on a
+CPU, repeat a result with as many --workers.
 """
 
 import json
@@ -44,8 +46,8 @@ from .tables import Table, markdown
 FLAGS = cli.new_flags()
 TASKS = (*experiments.EXPERIMENTS, "imagenet")
 FAILED = 1
-# Flags that say where things are, or that only look: they decide nothing.
-_PLACES = ("folder", "out", "data_dir", "weights_dir", "run")
+# Flags that say where things are, or that only look: left out of the command that is written down.
+_PLACES = ("out", "data_dir", "weights_dir", "run")
 
 
 def _define_flags() -> None:
@@ -55,7 +57,7 @@ def _define_flags() -> None:
     def items(name, default, help):
         flags.DEFINE_list(name, default, help, flag_values=FLAGS)
 
-    text("dataset", None, "digits (without) or cifar10; imagenet: imagenet2012 (without), folder.")
+    text("dataset", None, "digits (default) or cifar10; imagenet: imagenet2012 (default), folder.")
     flags.DEFINE_enum(
         "scale",
         "paper",
@@ -64,8 +66,8 @@ def _define_flags() -> None:
         "recipes); quick fewer and shorter ones, or single crops, to see it work.",
         flag_values=FLAGS,
     )
-    items("depths", [], "Layers of the networks; the experiment's own without.")
-    items("seeds", [], "A run of each network for each; 0,1,2 without, or 0 for quick.")
+    items("depths", [], "Layers of the networks; by default the experiment's own.")
+    items("seeds", [], "A run of each network for each; by default 0,1,2, or 0 for quick.")
     text("folder", "reproduced", "Where the runs are made, and kept for other experiments.")
     text("out", None, "Path without suffix of what is written; below --folder without.")
     flags.DEFINE_integer("workers", 1, "Runs at a time on this machine.", 1, flag_values=FLAGS)
@@ -80,12 +82,13 @@ def _define_flags() -> None:
     flags.DEFINE_bool(
         "run", True, "--norun runs nothing, and tells of what is there.", flag_values=FLAGS
     )
-    text("data_dir", None, "As of train and evaluate.")
+    text("data_dir", None, "As for train and evaluate.")
     items("trained", [], "imagenet: runs of train, or folders of them, to evaluate.")
     items(
         "weights",
         None,
-        "imagenet: registered weights to evaluate; imagenet without, or none beside --trained.",
+        "imagenet: tags of registered weights; by default imagenet, or none beside --trained. The "
+        "ensemble has all residual networks that are evaluated.",
     )
     text("weights_dir", None, "imagenet: folder with files of registered weights.")
 
@@ -113,14 +116,14 @@ def _main(task, rest) -> int:
     if dataset not in known:
         raise unknown(f"data set of {task}:", dataset, known)
     out = Path(FLAGS.out or _default_out(task, dataset))
-    if not out.name or out.suffix in (".png", ".md", ".json"):
+    if out.name in ("", "..") or out.suffix in (".png", ".md", ".json"):
         raise InputError(f"--out is a path without suffix such as results/{task}, not {FLAGS.out}.")
     figures.check()  # not after hours of training
     folder = make_folder(Path(FLAGS.folder) / f"{dataset}_{FLAGS.scale}" / "runs")
     measure = _imagenet if task == "imagenet" else _trained
     status, found = measure(task, dataset, folder, rest)
     if found is not None:
-        _write(out, task, dataset, _command(task, rest), found)
+        _write(out, task, dataset, rest, found)
     return status
 
 
@@ -143,8 +146,12 @@ def _check_rest(command, name, rest, own: Sequence[str]) -> None:
 
 
 def _default_out(task, dataset):
-    quick = "" if FLAGS.scale == "paper" else f"_{FLAGS.scale}"
-    return Path(FLAGS.folder) / f"{task}_{dataset}{quick}"
+    """Another name where another part of the experiment was asked for."""
+    parts = [task, dataset, *([FLAGS.scale] if FLAGS.scale != "paper" else [])]
+    for name in ("depths", "seeds"):
+        if FLAGS[name].value:
+            parts.append(f"{name}{'-'.join(map(str, _numbers(name)))}")
+    return Path(FLAGS.folder) / "_".join(parts)
 
 
 class Found(NamedTuple):
@@ -302,7 +309,7 @@ def _imagenet(task, dataset, folder, rest):
     from . import evaluate
 
     own = ("model", "weights", "ensemble", "dataset", "data_dir", "split", "protocol", "results")
-    _check_rest(evaluate, "evaluate", rest, (*own, "weights_dir", "help"))
+    _check_rest(evaluate, "evaluate", rest, (*own, "weights_dir", "per_class", "help"))
     tags = FLAGS.weights if FLAGS.weights is not None else [] if FLAGS.trained else ["imagenet"]
     weights = imagenet_tables.trained(FLAGS.trained, dataset) + imagenet_tables.registered(tags)
     flags = [f"--dataset={dataset}", *rest]
@@ -316,11 +323,11 @@ def _imagenet(task, dataset, folder, rest):
     if status not in (0, FAILED):
         return status, None
     rows = {evaluation: imagenet_tables.read(evaluation.path) for evaluation in wanted}
-    found = {evaluation: row for evaluation, row in rows.items() if row is not None}
-    figure = figures.protocols(imagenet_tables.points(found, FLAGS.scale))
-    tables = imagenet_tables.tables(found, FLAGS.scale)
-    versions = experiments.joined([row["versions"] for row in found.values()])
-    return status, Found(tables, figure, None, versions, {"measurements": list(found.values())})
+    figure = figures.protocols(imagenet_tables.points(rows, FLAGS.scale))
+    tables = imagenet_tables.tables(rows, FLAGS.scale)
+    measured = [row for row in rows.values() if row is not None]
+    versions = experiments.joined([row["versions"] for row in measured])
+    return status, Found(tables, figure, None, versions, {"measurements": measured})
 
 
 def _evaluation_jobs(wanted):
@@ -342,7 +349,8 @@ def _command(task, rest):
     return readable(shlex.join(["python", "-m", "resnet_keras.reproduce", task, *own, *after]))
 
 
-def _write(out: Path, task, dataset, command, found: Found) -> None:
+def _write(out: Path, task, dataset, rest, found: Found) -> None:
+    command = _command(task, rest)
     tables = [*found.tables, *([found.runs] if found.runs else [])]
     told = "\n\n".join(f"## {table.title}\n\n{markdown(table)}" for table in tables)
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
@@ -354,6 +362,7 @@ def _write(out: Path, task, dataset, command, found: Found) -> None:
         "experiment": task,
         "dataset": dataset,
         "scale": FLAGS.scale,
+        "flags": rest,
         "command": command,
         "versions": found.versions,
         "tables": [table._asdict() for table in found.tables],
@@ -363,7 +372,8 @@ def _write(out: Path, task, dataset, command, found: Found) -> None:
     make_folder(out.parent)
     write_atomically(f"{out}.png", figures.png(found.figure))
     write_atomically(f"{out}.md", readable(page))
-    write_atomically(f"{out}.json", json.dumps(facts, indent=1) + "\n")
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in facts.items())
+    write_atomically(f"{out}.json", f"{{\n{lines}\n}}\n")
     text = f"\n{told}\n\n{out}.png, {out}.md and {out}.json are written."
     encoding = sys.stdout.encoding or "utf-8"  # which may lack the plus-minus sign
     print(readable(text).encode(encoding, errors="replace").decode(encoding))

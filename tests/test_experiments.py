@@ -63,7 +63,7 @@ def test_the_papers_runs():
 
 
 def test_depths_without_a_recipe_or_of_other_networks_are_refused():
-    with pytest.raises(InputError, match="resnet26_digits"):
+    with pytest.raises(InputError, match="no recipe for resnet26 on digits"):
         experiments.arguments(Member("resnet26", None, 0), "digits", "paper")
     with pytest.raises(InputError, match="is a network for ImageNet"):
         experiments.members("degradation", (34,), (0,))

@@ -94,11 +94,20 @@ def test_degradation_shows_means_of_curves_and_every_end(tmp_path):
     ]
     assert final.get_yscale() == "log"
     every = [(x, y) for _, xs, ys in drawn(final) for x, y in zip(xs, ys, strict=True)]
-    for point in ((20, 4), (20, 8), (56, 60), (20, 1), (20, 0.01)):  # no error: at the bottom
+    for point in ((19.3, 4), (19.3, 8), (55.3, 60), (20.7, 1), (20.7, 0.01)):  # no error: below
         assert any(point == pytest.approx(other) for other in every), point
-    assert ("-", [20, 56], pytest.approx([6, 60])) in drawn(final)
+    assert ("-", pytest.approx([19.3, 55.3]), pytest.approx([6, 60])) in drawn(final)
+    assert plain.get_ylim() == residual.get_ylim() == (0, 100)
     texts = [text.get_text() for text in residual.get_legend().get_texts()]
     assert texts == ["training error", "test error", "20 layers", "56 layers"]
+
+
+def test_networks_that_learn_nothing_squash_no_curves(tmp_path):
+    ends = {"plain20-seed0": (0.1, 0.09), "plain110-seed0": (0.9, 0.91)}
+    plain, residual, _ = figures.degradation(write_runs(tmp_path, ends), "cifar10").axes
+    learned = write_runs(tmp_path / "again", {"plain20-seed0": (0.1, 0.09)})
+    top = figures.top_of_axis(learned["plain20"])
+    assert plain.get_ylim() == residual.get_ylim() == (0, top)
 
 
 def test_shortcuts_stand_beside_the_papers(tmp_path):
@@ -109,8 +118,13 @@ def test_shortcuts_stand_beside_the_papers(tmp_path):
     }
     theirs = {"A": 25.03, "B": 24.52, "C": 24.19}
     left, right = figures.shortcuts(write_runs(tmp_path, ends), "digits", theirs).axes
-    assert ("-", [0, 1], pytest.approx([4, 2])) in drawn(left)
-    assert drawn(right) == [("-", [0, 1, 2], [25.03, 24.52, 24.19])]
+    every = [(x, y) for _, xs, ys in drawn(left) for x, y in zip(xs, ys, strict=True)]
+    # Each run, those of one option side by side, and the means.
+    for point in ((-0.03, 3), (0.03, 5), (0, 4), (1, 2)):
+        assert any(point == pytest.approx(other) for other in every), point
+    assert [ys for _, _, ys in drawn(right)] == [[25.03, 24.52, 24.19]]
+    heights = [axes.get_ylim()[1] - axes.get_ylim()[0] for axes in (left, right)]
+    assert heights[0] == pytest.approx(heights[1])
     assert [text.get_text() for text in left.get_xticklabels()] == ["A", "B", "C"]
 
 

@@ -108,6 +108,7 @@ def test_tables_tell_what_was_measured_and_what_was_not():
         made("ten_crop", TV): row(0.2476, 0.08),
         made("ten_crop", OWN): row(0.25, 0.09),
         made("ten_crop", Weights("resnet18", "B", "tv_in1k", "")): row(0.2822, 0.1),
+        made("ten_crop", PLAIN): None,  # it was asked for, and failed
         made("multi_scale", TV, OWN): row(0.21, 0.0501),
     }
     ten, dense, ensemble = imagenet_tables.tables(found, "paper")
@@ -117,6 +118,7 @@ def test_tables_tell_what_was_measured_and_what_was_not():
         ("resnet34", "B", "24.52", "7.46", "25.00", "9.00", "mine"),
     ]
     assert ("plain18", "none", "27.94", None, *["not run"] * 3) in ten.rows
+    assert ("plain34", "none", "28.54", "10.02", "not run", "not run", "mine") in ten.rows
     assert ("resnet18", "B", None, None, "28.22", "10.00", "tv_in1k") in ten.rows
     assert ("resnet152", "B", "19.38", "4.49", *["not run"] * 3) in dense.rows
     assert [r[1:] for r in ensemble.rows] == [(None, "3.57"), ("21.00", "5.01")]

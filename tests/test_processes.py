@@ -82,19 +82,36 @@ def test_a_signal_reaches_those_that_run_and_starts_no_more(tmp_path):
 
 def test_workers_share_the_machine(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setenv("PATH", "")  # no nvidia-smi
+    processes._gpus.cache_clear()
     assert processes.shares(1, 0) == [{}]
     one, two = processes.shares(2, 0)
     assert one == two
     assert one["CUDA_VISIBLE_DEVICES"] == "-1"
     assert 1 <= int(one["TF_NUM_INTRAOP_THREADS"]) <= max(1, (os.cpu_count() or 1) // 2)
-    gpus = [share["CUDA_VISIBLE_DEVICES"] for share in processes.shares(2, 2)]
-    assert gpus == ["0,1", "2,3"]
-    assert processes.shares(1, 1)[0]["CUDA_VISIBLE_DEVICES"] == "0"
+    with pytest.raises(InputError, match="1 GPUs are asked for, and this machine shows 0"):
+        processes.shares(2, 1)
+
+
+def test_gpus_are_those_that_are_there(monkeypatch, tmp_path):
+    def shares(*counts):
+        processes._gpus.cache_clear()
+        return [share["CUDA_VISIBLE_DEVICES"] for share in processes.shares(*counts)]
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    lister = tmp_path / "nvidia-smi"
+    lister.write_text('#!/bin/sh\nfor n in 0 1 2 3; do echo "GPU $n: NVIDIA (UUID: x)"; done\n')
+    lister.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert shares(2, 2) == ["0,1", "2,3"]
+    assert shares(1, 1) == ["0"]
+    with pytest.raises(InputError, match="6 GPUs are asked for, and this machine shows 4"):
+        shares(3, 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-1a,7")
-    gpus = [share["CUDA_VISIBLE_DEVICES"] for share in processes.shares(3, 1)]
-    assert gpus == ["5", "GPU-1a", "7"]
-    with pytest.raises(InputError, match=r"names 3 GPU\(s\), and 4 are asked for"):
-        processes.shares(2, 2)
+    assert shares(3, 1) == ["5", "GPU-1a", "7"]
+    with pytest.raises(InputError, match="4 GPUs are asked for, and this machine shows 3"):
+        shares(2, 2)
+    processes._gpus.cache_clear()
 
 
 def test_output_that_nobody_reads_stops_nothing():

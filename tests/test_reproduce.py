@@ -13,12 +13,14 @@ import torch_names
 import torture
 
 from resnet_keras import reproduce, train, zoo
+from resnet_keras.zoo import pages
 
 TINY = (
     *("--train_steps=4", "--eval_every=2", "--checkpoint_every=1", "--warmup_steps=0"),
     *("--batch_size=8", "--image_size=8", "--notensorboard"),
 )
 ONE = ("--depths=20", "--seeds=0")
+NAMED = "_depths20_seeds0"
 
 
 @pytest.fixture
@@ -43,8 +45,10 @@ def run(tmp_path, monkeypatch, capfd):
         (("depth", "--depths=20,x"), "--depths is a list of whole numbers"),
         (("depth", "--depths=21"), "6n+2"),
         (("depth", "--depths=50"), "resnet50 is a network for ImageNet"),
-        (("depth", "--depths=26"), "Unknown recipe 'resnet26_digits'"),
+        (("depth", "--depths=26"), "no recipe for resnet26 on digits"),
         (("depth", "--out=table.md"), "--out is a path without suffix"),
+        (("depth", "--out=.."), "--out is a path without suffix"),
+        (("depth", "--depths=1202"), "no recipe for resnet1202 on digits: it has 20, 32, 44, 56"),
         (("depth", "--norun", "--", "--model_size=3"), "Unknown command line flag"),
         (("depth", "--norun", "--", "--seed=5"), "--seed after -- would make other runs"),
         (("depth", "--norun", "--", "--recipe=resnet20_digits"), "--recipe after -- would make"),
@@ -72,9 +76,15 @@ def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
     assert "| resnet110 | 1.7M | 6.43 (best of 5; 6.61 +- 0.16) | 6.32 | not run |" in out
     status, out, err = run("imagenet", "--norun", "--out=tables/imagenet")
     assert (status, err) == (0, "")
-    assert "| resnet50 | B | 20.74 | 5.25 | not run | not run | not run |" in out
+    assert "| resnet50 | B | 20.74 | 5.25 | not run | not run | keras_in1k |" in out
+    assert "| resnet34 | C | 21.53 | 5.60 | not run | not run | not run |" in out
     assert "| the paper's six networks, test server | not given | 3.57 |" in out
     assert (tmp_path / "tables" / "imagenet.md").read_text().startswith("# imagenet, imagenet2012")
+    title, picture, *rest = pages.experiment(tmp_path / "tables" / "imagenet.json")
+    assert title == "### Imagenet on imagenet2012"
+    assert picture == "![imagenet on imagenet2012](zoo/experiments/imagenet.png)"
+    assert any("| resnet50 | B | 20.74 | 5.25 | not run" in part for part in rest)
+    assert "    python -m resnet_keras.reproduce imagenet" in rest
 
 
 def test_experiments_train_what_they_need_once(run, tmp_path):
@@ -85,7 +95,7 @@ def test_experiments_train_what_they_need_once(run, tmp_path):
     for member in ("plain20-seed0", "resnet20-seed0"):
         assert f"[{member}] test error " in out
         assert (folder / member / "weights.safetensors").exists()
-    result = json.loads((tmp_path / "reproduced" / "responses_digits.json").read_text())
+    result = json.loads((tmp_path / "reproduced" / f"responses_digits{NAMED}.json").read_text())
     deviations = result["deviations"]
     assert {group: len(run) for group, (run,) in deviations.items()} == {
         "plain20": 19,
@@ -100,16 +110,23 @@ def test_experiments_train_what_they_need_once(run, tmp_path):
 
     status, out, err = run("responses", *ONE, "--norun", "--", *TINY)
     assert (status, err) == (0, "")
-    again = json.loads((tmp_path / "reproduced" / "responses_digits.json").read_text())
+    again = json.loads((tmp_path / "reproduced" / f"responses_digits{NAMED}.json").read_text())
     assert again["deviations"] == deviations
 
     status, out, err = run("degradation", "--depths=20,20", "--seeds=0,0", "--", *TINY)
     assert (status, err) == (0, "")
     assert "2 run(s), 2 of them finished before" in out
     last = torture.rows(folder / "plain20-seed0")[-1]
-    table = (tmp_path / "reproduced" / "degradation_digits.md").read_text()
+    table = (tmp_path / "reproduced" / f"degradation_digits{NAMED}.md").read_text()
     training, test = (100 * float(last[name]) for name in ("top1_error", "val_top1_error"))
     assert f"| plain20 | about 9 | {training:.2f} | {test:.2f} | {test:.2f} |" in table
+
+    (made,) = (tmp_path / "reproduced").glob("degradation_*.json")
+    title, *_, runs, command, versions = pages.experiment(made)
+    assert title == f"### Degradation on digits, {' '.join(TINY)}"
+    assert "| resnet20-seed0 | finished | 4 |" in runs
+    assert command.endswith(f" -- {' '.join(TINY)}")
+    assert re.match(r"With resnet_keras \d.*, tensorflow \d", versions)
 
     status, out, err = run("degradation", *ONE, "--", *TINY, "--learning_rate=0.2")
     assert status == 2
@@ -141,7 +158,9 @@ def test_a_stopped_experiment_goes_on_to_the_same_bits(tmp_path):
     assert stopped.returncode == 75, out
     assert "stopped by SIGTERM" in out
     assert not (runs / "resnet20-C-seed0").exists()
-    assert not (tmp_path / "stopped" / "reproduced" / "shortcuts_digits.png").exists()
+    assert not (
+        tmp_path / "stopped" / "reproduced" / "shortcuts_digits_depths20_seeds0.png"
+    ).exists()
     again = start(tmp_path / "stopped")
     out, _ = again.communicate(timeout=300)
     assert again.returncode == 0, out
@@ -174,7 +193,7 @@ def test_a_run_that_fails_is_told_and_the_others_are_made(run, tmp_path):
     assert "error: 2 run(s) failed" in err
     assert "resnet20-seed0 (status 2), resnet20-seed1 (status 2)" in err
     assert "| resnet20 | 0.27M | 8.75 | not run |" in out
-    assert (tmp_path / "reproduced" / "depth_digits.png").exists()
+    assert (tmp_path / "reproduced" / "depth_digits_depths20_seeds0-1.png").exists()
 
 
 def photograph_weights(folder, photographs, name, model, *more):
@@ -212,7 +231,7 @@ def test_imagenet_measures_trained_networks(run, tmp_path, photographs):
     assert (status, out.splitlines()[0]) == (0, "1 run(s), 1 of them finished before")
     status, out, _ = run(*arguments, "--norun", "--", "--resize=40")
     assert (status, out.splitlines()[0]) == (0, "1 run(s), 0 of them finished before")
-    assert "| resnet18 | A | not given | not given | not run | not run | not run |" in out
+    assert "| resnet18 | A | not given | not given | not run | not run | a |" in out
 
 
 @pytest.mark.slow
@@ -233,7 +252,7 @@ def test_imagenet_by_the_papers_protocols(run, tmp_path, photographs):
         assert row["protocol"] == protocol
         assert cells[4:6] == [f"{100 * row[name]:.2f}" for name in ("top1_error", "top5_error")]
     (row,) = results(tmp_path, "ensemble-multi_scale")
-    (ensemble,) = [cells for cells in lines if cells[0].startswith("measured here")]
+    (ensemble,) = [cells for cells in lines if cells[0].startswith("here, on")]
     assert ensemble[0].endswith("resnet18 a + resnet34 b")
     assert ensemble[1] == f"{100 * row['top1_error']:.2f}"
 
@@ -266,7 +285,7 @@ def test_imagenet_measures_public_weights(run, tmp_path):
     (row,) = results(tmp_path, "resnet18-B-single_crop")
     assert (row["weights"], row["examples"]) == ("tv_in1k", 1000)
     assert f"| {100 * row['top1_error']:.2f} | {100 * row['top5_error']:.2f} | tv_in1k |" in out
-    assert "| resnet34 | B | not given | not given | not run | not run | not run |" in out
+    assert "| resnet34 | B | not given | not given | not run | not run | tv_in1k |" in out
 
 
 if __name__ == "__main__":

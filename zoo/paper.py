@@ -1,6 +1,6 @@
-"""Every number that the paper gives for its own networks; plain data.
+"""Every error and mAP that the paper gives for its networks, and what it counts; plain data.
 
-He, Zhang, Ren and Sun, arXiv 1512.03385. Errors and mAP in percent; None stands for what the paper
+Left out are the APs of single classes (Tables 10 and 11) and other people's networks. He, Zhang, Ren and Sun, arXiv 1512.03385. Errors and mAP in percent; None stands for what the paper
 does not give. Values that can only be read off a figure say "about".
 """
 
@@ -86,7 +86,12 @@ TABLES: tuple[PlainTable, ...] = (
             ("VGG-16, 10-crop, the authors' test: top-1 / top-5 error", "28.07 / 9.33", "Table 3"),
             ("ResNet-1202, training error on CIFAR-10", "below 0.1", "Sec. 4.2"),
             ("ResNet-110 warms up until the training error is below", "80", "Sec. 4.2"),
-            ("COCO, ResNet-101 over VGG-16, mAP@[.5, .95]", "+6.0 points, 28 % relative", "Sec. 1"),
+            ("which takes so many iterations", "about 400", "Sec. 4.2"),
+            (
+                "COCO, ResNet-101 over VGG-16, mAP@[.5, .95]",
+                "+6.0 points, 28 % relative",
+                "Sec. 4.3",
+            ),
             ("responses of layers", "curves without numbers", "Fig. 7"),
         ),
     ),
@@ -129,10 +134,10 @@ TABLES: tuple[PlainTable, ...] = (
     ),
 )
 
-# What others give for networks of the paper's.
+# What others, and the authors' release, give for the paper's networks.
 REFERENCES: PlainTable = (
-    "Released networks, single crop of 224: top-1 / top-5 error",
-    ("network", "the authors' Caffe networks", "fb.resnet.torch", "fb.resnet.torch, 10-crop"),
+    "Networks released by the authors and in fb.resnet.torch",
+    ("network", "the authors, 1-crop: top-1 / top-5", "fb.resnet.torch, 1-crop: top-1", "10-crop"),
     (
         ("ResNet-18", None, "30.43", "28.22"),
         ("ResNet-34", None, "26.73", "24.76"),
