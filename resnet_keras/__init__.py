@@ -19,14 +19,16 @@ if __name__ == "resnet_keras":
     if not os.path.isdir(os.path.join(_here, "zoo")):
         __path__.append(os.path.dirname(_here))
 
-_SUBMODULES = ("errors", "layers", "metrics", "optimizers", "pipelines", "resnet", "zoo")
+_SUBMODULES = ("errors", "layers", "metrics", "optimizers", "pipelines", "resnet", "tuning", "zoo")
 
 
 def __getattr__(name: str):
     if name in _SUBMODULES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "tune_cpu":
+        return importlib.import_module(f"{__name__}.tuning").tune_cpu
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES])
+    return sorted([*globals(), *_SUBMODULES, "tune_cpu"])

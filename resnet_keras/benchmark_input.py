@@ -12,8 +12,6 @@ decodes with TensorFlow: it does nothing but read the files and decode such wind
 import functools
 import gc
 import os
-import platform
-import re
 import statistics
 import tempfile
 import time
@@ -24,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from . import errors
+from . import errors, tuning
 from .pipelines import DATASETS, View, augment, folder, imagenet, stream
 
 WIDTH, HEIGHT = 500, 375
@@ -98,7 +96,7 @@ def compare(
     return {
         "task": "input",
         "tensorflow": tf.__version__,
-        "cpu": _cpu_model(),
+        "cpu": tuning.processor()["name"],
         "cpus": os.cpu_count(),
         "one_thread": one_thread,
         "files": files,
@@ -456,11 +454,3 @@ def _ratio(rates, peers):
         )
         for field in Rate._fields
     }
-
-
-def _cpu_model():
-    try:
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found.group(1) if found else platform.processor() or platform.machine()

@@ -10,12 +10,12 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from . import zoo
+from . import tuning, zoo
 from .errors import InputError, told
 
 if TYPE_CHECKING:
@@ -282,6 +282,7 @@ def _help(values: flags.FlagValues, doc: str) -> str:
 
 def start_keras() -> None:
     """Imports Keras, on whatever backend, without start-up noise reaching the user."""
+    tuning.tune_cpu()
     _lower_log_levels()
     with captured_stderr():
         import keras
@@ -290,8 +291,11 @@ def start_keras() -> None:
         keras.ops.zeros(())
 
 
-def start_tensorflow() -> None:
+def start_tensorflow(recorded: Mapping[str, str] | None = None) -> None:
     """Starts Keras on the TensorFlow backend.
+
+    Args:
+        recorded: the settings of the process that this one continues, see `tuning.tune_cpu`.
 
     Raises:
         InputError: Keras is set to another backend.
@@ -302,6 +306,7 @@ def start_tensorflow() -> None:
             f"This command needs Keras's TensorFlow backend, but KERAS_BACKEND is {backend!r}: "
             "set KERAS_BACKEND=tensorflow."
         )
+    tuning.tune_cpu(recorded)
     _lower_log_levels()
     with captured_stderr():
         import tensorflow as tf

@@ -29,17 +29,17 @@ def unknown(kind: str, given: object, choices: Iterable[str]) -> InputError:
     return InputError(f"Unknown {kind} {given!r}: choose one of {', '.join(choices)}.{hint}")
 
 
-def require(module: str, extra: str) -> types.ModuleType:
-    """Imports an optional module; `MissingExtraError` names the extra that brings it."""
+def require(module: str, extra: str | None) -> types.ModuleType:
+    """Imports an optional module; `MissingExtraError` names the extra that brings it, if one does."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = module.split(".")[0]
         if error.name is None or error.name.split(".")[0] != missing:
             raise  # the package is there and broken: that is not the user's missing extra
+        wanted = f"'resnet_keras[{extra}]'" if extra else missing
         raise MissingExtraError(
-            f"This needs the package {missing!r}, which is not installed: "
-            f"pip install 'resnet_keras[{extra}]'."
+            f"This needs the package {missing!r}, which is not installed: pip install {wanted}."
         ) from error
 
 

@@ -81,6 +81,15 @@ def take(
         lock.release()
 
 
+def settings(workdir: str | None) -> dict[str, str] | None:
+    """What `tuning.tune_cpu` returned when the run in a folder began; None where none has begun."""
+    path = Path(workdir or "") / ENVIRONMENT
+    if workdir is None or not path.exists():
+        return None
+    recorded = _environment(path)
+    return {key: recorded[key] for key in ("onednn", "malloc") if key in recorded}
+
+
 def _new_folder(name):
     taken = {path.name for path in Path("runs").glob("*")}
     numbered = (f"{name}-{number}" for number in itertools.count(2))

@@ -23,7 +23,7 @@ from typing import Any
 
 from absl import flags
 
-from . import __version__, cli, pipelines, runs, zoo
+from . import __version__, cli, pipelines, runs, tuning, zoo
 from .classifier import compile_classifier, make_optimizer, model_options
 from .errors import InputError, told
 from .files import make_folder, write_atomically
@@ -207,7 +207,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main() -> int:
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     _check_flags(file)
-    cli.start_tensorflow()
+    cli.start_tensorflow(runs.settings(FLAGS.workdir))
     _choose_splits()
 
     from . import distribution, resume
@@ -581,6 +581,7 @@ def _write_environment(folder: Path, used, model) -> None:
 
     from . import distribution, resnet
 
+    processor = tuning.processor()
     facts = {
         "resnet_keras": __version__,
         "tensorflow": tf.__version__,
@@ -588,6 +589,9 @@ def _write_environment(folder: Path, used, model) -> None:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
+        "processor": processor["name"],
+        "features": " ".join(processor["features"]),
+        **tuning.tune_cpu(),  # done already: tells what is on
         "device": distribution.device_kind(),
         "replicas": used.num_replicas_in_sync,
         "workers": distribution.workers(used).total,

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from resnet_keras import tune_cpu
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["KERAS_BACKEND"] = "tensorflow"
+tune_cpu()  # as the commands do
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # bits and logical CPUs are what is tested
 
 ROOT = Path(__file__).parent.parent

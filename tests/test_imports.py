@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 # Each file may import files of its own rank or below; those of one rank only where listed.
 RANKS = [
     ["__init__", "errors"],
-    ["files"],
+    ["files", "tuning"],
     ["runs", "tables", "processes"],
     ["figures"],
     ["layers", "metrics"],
@@ -20,7 +20,8 @@ RANKS = [
     ["checkpoint", "callbacks"],
     ["resume"],
     ["cli"],
-    ["benchmark_input"],
+    ["benchmark_input", "benchmark_peers"],
+    ["benchmark_networks"],
     ["train", "evaluate", "benchmark", "report", "responses", "launch", "pipelines.__main__"],
     ["predict", "reproduce"],
 ]

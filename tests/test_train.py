@@ -1,6 +1,7 @@
 """The training command, as users run it."""
 
 import io
+import json
 import re
 import shutil
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 import torture
 from torture import rows
 
-from resnet_keras import zoo
+from resnet_keras import tuning, zoo
 
 SMALL = (
     "--model=resnet8",
@@ -65,6 +66,9 @@ def test_a_run_leaves_everything_it_promises(command, tmp_path, capsys):
     one, two = (opened("resnet8", tmp_path / name) for name in ("run", "again"))
     for key, tensor in one.tensors.items():
         np.testing.assert_array_equal(tensor.read(), two.tensors[key].read())
+    settings = json.loads((folder / "environment.json").read_text())
+    assert {key: settings[key] for key in ("onednn", "malloc")} == tuning.tune_cpu()
+    assert settings["processor"] == tuning.processor()["name"]
     assert one.class_names == tuple("0123456789")
     assert one.preprocessing == zoo.Preprocessing(8, 8)
     assert (folder / "run.flags").read_text() == (tmp_path / "again" / "run.flags").read_text()

@@ -1,0 +1,367 @@
+"""One contestant of the network benchmark, in a process of its own that makes rounds when asked.
+
+`benchmark_networks` starts `python -m resnet_keras.benchmark_peers SPEC`, with a `Spec` as JSON. The
+process builds its network, makes one uncounted round, and writes a line of JSON that describes it;
+for each line "run" on its stdin it makes a round and writes a line with its `Timing`. Only
+`resnet_keras` itself makes the settings of `tuning`: all others run as their users run them, on all
+cores. The networks of torch, ONNX Runtime and OpenVINO are torchvision's, with the paper's stride,
+so that all compute the same.
+"""
+
+import functools
+import gc
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import cli, tuning, zoo
+from .errors import InputError, require
+
+OURS, UNTUNED = "resnet_keras", "untuned"
+KERAS_APPLICATIONS, TORCH, COMPILED = "keras.applications", "torch", "torch compiled"
+ONNXRUNTIME, OPENVINO = "onnxruntime", "openvino"
+# The networks of the paper that each project has too.
+IN_KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
+IN_TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+WHOLE = ("build", "load")  # tasks whose round is one model
+# Linux: "5" written to the one resets the high-water mark that the other shows.
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+MATRIX = 4096  # side of the matrices whose product shows the machine's limit
+
+
+class Spec(NamedTuple):
+    """What a contestant is to do; the fields are `benchmark`'s flags."""
+
+    contestant: str
+    task: str
+    model: str
+    batch_size: int
+    image_size: int
+    dtype: str
+    steps: int
+    jit_compile: bool | str = "auto"
+    remat: bool = False
+
+
+class Timing(NamedTuple):
+    """One round: seconds of wall clock, of all its threads' CPU time, of that the system's share,
+    and page faults."""
+
+    wall: float
+    cpu: float
+    system: float
+    faults: float
+
+
+def main(argv: list[str] = sys.argv) -> int:
+    """Answers to lines on stdin until it ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def answer(**values):
+        print(json.dumps(values), file=answers, flush=True)
+
+    spec = Spec(**json.loads(argv[1]))
+    try:
+        run, facts = make(spec)
+    except InputError as error:
+        answer(error=str(error))
+        return cli.USER_ERROR
+    run()  # traces, compiles, fills caches
+    watched = reset_peak_memory()
+    answer(**facts)
+    for line in sys.stdin:
+        if line.strip() == "limit":
+            answer(gflops=matrix_product(spec.dtype))
+            continue
+        timing = run()
+        answer(timing=timing._asdict(), peak_memory_gib=peak_memory_gib() if watched else None)
+    return 0
+
+
+def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
+    """Builds a contestant: a function that makes a round, and facts for the record.
+
+    Raises:
+        InputError: its packages are not installed, or it has no such network or precision.
+    """
+    if spec.contestant in (OURS, UNTUNED, KERAS_APPLICATIONS):
+        if spec.contestant != OURS:
+            os.environ[tuning.SWITCH] = "0"
+        settings = tuning.tune_cpu()
+        cli.start_keras()
+        import keras
+
+        facts = {"backend": keras.backend.backend(), "keras": keras.__version__, **settings}
+        return _keras_round(spec), facts
+    torch = require("torch", "torch")
+    torch.set_num_threads(tuning.cores())
+    if spec.task == "train":
+        return _torch_training(spec, torch), {"torch": torch.__version__}
+    predict, version = _predictors()[spec.contestant](spec, torch)
+    batches = list(_images(spec).transpose(0, 1, 4, 2, 3))
+    return lambda: timed(lambda: [predict(batch) for batch in batches]), version
+
+
+def _images(spec):
+    """Random pixels, float32 (steps, batch, height, width, 3)."""
+    import numpy as np
+
+    shape = (spec.steps, spec.batch_size, spec.image_size, spec.image_size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, "uint8").astype("float32")
+
+
+# Keras: this package and keras.applications
+
+
+def _keras_round(spec) -> Callable[[], Timing]:
+    import numpy as np
+
+    build = _applications(spec) if spec.contestant == KERAS_APPLICATIONS else _ours(spec)
+    if spec.task == "build":
+        return lambda: timed(build)
+    if spec.task == "load":
+        return _loading(spec, build)
+    model = build()
+    images = _images(spec).astype("uint8")  # all that crosses to the network
+    if spec.task == "predict":
+        model.compile(jit_compile=spec.jit_compile)
+        return lambda: timed(lambda: [model.predict_on_batch(batch) for batch in images])
+    images = images.reshape(-1, *images.shape[2:])
+    labels = np.random.default_rng(1).integers(0, model.output_shape[-1], len(images), "int32")
+    return _keras_training(spec, model, images, labels)
+
+
+def _ours(spec):
+    def build():
+        shape = (spec.image_size, spec.image_size, 3)
+        network = zoo.get(spec.model, input_shape=shape, dtype=spec.dtype)
+        if not spec.remat:
+            return network
+        from .remat import rematerialize  # not above: it imports Keras
+
+        return rematerialize(network)
+
+    return build
+
+
+def _applications(spec):
+    import keras
+
+    build = getattr(keras.applications, IN_KERAS_APPLICATIONS[spec.model])
+    shape = (spec.image_size, spec.image_size, 3)
+
+    def make():
+        previous = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(spec.dtype)
+        try:
+            return build(weights=None, input_shape=shape, classifier_activation=None)
+        finally:
+            keras.config.set_dtype_policy(previous)
+
+    return make
+
+
+def _loading(spec, build):
+    """Builds a model and loads its weights from a file: ours safetensors, the peer's .weights.h5."""
+    folder = tempfile.TemporaryDirectory()  # removed with the function that holds it
+    if spec.contestant == KERAS_APPLICATIONS:
+        path = os.path.join(folder.name, "peer.weights.h5")
+        build().save_weights(path)
+        return lambda folder=folder: timed(lambda: build().load_weights(path))
+    path = os.path.join(folder.name, "ours.safetensors")
+    zoo.weights.save(path, build(), name=spec.model, options={})
+    return lambda folder=folder: timed(lambda: zoo.get(spec.model, weights=path, dtype=spec.dtype))
+
+
+def _keras_training(spec, model, images, labels):
+    """One `fit` over the images; timed inside it, from the first step's begin to the last's end.
+
+    What `fit` does before and after is left out: it makes and closes a data set, and closing one
+    waits for tf.data's tuning thread.
+    """
+    import keras
+
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    if spec.dtype == "mixed_float16":
+        # Keras would add it to the peer only, by the policy that a model is made under.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, jit_compile=spec.jit_compile)
+    marks: dict[str, Timing] = {}
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: marks.update(begin=_now()),
+        # Reading the loss waits for the last step on a device that runs behind.
+        on_epoch_end=lambda epoch, logs: (float(logs["loss"]), marks.update(end=_now())),
+    )
+
+    def run():
+        model.fit(images, labels, spec.batch_size, shuffle=False, verbose=0, callbacks=[clock])
+        return _between(marks["begin"], marks["end"])
+
+    return run
+
+
+# torch, ONNX Runtime and OpenVINO
+
+
+def _torch_training(spec, torch):
+    network = _torchvision(spec, torch).train()
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+    forward = torch.compile(network) if spec.contestant == COMPILED else network
+    batches = [torch.from_numpy(batch) for batch in _images(spec).transpose(0, 1, 4, 2, 3).copy()]
+    labels = torch.randint(0, 1000, (spec.batch_size,), generator=torch.Generator().manual_seed(1))
+
+    def step(images):
+        optimizer.zero_grad(set_to_none=True)
+        with _autocast(spec, torch):
+            loss = torch.nn.functional.cross_entropy(forward(images), labels)
+        loss.backward()
+        optimizer.step()
+
+    return lambda: timed(lambda: [step(batch) for batch in batches])
+
+
+def _predictors():
+    """For each peer that predicts: from a spec and torch to a function of a batch, and versions."""
+    return {
+        TORCH: functools.partial(_torch_predictor, compiled=False),
+        COMPILED: functools.partial(_torch_predictor, compiled=True),
+        ONNXRUNTIME: _onnxruntime_predictor,
+        OPENVINO: _openvino_predictor,
+    }
+
+
+def _torch_predictor(spec, torch, *, compiled):
+    network = _torchvision(spec, torch).eval()
+    forward = torch.compile(network) if compiled else network
+
+    def predict(batch):
+        with torch.inference_mode(), _autocast(spec, torch):
+            return forward(torch.from_numpy(batch)).float().numpy()
+
+    return predict, {"torch": torch.__version__}
+
+
+def _onnxruntime_predictor(spec, torch):
+    if spec.dtype != "float32":
+        raise InputError(f"onnxruntime computes this network in float32 only, not {spec.dtype}.")
+    onnxruntime = require("onnxruntime", None)
+    for package in ("onnx", "onnxscript"):
+        require(package, None)  # torch writes the file with these
+    example = torch.zeros(spec.batch_size, 3, spec.image_size, spec.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "network.onnx")
+        torch.onnx.export(_torchvision(spec, torch).eval(), (example,), path, verbose=False)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    version = {"onnxruntime": onnxruntime.__version__}
+    return lambda batch: session.run(None, {name: batch}), version
+
+
+def _openvino_predictor(spec, torch):
+    openvino = require("openvino", None)
+    example = torch.zeros(spec.batch_size, 3, spec.image_size, spec.image_size)
+    network = openvino.convert_model(_torchvision(spec, torch).eval(), example_input=example)
+    # Of itself it would choose bfloat16 where the processor has it.
+    precision = {"float32": "f32", "mixed_bfloat16": "bf16"}.get(spec.dtype, "f16")
+    compiled = openvino.Core().compile_model(
+        network, "CPU", {"INFERENCE_PRECISION_HINT": precision}
+    )
+    return lambda batch: compiled(batch), {"openvino": openvino.__version__}
+
+
+def _torchvision(spec, torch):
+    """torchvision's network, with the paper's stride: in a bottleneck's first 1x1."""
+    with_operations = torch.library.Library("torchvision", "FRAGMENT")
+    try:
+        models = require("torchvision", None).models
+    except RuntimeError:
+        # A build without compiled operations, of which ResNets need none: it fails to import where
+        # it registers fake ones for those that are not declared.
+        with_operations.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in [name for name in sys.modules if name.startswith("torchvision")]:
+            del sys.modules[name]
+        models = require("torchvision", None).models
+    network = getattr(models, spec.model)(weights=None)
+    for block in network.modules():
+        if hasattr(block, "conv3"):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return network
+
+
+def _autocast(spec, torch):
+    if spec.dtype == "mixed_float16":
+        raise InputError("torch is timed in float32 and mixed_bfloat16, not in mixed_float16.")
+    return torch.autocast("cpu", torch.bfloat16, enabled=spec.dtype == "mixed_bfloat16")
+
+
+# Clocks
+
+
+def timed(function: Callable[[], Any]) -> Timing:
+    """Runs a function and tells what that took."""
+    gc.collect()
+    begin = _now()
+    function()
+    return _between(begin, _now())
+
+
+def _now():
+    return Timing(time.perf_counter(), time.process_time(), os.times().system, _page_faults())
+
+
+def _page_faults():
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_minflt + usage.ru_majflt
+
+
+def _between(begin, end):
+    return Timing(*(after - before for before, after in zip(begin, end, strict=True)))
+
+
+def reset_peak_memory() -> bool:
+    """Whether the process's high-water mark could be reset."""
+    try:
+        CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory_gib() -> float | None:
+    """The most memory that the process held since the mark was reset."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(x.split()[1]) / 2**20 for x in lines if x.startswith("VmHWM:")), None)
+
+
+def matrix_product(dtype: str) -> float:
+    """Billions of floating-point operations per second of a large matrix product, the best of 3."""
+    import numpy as np
+    from keras import ops
+
+    compute = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}.get(dtype, dtype)
+    matrix = ops.cast(np.random.default_rng(0).normal(size=(MATRIX, MATRIX)), compute)
+
+    def product():
+        # One value is read: to copy all of them would take its time, too.
+        np.asarray(ops.cast(ops.matmul(matrix, matrix)[0, 0], "float32"))
+
+    product()
+    return 2 * MATRIX**3 / min(timed(product).wall for _ in range(3)) / 1e9
+
+
+if __name__ == "__main__":
+    sys.exit(main())
