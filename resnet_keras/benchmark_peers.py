@@ -278,13 +278,14 @@ def _openvino_predictor(spec, torch):
 
 def _torchvision(spec, torch):
     """torchvision's network, with the paper's stride: in a bottleneck's first 1x1."""
-    with_operations = torch.library.Library("torchvision", "FRAGMENT")
+    operations = torch.library.Library("torchvision", "FRAGMENT")
     try:
         models = require("torchvision", None).models
     except RuntimeError:
         # A build without compiled operations, of which ResNets need none: it fails to import where
         # it registers fake ones for those that are not declared.
-        with_operations.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in ("nms", "qnms"):
+            operations.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         for name in [name for name in sys.modules if name.startswith("torchvision")]:
             del sys.modules[name]
         models = require("torchvision", None).models
