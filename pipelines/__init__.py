@@ -244,7 +244,8 @@ def evaluation(
             TensorFlow 2.21 on an empty share. Weights act on `compile(weighted_metrics=...)`.
         shard: as for `training`; with `replicas`. (Every host decodes all images.)
         device, threads, ram_budget: see `stream.prefetch`.
-        **protocol: `resize`, `interpolation` and `crops` of `imagenet.evaluation`.
+        **protocol: `resize`, `interpolation`, `crops`, `crop_mode` and `antialias` of
+            `imagenet.evaluation`.
 
     Returns:
         A dataset of (images, labels), or of (images, labels, weights) with `replicas`.

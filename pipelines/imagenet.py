@@ -19,6 +19,7 @@ from .view import View
 _REMEDY = "; `python -m resnet_keras.pipelines check` finds all such images"
 _RUN = 128  # images among which those of one size are sought
 INTERPOLATIONS = ("bilinear", "bicubic")
+CROP_MODES = ("centre", "stretch")
 CROPS = ("centre", "ten")
 
 
@@ -106,6 +107,8 @@ def evaluation(
     resize: int = 256,
     interpolation: str = "bilinear",
     crops: str = "centre",
+    crop_mode: str = "centre",
+    antialias: bool = True,
 ) -> tf.data.Dataset:
     """Every image once, in order, as the single-crop and 10-crop tests see it.
 
@@ -113,24 +116,25 @@ def evaluation(
         source: of encoded images; one that cannot be decoded is an error that names it.
         batch_size: images in a batch; the last batch holds what is left.
         image_size: side of the crops.
-        resize: length of the shorter side before.
+        resize: length of the shorter side before, or of both sides where they are stretched.
         interpolation: "bilinear" or "bicubic", antialiased; within 1 level of Pillow's.
         crops: "centre", or "ten" for corners, centre and their mirror images (Krizhevsky et al.).
+        crop_mode: "stretch" resizes to a square, whatever the proportions; for `crops` "centre".
+        antialias: False for the `tf.image.resize` of Keras's loader, rounded to uint8.
 
     Returns:
         A dataset of uint8 images (batch, size, size, 3), or (batch, 10, size, size, 3) with
         "ten", and int32 labels (batch,).
     """
-    if interpolation not in INTERPOLATIONS:
-        raise unknown("interpolation", interpolation, INTERPOLATIONS)
     if crops not in CROPS:
         raise unknown("crops", crops, CROPS)
-    if not 1 <= image_size <= resize:
-        raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")
+    if crops == "ten" and crop_mode == "stretch":
+        raise InputError("Ten crops are of images in their proportions, not of stretched ones.")
+    resized = _resizing(image_size, resize, interpolation, crop_mode, antialias)
     take = {"centre": centre_crop, "ten": ten_crops}[crops]
 
     def view(image):
-        return take(resize_shorter_side(image, resize, interpolation), image_size)
+        return take(resized(image), image_size)
 
     shape = [image_size, image_size, 3] if crops == "centre" else [10, image_size, image_size, 3]
     examples = _ordered(source, view, tf.TensorSpec(shape, tf.uint8))
@@ -138,24 +142,30 @@ def evaluation(
 
 
 def images(
-    paths: Sequence[str], *, image_size: int, resize: int, interpolation: str = "bilinear"
+    paths: Sequence[str],
+    *,
+    image_size: int,
+    resize: int,
+    interpolation: str = "bilinear",
+    crop_mode: str = "centre",
+    antialias: bool = True,
 ) -> tf.data.Dataset:
     """Image files, in order, as the single-crop test sees them.
 
     Args:
         paths: of files.
-        image_size, resize, interpolation: as for `evaluation`.
+        image_size, resize, interpolation, crop_mode, antialias: as for `evaluation`.
 
     Returns:
         A dataset of uint8 images (size, size, 3), black where a file cannot be decoded, and whether
         it could, bool ().
     """
+    resized = _resizing(image_size, resize, interpolation, crop_mode, antialias)
     names = tf.constant([os.fsencode(path) for path in paths])
     result = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
 
     def view(path):
-        image = decode.decode(tf.io.read_file(path))
-        return centre_crop(resize_shorter_side(image, resize, interpolation), image_size)
+        return centre_crop(resized(decode.decode(tf.io.read_file(path))), image_size)
 
     def load(path):
         good, found = decode.attempt(view, (path[None],), result)
@@ -204,7 +214,35 @@ def whole_images(
     return examples.window(_RUN).flat_map(by_size)
 
 
-def resize_shorter_side(image: tf.Tensor, size: int, interpolation: str) -> tf.Tensor:
+def _resizing(image_size, resize, interpolation, crop_mode, antialias):
+    """The function that resizes an image before its crop; arguments as for `evaluation`."""
+    if interpolation not in INTERPOLATIONS:
+        raise unknown("interpolation", interpolation, INTERPOLATIONS)
+    if crop_mode not in CROP_MODES:
+        raise unknown("crop_mode", crop_mode, CROP_MODES)
+    if not 1 <= image_size <= resize:
+        raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")
+
+    def stretched(image):
+        if antialias:
+            return augment.resize(image, resize, resize, interpolation)
+        return _resize_plainly(image, resize, resize, interpolation)
+
+    def in_proportion(image):
+        return resize_shorter_side(image, resize, interpolation, antialias=antialias)
+
+    return stretched if crop_mode == "stretch" else in_proportion
+
+
+def _resize_plainly(image, height, width, interpolation):
+    """Without antialiasing, as Keras's loader does it, and rounded to uint8."""
+    resized = tf.image.resize(image, [height, width], interpolation)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+
+def resize_shorter_side(
+    image: tf.Tensor, size: int, interpolation: str, *, antialias: bool = True
+) -> tf.Tensor:
     """Resizes uint8 (height, width, 3) so that its shorter side is `size`, as torchvision does.
 
     The longer side becomes size * longer / shorter, rounded down. More than `decode.MAX_PIXELS`, of
@@ -215,7 +253,8 @@ def resize_shorter_side(image: tf.Tensor, size: int, interpolation: str) -> tf.T
     within = tf.reduce_prod(sides) <= decode.MAX_PIXELS
     with tf.control_dependencies([tf.debugging.Assert(within, [shape])]):
         height, width = tf.unstack(tf.cast(sides, tf.int32))
-    return augment.resize(image, height, width, interpolation)
+    resize = augment.resize if antialias else _resize_plainly
+    return resize(image, height, width, interpolation)
 
 
 def centre_crop(image: tf.Tensor, size: int) -> tf.Tensor:

@@ -147,6 +147,64 @@ def find_classifier(
     return network, file
 
 
+def define_crop_flags(values: flags.FlagValues) -> None:
+    """Defines --resize, --interpolation and --crop, for `preprocessing_of`."""
+    flags.DEFINE_integer(
+        "resize",
+        None,
+        "Shorter side before crops, in pixels, or both sides with --crop=stretch; the weights' own "
+        "without.",
+        1,
+        zoo.entries.MAX_SIDE,
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "interpolation",
+        None,
+        list(zoo.entries.INTERPOLATIONS),
+        "Of resizing; the weights' own without.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "crop",
+        None,
+        list(zoo.entries.CROP_MODES),
+        "centre takes the middle of the resized image; stretch shows all of it, made square as "
+        "Keras's image_dataset_from_directory does it. The weights' own without.",
+        flag_values=values,
+    )
+
+
+def preprocessing_of(
+    values: flags.FlagValues, file: "zoo.weights.WeightsFile"
+) -> zoo.Preprocessing:
+    """How images are shown to a network: as its weights say, unless flags say otherwise.
+
+    Where neither says it, a warning tells what is assumed.
+    """
+    own = file.shown(values["image_size"].value)
+    resize, interpolation, crop = (values[n].value for n in ("resize", "interpolation", "crop"))
+    if file.assumed and not (resize or interpolation or crop):
+        warnings.warn(
+            f"{file.path} {file.assumed}: assumed {own}; say otherwise with --image_size, "
+            "--resize, --interpolation and --crop.",
+            stacklevel=2,
+        )
+    if crop == "stretch" and own.crop_mode != "stretch":
+        own = zoo.Preprocessing.stretched(own.image_size)
+    elif crop and crop != own.crop_mode:
+        own = zoo.Preprocessing(own.image_size, own.resize, own.interpolation)
+    shown = own._replace(
+        resize=resize or own.resize, interpolation=interpolation or own.interpolation
+    )
+    if shown.resize < shown.image_size:
+        raise InputError(
+            f"Crops of side {shown.image_size} (--image_size) do not fit a shorter side of "
+            f"{shown.resize} (--resize)."
+        )
+    return shown
+
+
 def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
     """Defines --dataset, by default `dataset`, --data_dir and --image_size."""
     flags.DEFINE_string(

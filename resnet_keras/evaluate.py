@@ -53,15 +53,7 @@ def _define_flags() -> None:
     cli.define_data_flags(FLAGS, "digits")
     choice("split", None, list(SPLITS), "Examples; test, or val of photographs, without.")
     choice("protocol", "single_crop", list(PROTOCOLS), "For photographs; see above.")
-    flags.DEFINE_integer(
-        "resize", None, "Shorter side before crops; the weights' own without.", 1, flag_values=FLAGS
-    )
-    choice(
-        "interpolation",
-        None,
-        ["bilinear", "bicubic"],
-        "Of resizing; the weights' own without.",
-    )
+    cli.define_crop_flags(FLAGS)
     flags.DEFINE_list(
         "scales", [str(s) for s in SCALES], "Shorter sides of multi_scale.", flag_values=FLAGS
     )
@@ -108,11 +100,11 @@ def _main() -> None:
     found = [cli.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members]
     cli.start_tensorflow()
     photographs = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
-    crops = (FLAGS.resize, FLAGS.interpolation, FLAGS.image_size)
+    crops = (FLAGS.resize, FLAGS.interpolation, FLAGS.crop, FLAGS.image_size)
     if not photographs and (FLAGS.protocol != "single_crop" or any(crops)):
         raise InputError(
             f"{FLAGS.dataset} is measured on its images as they are: --protocol, --image_size, "
-            "--resize and --interpolation are for photographs."
+            "--resize, --interpolation and --crop are for photographs."
         )
     if FLAGS.protocol == "multi_scale" and FLAGS.resize:
         raise InputError("--resize is for crops; the sizes of multi_scale are --scales.")
@@ -184,9 +176,14 @@ def _members() -> list[tuple[str, str | None]]:
 
 def _protocol(file) -> dict[str, Any]:
     """How photographs are shown to a model: by the flags, or as its weights say."""
-    own = file.shown(FLAGS.image_size)
-    size = own.image_size
+    shown = cli.preprocessing_of(FLAGS, file)
+    size = shown.image_size
     protocol: dict[str, Any] = {"protocol": FLAGS.protocol, "image_size": size}
+    if shown.crop_mode != "centre" and FLAGS.protocol != "single_crop":
+        raise InputError(
+            f"{FLAGS.protocol} is of images in their proportions, and {file.model} was made for "
+            "stretched ones: take --protocol=single_crop, or say --crop=centre."
+        )
     if FLAGS.protocol == "multi_scale":
         protocol["scales"] = cli.whole_numbers("scales", FLAGS.scales)
         if min(protocol["scales"], default=0) < size:
@@ -195,8 +192,13 @@ def _protocol(file) -> dict[str, Any]:
                 f"{size}."
             )
     else:
-        protocol["resize"] = FLAGS.resize or own.resize
-    return {**protocol, "interpolation": FLAGS.interpolation or own.interpolation}
+        protocol["resize"] = shown.resize
+    protocol["interpolation"] = shown.interpolation
+    # What is as ever is left out, for records made before these could be said.
+    for key in ("crop_mode", "antialias"):
+        if getattr(shown, key) != getattr(zoo.Preprocessing(), key):
+            protocol[key] = getattr(shown, key)
+    return protocol
 
 
 def _shape(protocol) -> dict[str, Any]:
@@ -241,6 +243,7 @@ def _photograph_scores(model, split, protocol) -> Scores:
         resize=protocol["resize"],
         interpolation=interpolation,
         crops="ten" if ten else "centre",
+        **{key: protocol[key] for key in ("crop_mode", "antialias") if key in protocol},
     )
     return crop_scores(model, dataset)
 

@@ -4,7 +4,8 @@
     python -m resnet_keras.predict --model=my_published_model --json --plot=seen.png *.png
 
 Images are JPEG or PNG; of a folder, all below it. Each is resized and cropped as the weights' own
-test does, which `zoo.info` tells. A file that cannot be decoded is named, and the exit status is 2.
+test does, which `zoo.info` tells; for a file that does not say it, --image_size, --resize,
+--interpolation and --crop do. A file that cannot be decoded is named, and the exit status is 2.
 """
 
 import json
@@ -38,6 +39,7 @@ def _define_flags() -> None:
         zoo.weights.MAX_SIDE,
         flag_values=FLAGS,
     )
+    cli.define_crop_flags(FLAGS)
     flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
     flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
     flags.DEFINE_bool("json", False, "Print JSON instead of a table.", flag_values=FLAGS)
@@ -88,8 +90,8 @@ def _main(arguments: list[str]) -> int:
         make_folder(Path(FLAGS.plot).parent)
         require("matplotlib.figure", extra="plot")
     network, file = cli.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
+    shown = cli.preprocessing_of(FLAGS, file)
     cli.start_tensorflow()
-    shown = file.shown(FLAGS.image_size)
     size = shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3))
     found = predict(

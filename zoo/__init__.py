@@ -214,7 +214,12 @@ def build(
         head = file.options.get("num_classes")
         kept = options.get("include_top", True) and options.get("num_classes") == head
         weights_files.assign(model, file, skip=() if kept else ("logits",))
-        publish.remember(model, file, class_names=file.class_names if kept else None)
+        publish.remember(
+            model,
+            file,
+            class_names=file.class_names if kept else None,
+            new_head=options.get("include_top", True) and not kept,
+        )
     return model
 
 

@@ -26,30 +26,63 @@ CIFAR10_CLASSES = (
 )
 
 
+MAX_SIDE = 4096  # pixels; no network was ever trained on more
+INTERPOLATIONS = ("bilinear", "bicubic")
+CROP_MODES = ("centre", "stretch")
+
+
 class Preprocessing(NamedTuple):
-    """How images are shown to a network: the shorter side resized, then the centre cropped.
+    """How images are shown to a network: resized, then the centre cropped.
 
     The defaults are the paper's 1-crop test, 224 of 256.
+
+    Attributes:
+        image_size: side of the crop in pixels.
+        resize: what is resized to so many pixels, at least `image_size`: the shorter side where
+            `crop_mode` is "centre", both sides where it is "stretch".
+        interpolation: "bilinear" or "bicubic".
+        crop_mode: "centre" keeps the proportions of an image, "stretch" makes a square of it.
+        antialias: whether an image that shrinks is smoothed, as Pillow and torchvision do it.
     """
 
     image_size: int = 224
     resize: int = 256
     interpolation: str = "bilinear"
+    crop_mode: str = "centre"
+    antialias: bool = True
+
+    @classmethod
+    def stretched(cls, image_size: int, interpolation: str = "bilinear") -> "Preprocessing":
+        """What `keras.utils.image_dataset_from_directory(image_size=...)` shows, as it is called.
+
+        It stretches images to a square, without antialiasing. (With `crop_to_aspect_ratio` or
+        `pad_to_aspect_ratio` it does not.) Here pixels are rounded to whole numbers afterwards,
+        which that loader does not do; bicubic ones are kept within 0 to 255. JPEGs are decoded
+        exactly, and there by a faster transform, which may be off by some levels before the image
+        is resized; and that loader does not heed orientation tags.
+
+        Args:
+            image_size: the loader's, in pixels; both sides alike.
+            interpolation: the loader's, "bilinear" or "bicubic".
+        """
+        return cls(image_size, image_size, interpolation, crop_mode="stretch", antialias=False)
 
     @property
     def crop_fraction(self) -> float:
         return self.image_size / self.resize
 
     def at(self, image_size: int) -> "Preprocessing":
-        """The same for crops of another size: the shorter side in proportion."""
+        """The same for crops of another size: what is resized before in proportion."""
         side = round(image_size * self.resize / self.image_size)
         return self._replace(image_size=image_size, resize=side)
 
     def __str__(self) -> str:
-        return (
-            f"shorter side {self.resize} ({self.interpolation}), centre crop {self.image_size} "
-            f"({self.crop_fraction:.3f} of it)"
-        )
+        way = self.interpolation + ("" if self.antialias else ", not antialiased")
+        crop = f", centre crop {self.image_size} ({self.crop_fraction:.3f} of it)"
+        if self.crop_mode == "centre":
+            return f"shorter side {self.resize} ({way}){crop}"
+        cropped = crop if self.image_size < self.resize else ""
+        return f"stretched to {self.resize} x {self.resize} ({way}){cropped}"
 
 
 class Published(NamedTuple):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,16 +28,27 @@ class Origin(NamedTuple):
     class_names: tuple[str, ...] | None
     licence: str | None
     source: str
+    new_head: bool
+    assumed: str  # why the preprocessing is a guess, as in `weights.WeightsFile`
 
 
-def remember(model: "keras.Model", file, *, class_names: tuple[str, ...] | None) -> None:
+def remember(
+    model: "keras.Model", file, *, class_names: tuple[str, ...] | None, new_head: bool
+) -> None:
     """Lets `save` know the weights that a model began with."""
     side = model.input_shape[1]
     preprocessing = file.preprocessing if side is None else file.preprocessing.at(side)
     entry = file.entry
     source = f"{entry.model} {entry.tag}: {entry.origin}" if entry else file.path.name
     source = file.training.get(_SOURCE, source)
-    origin = Origin(preprocessing, class_names, entry.licence if entry else None, source)
+    origin = Origin(
+        preprocessing,
+        class_names,
+        entry.licence if entry else None,
+        source,
+        new_head,
+        file.assumed,
+    )
     # Past Keras, which would track it as a part of the model and save it.
     object.__setattr__(model, _MEMORY, origin)
 
@@ -54,12 +66,14 @@ def save(
 
     The folder receives model.safetensors, config.json (network, options, preprocessing, class
     names) and README.md, a model card as the Hugging Face hub reads it. What is not given is taken
-    from the weights that the model was built with, if they know it.
+    from the weights that the model was built with, if they know it; a warning says where it is
+    assumed. A model of `keras.models.load_model` or `clone_model` knows no such weights any more.
 
     Args:
         model: of `zoo.get`, trained further or not. (`model.save` writes any other.)
         folder: made if it is not there.
-        preprocessing: how images are shown to it.
+        preprocessing: how images were shown to it in training: `Preprocessing.stretched(224)` for
+            Keras's `image_dataset_from_directory(image_size=(224, 224))`.
         class_names: in the order of the logits.
         licence: of the weights, an SPDX name.
         training: how they were made, for the record; anything JSON can hold.
@@ -95,6 +109,9 @@ def save(
         config = json.dumps(made, indent=2) + "\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
+    unknown = _unknown(origin, preprocessing is not None, names is not None, options)
+    if unknown:
+        warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
     rows = [
         ("network", f"{name}, {parameters:,} parameters"),
         ("options", pages.listed(options)),
@@ -112,6 +129,45 @@ def save(
         pages.front_matter(licence) + pages.page(name, 'zoo.get("FOLDER")', rows),
     )
     write_atomically(folder / weights_files.CONFIG, config)
+
+
+def _unknown(origin, shown_given, names_given, options):
+    """Why something is assumed and what: ("...", ["preprocessing"]); None where all is known."""
+    if origin is None:
+        why = (
+            "it remembers no weights that it began with (keras.models.load_model and clone_model "
+            "lose them)"
+        )
+    elif origin.new_head:
+        why = "its head is new"
+    elif origin.assumed:
+        why = f"{origin.source} {origin.assumed}"
+    else:
+        return None
+    # With a head that is still the file's, its classes have the names that the file gives, if any.
+    heads = "num_classes" in options and (origin is None or origin.new_head)
+    missing = [
+        *([] if shown_given else ["preprocessing"]),
+        *([] if names_given or not heads else ["class_names"]),
+    ]
+    return (why, missing) if missing else None
+
+
+def _advice(name, shown, why, missing):
+    said = {
+        "preprocessing": f"that its training showed images so: {shown}",
+        "class_names": "no names of classes",
+    }
+    size = shown.image_size
+    remedies = {
+        "preprocessing": f"preprocessing=zoo.Preprocessing.stretched({size}) for Keras's "
+        "image_dataset_from_directory, or zoo.Preprocessing(image_size, resize, interpolation)",
+        "class_names": "class_names=[...]",
+    }
+    return (
+        f"zoo.save assumes of {name} {' and '.join(said[m] for m in missing)}, for {why}; if it is "
+        f"otherwise, give {' and '.join(remedies[m] for m in missing)}."
+    )
 
 
 def _described(model) -> tuple[str, dict[str, Any], int]:

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
-from . import download, entries, formats, layouts, networks
-from .entries import Preprocessing, WeightsEntry
+from . import download, entries, formats, layouts, networks, provenance
+from .entries import MAX_SIDE, Preprocessing, WeightsEntry
 from .networks import BOTTLENECK_DEPTHS, Network
 
 FORMAT = "resnet_keras"
-MAX_SIDE = 4096  # pixels; none was ever trained on more
 CONFIG, TENSORS = "config.json", "model.safetensors"
 
 
@@ -37,6 +36,8 @@ class WeightsFile(NamedTuple):
         class_names: in the order of the logits, if they are known.
         training: how the weights were made, as far as the file says.
         entry: the registered one, if it is.
+        assumed: why `preprocessing` is a guess, in words that go on after the file's name; empty
+            where the file or its entry says it.
     """
 
     path: Path
@@ -49,6 +50,7 @@ class WeightsFile(NamedTuple):
     class_names: tuple[str, ...] | None
     training: dict[str, Any]
     entry: WeightsEntry | None = None
+    assumed: str = ""
 
     @property
     def headless(self) -> bool:
@@ -116,6 +118,12 @@ def read(
 ) -> WeightsFile:
     """Opens a file of any layout as weights of a network.
 
+    Args:
+        path: of the file.
+        network: that it is read for.
+        entry: of a registered tag; without, the file's name and hash may tell it, or what timm
+            writes beside its weights how images are shown.
+
     Raises:
         InputError: names the file and what is wrong with it.
     """
@@ -125,17 +133,40 @@ def read(
         file = _own(path, opened, network)
     else:
         file = _foreign(path, opened, network)
-    if entry is None:
-        return file
+    if entry is not None:
+        return _registered(file, entry)
+    entry = provenance.registered(path, file.layout, network)
+    file = file if entry is None else _registered(file, entry)
+    return _with_timm_config(file) if file.layout == layouts.TORCH else file
+
+
+def _registered(file, entry):
+    """The file with what its entry says."""
     own = {**file.defaults, **entry.options}
     if entry.mean is not None:
         own |= {"mean": entry.mean, "std": entry.std}
+    names = entry.class_names
+    classes = file.options.get("num_classes")  # of a file by its name, the head may be another
     return file._replace(
         options={**own, **file.options},
         defaults={},
         preprocessing=entry.preprocessing,
-        class_names=entry.class_names,
+        class_names=names if names and len(names) == classes else file.class_names,
         entry=entry,
+        assumed="",
+    )
+
+
+def _with_timm_config(file):
+    """The file with what timm's config.json beside it says of its images."""
+    config = provenance.timm_config(file.path, file.options.get("num_classes"))
+    if config is None:
+        return file
+    return file._replace(
+        options={**file.options, "mean": config.mean, "std": config.std},
+        preprocessing=config.preprocessing,
+        class_names=config.class_names or file.class_names,
+        assumed=config.assumed,
     )
 
 
@@ -167,7 +198,9 @@ def _described(path, text, tensors):
             if not isinstance(names, list) or len(names) != options.get("num_classes"):
                 raise ValueError(f"class names {names!r}")
             names = tuple(map(str, names))
-        view = made.get("preprocessing") or guessed(options.get("input_shape"))._asdict()
+        view = made.get("preprocessing")
+        unsaid = "" if view else provenance.UNSAID
+        view = view or guessed(options.get("input_shape"))._asdict()
         return WeightsFile(
             path=path,
             layout=layouts.OWN,
@@ -178,6 +211,7 @@ def _described(path, text, tensors):
             preprocessing=check_preprocessing(Preprocessing(**view)),
             class_names=names,
             training=training,
+            assumed=unsaid,
         )
     except InputError as error:
         raise InputError(f"{path} has a header that cannot be used: {error}") from error
@@ -219,11 +253,15 @@ def _whole(value):
 
 def check_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
     """Returns it; `ValueError` where images cannot be shown so."""
-    size, resize, interpolation = preprocessing
+    size, resize, interpolation, crop_mode, antialias = preprocessing
     if not (_whole(size) and _whole(resize) and 1 <= size <= resize <= MAX_SIDE):
         raise ValueError(f"a crop of {size!r} from a shorter side of {resize!r}")
-    if interpolation not in ("bilinear", "bicubic"):
+    if interpolation not in entries.INTERPOLATIONS:
         raise ValueError(f"interpolation {interpolation!r}")
+    if crop_mode not in entries.CROP_MODES:
+        raise ValueError(f"crop_mode {crop_mode!r}, which is 'centre' or 'stretch'")
+    if not isinstance(antialias, bool):
+        raise ValueError(f"antialias {antialias!r}, which is True or False")
     return preprocessing
 
 
@@ -263,6 +301,7 @@ def _foreign(path, opened, network):
         preprocessing=Preprocessing(32, 32) if small else Preprocessing(),
         class_names=None,
         training={},
+        assumed=provenance.UNSAID,
     )
 
 

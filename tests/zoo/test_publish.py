@@ -169,7 +169,7 @@ def test_what_is_said_of_a_network_is_kept(tmp_path):
     )
     _, file = zoo.weights.find(tmp_path / "mine", None)
     assert file is not None
-    assert file.preprocessing == (32, 40, "bicubic")
+    assert file.preprocessing == zoo.Preprocessing(32, 40, "bicubic")
     assert file.class_names == ("cat", "dog")
     assert file.training == {"epochs": 3}
     card = (tmp_path / "mine" / "README.md").read_text()
