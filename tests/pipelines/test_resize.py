@@ -146,6 +146,13 @@ def test_large_images_are_resized_in_bands(monkeypatch, interpolation, band):
         np.testing.assert_array_equal(found, np.asarray(expected))
 
 
+def test_resizing_a_large_image_takes_little_memory(peak_memory):
+    image = tf.zeros([4000, 4000, 3], tf.uint8)
+    augment.resize(image[:400, :400], 256, 256, "bilinear")
+    used = peak_memory(lambda: augment.resize(image, 256, 256, "bilinear"))
+    assert used < 96e6  # half of what the image takes as int32
+
+
 @pytest.mark.parametrize("columns_first", [False, True])
 @pytest.mark.parametrize("window", [(0, 0, 1, 1), (13, 40, 50, 9), (0, 59, 80, 1), (0, 0, 80, 60)])
 def test_a_window_of_a_resized_image_is_that_part_of_the_whole(window, columns_first):
