@@ -114,7 +114,7 @@ def evaluation(
         batch_size: images in a batch; the last batch holds what is left.
         image_size: side of the crops.
         resize: length of the shorter side before.
-        interpolation: "bilinear" or "bicubic", antialiased; within 1 level of Pillow's.
+        interpolation: "bilinear" or "bicubic", antialiased; the pixels are Pillow's.
         crops: "centre", or "ten" for corners, centre and their mirror images (Krizhevsky et al.).
 
     Returns:
@@ -127,10 +127,11 @@ def evaluation(
         raise unknown("crops", crops, CROPS)
     if not 1 <= image_size <= resize:
         raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")
-    take = {"centre": centre_crop, "ten": ten_crops}[crops]
 
     def view(image):
-        return take(resize_shorter_side(image, resize, interpolation), image_size)
+        if crops == "centre":
+            return centre_view(image, resize, image_size, interpolation)
+        return ten_crops(resize_shorter_side(image, resize, interpolation), image_size)
 
     shape = [image_size, image_size, 3] if crops == "centre" else [10, image_size, image_size, 3]
     examples = _ordered(source, view, tf.TensorSpec(shape, tf.uint8))
@@ -155,7 +156,7 @@ def images(
 
     def view(path):
         image = decode.decode(tf.io.read_file(path))
-        return centre_crop(resize_shorter_side(image, resize, interpolation), image_size)
+        return centre_view(image, resize, image_size, interpolation)
 
     def load(path):
         good, found = decode.attempt(view, (path[None],), result)
@@ -210,30 +211,40 @@ def resize_shorter_side(image: tf.Tensor, size: int, interpolation: str) -> tf.T
     The longer side becomes size * longer / shorter, rounded down. More than `decode.MAX_PIXELS`, of
     an image that is nearly a line, are an error.
     """
+    height, width = tf.unstack(_sides(image, size))
+    return augment.resize(image, height, width, interpolation)
+
+
+def centre_view(image: tf.Tensor, resize: int, size: int, interpolation: str) -> tf.Tensor:
+    """The middle (size, size, 3) of what `resize_shorter_side` makes, without the rest of it.
+
+    An odd margin is halved to the even number, as Python's round does in torchvision.
+    """
+    sides = _sides(image, resize)
+    height, width = tf.unstack(sides)
+    top, left = tf.unstack(_middle(sides, size))
+    return augment.resize(image, height, width, interpolation, (top, left, size, size))
+
+
+def _sides(image, size):
     shape = tf.shape(image, tf.int64)[:2]
     sides = shape * size // tf.reduce_min(shape)
     within = tf.reduce_prod(sides) <= decode.MAX_PIXELS
     with tf.control_dependencies([tf.debugging.Assert(within, [shape])]):
-        height, width = tf.unstack(tf.cast(sides, tf.int32))
-    return augment.resize(image, height, width, interpolation)
-
-
-def centre_crop(image: tf.Tensor, size: int) -> tf.Tensor:
-    """The middle of (height, width, 3); an odd margin is halved to the even number, as Python's
-    round does in torchvision."""
-    return _cut(image, _middle(image, size), size)
+        return tf.cast(sides, tf.int32)
 
 
 def ten_crops(image: tf.Tensor, size: int) -> tf.Tensor:
     """Four corners and the centre, then their mirror images: (10, size, size, 3)."""
-    bottom, right = tf.unstack(tf.shape(image)[:2] - size)
-    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), tf.unstack(_middle(image, size))]
+    shape = tf.shape(image)[:2]
+    bottom, right = tf.unstack(shape - size)
+    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), tf.unstack(_middle(shape, size))]
     crops = tf.stack([_cut(image, place, size) for place in places])
     return tf.concat([crops, tf.reverse(crops, [2])], axis=0)
 
 
-def _middle(image, size):
-    return tf.cast(tf.round(tf.cast(tf.shape(image)[:2] - size, tf.float32) / 2.0), tf.int32)
+def _middle(shape, size):
+    return tf.cast(tf.round(tf.cast(shape - size, tf.float32) / 2.0), tf.int32)
 
 
 def _cut(image, corner, size):
