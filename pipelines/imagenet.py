@@ -117,7 +117,7 @@ def evaluation(
         batch_size: images in a batch; the last batch holds what is left.
         image_size: side of the crops.
         resize: length of the shorter side before, or of both sides where they are stretched.
-        interpolation: "bilinear" or "bicubic", antialiased; within 1 level of Pillow's.
+        interpolation: "bilinear" or "bicubic", antialiased; the pixels are Pillow's.
         crops: "centre", or "ten" for corners, centre and their mirror images (Krizhevsky et al.).
         crop_mode: "stretch" resizes to a square, whatever the proportions; for `crops` "centre".
         antialias: False for the `tf.image.resize` of Keras's loader, rounded to uint8.
@@ -128,13 +128,15 @@ def evaluation(
     """
     if crops not in CROPS:
         raise unknown("crops", crops, CROPS)
+    shown = _checked(image_size, resize, interpolation, crop_mode, antialias)
     if crops == "ten" and crop_mode == "stretch":
         raise InputError("Ten crops are of images in their proportions, not of stretched ones.")
-    resized = _resizing(image_size, resize, interpolation, crop_mode, antialias)
-    take = {"centre": centre_crop, "ten": ten_crops}[crops]
 
     def view(image):
-        return take(resized(image), image_size)
+        if crops == "centre":
+            return centre_view(image, **shown)
+        whole = resize_shorter_side(image, resize, interpolation, antialias=antialias)
+        return ten_crops(whole, image_size)
 
     shape = [image_size, image_size, 3] if crops == "centre" else [10, image_size, image_size, 3]
     examples = _ordered(source, view, tf.TensorSpec(shape, tf.uint8))
@@ -160,12 +162,12 @@ def images(
         A dataset of uint8 images (size, size, 3), black where a file cannot be decoded, and whether
         it could, bool ().
     """
-    resized = _resizing(image_size, resize, interpolation, crop_mode, antialias)
+    shown = _checked(image_size, resize, interpolation, crop_mode, antialias)
     names = tf.constant([os.fsencode(path) for path in paths])
     result = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
 
     def view(path):
-        return centre_crop(resized(decode.decode(tf.io.read_file(path))), image_size)
+        return centre_view(decode.decode(tf.io.read_file(path)), **shown)
 
     def load(path):
         good, found = decode.attempt(view, (path[None],), result)
@@ -214,30 +216,21 @@ def whole_images(
     return examples.window(_RUN).flat_map(by_size)
 
 
-def _resizing(image_size, resize, interpolation, crop_mode, antialias):
-    """The function that resizes an image before its crop; arguments as for `evaluation`."""
+def _checked(image_size, resize, interpolation, crop_mode, antialias):
+    """The arguments of `centre_view`, if there is such a view."""
     if interpolation not in INTERPOLATIONS:
         raise unknown("interpolation", interpolation, INTERPOLATIONS)
     if crop_mode not in CROP_MODES:
         raise unknown("crop_mode", crop_mode, CROP_MODES)
     if not 1 <= image_size <= resize:
         raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")
-
-    def stretched(image):
-        if antialias:
-            return augment.resize(image, resize, resize, interpolation)
-        return _resize_plainly(image, resize, resize, interpolation)
-
-    def in_proportion(image):
-        return resize_shorter_side(image, resize, interpolation, antialias=antialias)
-
-    return stretched if crop_mode == "stretch" else in_proportion
-
-
-def _resize_plainly(image, height, width, interpolation):
-    """Without antialiasing, as Keras's loader does it, and rounded to uint8."""
-    resized = tf.image.resize(image, [height, width], interpolation)
-    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+    return {
+        "size": image_size,
+        "resize": resize,
+        "interpolation": interpolation,
+        "crop_mode": crop_mode,
+        "antialias": antialias,
+    }
 
 
 def resize_shorter_side(
@@ -248,31 +241,58 @@ def resize_shorter_side(
     The longer side becomes size * longer / shorter, rounded down. More than `decode.MAX_PIXELS`, of
     an image that is nearly a line, are an error.
     """
+    height, width = tf.unstack(_sides(image, size))
+    if not antialias:
+        return _resize_plainly(image, height, width, interpolation)
+    return augment.resize(image, height, width, interpolation)
+
+
+def centre_view(
+    image: tf.Tensor,
+    resize: int,
+    size: int,
+    interpolation: str,
+    crop_mode: str = "centre",
+    antialias: bool = True,
+) -> tf.Tensor:
+    """The middle (size, size, 3) of what `resize_shorter_side` makes, without the rest of it.
+
+    An odd margin is halved to the even number, as Python's round does in torchvision. With
+    `crop_mode` "stretch" it is the middle of the image resized to a square.
+    """
+    sides = tf.constant([resize, resize]) if crop_mode == "stretch" else _sides(image, resize)
+    height, width = tf.unstack(sides)
+    top, left = tf.unstack(_middle(sides, size))
+    if not antialias:
+        return _cut(_resize_plainly(image, height, width, interpolation), (top, left), size)
+    return augment.resize(image, height, width, interpolation, (top, left, size, size))
+
+
+def _resize_plainly(image, height, width, interpolation):
+    """Without antialiasing, as Keras's loader does it, and rounded to uint8."""
+    resized = tf.image.resize(tf.cast(image, tf.float32), [height, width], interpolation)
+    return tf.cast(tf.clip_by_value(tf.round(resized), 0.0, 255.0), tf.uint8)
+
+
+def _sides(image, size):
     shape = tf.shape(image, tf.int64)[:2]
     sides = shape * size // tf.reduce_min(shape)
     within = tf.reduce_prod(sides) <= decode.MAX_PIXELS
     with tf.control_dependencies([tf.debugging.Assert(within, [shape])]):
-        height, width = tf.unstack(tf.cast(sides, tf.int32))
-    resize = augment.resize if antialias else _resize_plainly
-    return resize(image, height, width, interpolation)
-
-
-def centre_crop(image: tf.Tensor, size: int) -> tf.Tensor:
-    """The middle of (height, width, 3); an odd margin is halved to the even number, as Python's
-    round does in torchvision."""
-    return _cut(image, _middle(image, size), size)
+        return tf.cast(sides, tf.int32)
 
 
 def ten_crops(image: tf.Tensor, size: int) -> tf.Tensor:
     """Four corners and the centre, then their mirror images: (10, size, size, 3)."""
-    bottom, right = tf.unstack(tf.shape(image)[:2] - size)
-    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), tf.unstack(_middle(image, size))]
+    shape = tf.shape(image)[:2]
+    bottom, right = tf.unstack(shape - size)
+    places = [(0, 0), (0, right), (bottom, 0), (bottom, right), tf.unstack(_middle(shape, size))]
     crops = tf.stack([_cut(image, place, size) for place in places])
     return tf.concat([crops, tf.reverse(crops, [2])], axis=0)
 
 
-def _middle(image, size):
-    return tf.cast(tf.round(tf.cast(tf.shape(image)[:2] - size, tf.float32) / 2.0), tf.int32)
+def _middle(shape, size):
+    return tf.cast(tf.round(tf.cast(shape - size, tf.float32) / 2.0), tf.int32)
 
 
 def _cut(image, corner, size):

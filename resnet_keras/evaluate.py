@@ -294,11 +294,16 @@ def fully_convolutional(model: "keras.Model", image_size: int) -> "keras.Model":
     """
     import keras
 
+    from .resnet import CHANNELS_LAST
+
     features = model.get_layer("avg_pool").input
     window = keras.Model(model.input, features).compute_output_shape(
         (1, image_size, image_size, 3)
     )[1]
-    pooled = keras.layers.AveragePooling2D(window, strides=1, name="sliding_pool")(features)
+    pooling = keras.layers.AveragePooling2D(
+        window, strides=1, data_format=CHANNELS_LAST, name="sliding_pool"
+    )
+    pooled = pooling(features)
     dense = keras.Model(model.input, model.get_layer("logits")(pooled), name=model.name)
     dense.compile(jit_compile=False)  # XLA would compile for each size of image
     return dense

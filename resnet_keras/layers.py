@@ -1,6 +1,7 @@
 """Layers the networks need beside Keras's own: batch normalization, pixels, option A, dropout."""
 
 import sys
+import warnings
 from typing import Any
 
 import keras
@@ -132,6 +133,18 @@ class PixelNormalization(keras.layers.Layer):
         values = {"mean": self.initial_mean.tolist(), "std": self.initial_std.tolist()}
         return {**super().get_config(), **values}
 
+    @classmethod
+    def from_config(cls, config):
+        layer = super().from_config(config)
+        if layer.dtype_policy.name == "mixed_float16" != keras.config.dtype_policy().name:
+            # Keras keeps the policy of layers, and not the model's, by which `compile` decides.
+            warnings.warn(
+                "This network computes in float16, and a loaded or cloned model trains without "
+                "loss scaling: call keras.config.set_dtype_policy('mixed_float16') before it.",
+                stacklevel=2,
+            )
+        return layer
+
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
 class ZeroPaddedShortcut(keras.layers.Layer):
@@ -157,11 +170,33 @@ class ZeroPaddedShortcut(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
-        size = [None if side is None else -(-side // self.stride) for side in (height, width)]
-        return (batch, *size, self.filters)
+        return (batch, *_strided(height, width, self.stride), self.filters)
 
     def get_config(self):
         return {**super().get_config(), "filters": self.filters, "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class Subsampling(keras.layers.Layer):
+    """Every `stride`-th pixel: (batch, ceil(height / stride), ceil(width / stride), channels)."""
+
+    def __init__(self, stride, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, x):
+        return x[:, :: self.stride, :: self.stride, :]
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        return (batch, *_strided(height, width, self.stride), channels)
+
+    def get_config(self):
+        return {**super().get_config(), "stride": self.stride}
+
+
+def _strided(height, width, stride):
+    return [None if side is None else -(-side // stride) for side in (height, width)]
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")

@@ -2,7 +2,13 @@
 
 Labels are int, (batch,) or (batch, 1), or shares of each class, float (batch, classes), as mixup
 makes them; an error is then counted against the largest share.
+
+A label that is none of the classes (negative, too large, not whole) makes every measure NaN. On
+TensorFlow, `fit` and `evaluate` fail and name it, but not under XLA, which drops such checks; on
+JAX they print it.
 """
+
+import math
 
 import keras
 from keras import ops
@@ -37,11 +43,13 @@ def cross_entropy(labels, logits, label_smoothing=0.0):
         logits: (batch, classes).
         label_smoothing: share that is spread over all classes (Szegedy et al. 2015).
     """
-    classes = logits.shape[-1]
+    classes, valid = logits.shape[-1], None
     if not _are_shares(labels, logits):
-        labels = ops.one_hot(ops.reshape(ops.cast(labels, "int32"), (-1,)), classes)
+        labels, valid = _checked(labels, classes)
+        labels = ops.one_hot(labels, classes)
     shares = (1.0 - label_smoothing) * ops.cast(labels, "float32") + label_smoothing / classes
-    return ops.categorical_crossentropy(shares, ops.cast(logits, "float32"), from_logits=True)
+    losses = ops.categorical_crossentropy(shares, ops.cast(logits, "float32"), from_logits=True)
+    return losses if valid is None else ops.where(valid, losses, math.nan)
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
@@ -61,15 +69,51 @@ class CrossEntropy(keras.losses.Loss):
 
 def top_k_error(labels, logits, k):
     """1.0 where `k` or more classes have a logit above the label's, or where it is NaN."""
-    logits = ops.cast(logits, "float32")
+    logits, valid = ops.cast(logits, "float32"), None
     if _are_shares(labels, logits):
-        labels = ops.argmax(labels, axis=-1)
-    labels = ops.reshape(ops.cast(labels, "int32"), (-1, 1))
-    own = ops.take_along_axis(logits, labels, axis=-1)
+        labels = ops.cast(ops.argmax(labels, axis=-1), "int32")
+    else:
+        labels, valid = _checked(labels, logits.shape[-1])
+    own = ops.take_along_axis(logits, labels[:, None], axis=-1)
     # Ties count against the label, so that constant logits are an error and not a lucky hit.
     others = ops.sum(ops.cast(logits >= own, "int32"), axis=-1) - 1
     correct = ops.logical_and(others < k, ops.isfinite(own[:, 0]))
-    return 1.0 - ops.cast(correct, "float32")
+    errors = 1.0 - ops.cast(correct, "float32")
+    return errors if valid is None else ops.where(valid, errors, math.nan)
+
+
+def _checked(labels, classes):
+    """Labels as int32 (batch,), 0 where they are none of the classes, and where they are one."""
+    labels = ops.reshape(ops.convert_to_tensor(labels), (-1,))
+    whole = ops.cast(labels, "int32")
+    valid = ops.logical_and(labels >= 0, labels < classes)
+    valid = ops.logical_and(valid, ops.equal(ops.cast(whole, labels.dtype), labels))
+    _name_invalid(labels, valid, classes)
+    return ops.where(valid, whole, 0), valid
+
+
+def _name_invalid(labels, valid, classes):
+    """Names a label that is none of the classes, where the backend can."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        where = tf.argmin(tf.cast(valid, "int32"))
+        message = ["label", labels[where], "is none of the classes 0 to", classes - 1]
+        # Without the branch of tf.debugging.Assert; XLA leaves it out.
+        tf.raw_ops.Assert(
+            condition=tf.reduce_all(valid), data=[tf.convert_to_tensor(part) for part in message]
+        )
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        def name():
+            jax.debug.print(
+                "label {label} is none of the classes 0 to {last}",
+                label=labels[valid.argmin()],
+                last=classes - 1,
+            )
+
+        jax.lax.cond(valid.all(), lambda: None, name)
 
 
 def _are_shares(labels, logits):

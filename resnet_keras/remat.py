@@ -70,6 +70,14 @@ class Rematerialized(keras.Model):
         # Past Keras, which would count and save the layers a second time as the segments'.
         object.__setattr__(self, "_segments", segments)
 
+    def compile(self, optimizer="rmsprop", *arguments, auto_scale_loss=True, **options):
+        float16 = any(layer.dtype_policy.name == "mixed_float16" for layer in self.layers)
+        optimizer = keras.optimizers.get(optimizer)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        if auto_scale_loss and float16 and not scaled:  # as Keras does by a model's own policy
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        super().compile(optimizer, *arguments, auto_scale_loss=auto_scale_loss, **options)
+
     def call(self, inputs, training=None, mask=None):
         if not training:
             return super().call(inputs, training=training, mask=mask)

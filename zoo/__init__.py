@@ -244,6 +244,7 @@ def backbone(
     """
     import keras
 
+    from resnet_keras.resnet import dtype_policy
     from resnet_keras.resnet import endpoints as outputs_of
 
     if {"include_top", "num_classes", "pooling"} & overrides.keys():
@@ -266,7 +267,8 @@ def backbone(
         if endpoint not in found:
             raise unknown(f"endpoint of {name}:", endpoint, found)
     chosen = {key: found[key] for key in endpoints or found}
-    return keras.Model(model.input, chosen, name=f"{model.name}_backbone")
+    with dtype_policy(model.dtype_policy):
+        return keras.Model(model.input, chosen, name=f"{model.name}_backbone")
 
 
 def freeze(model: "keras.Model", through: str | None) -> None:

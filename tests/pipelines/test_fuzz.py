@@ -1,4 +1,4 @@
-"""Thousands of damaged images: each is decoded or left out, in bounded time and memory."""
+"""Thousands of damaged images: each is decoded or left out, in bounded CPU time and memory."""
 
 import io
 import time
@@ -97,9 +97,9 @@ def test_damaged_images_are_decoded_or_left_out(function):
     for number in range(EXAMPLES // CHUNK):
         choices = generator.integers(len(known), size=(CHUNK, 2))
         chunk = [mutated(generator, known[one], known[other]) for one, other in choices]
-        start = time.monotonic()
+        start = time.process_time()
         rows, _ = survivors(chunk, np.int64([1, number]))
-        assert time.monotonic() - start < SECONDS
+        assert time.process_time() - start < SECONDS
         assert memory() - before < MEGABYTES
         good += len(rows)
     # Neither is every mutant harmless nor every one refused.

@@ -86,7 +86,7 @@ def test_serve_makes_batches_until_it_is_interrupted(tmp_path, capsys):
         assert command.main(["pipelines", "serve", f"--port={port}"]) == 2
         assert f"Port {port}" in capsys.readouterr().err
         serving.send_signal(signal.SIGINT)
-        assert serving.wait(30) == 130
+        assert serving.wait(120) == 130
         assert serving.stderr.read() == "interrupted\n"
     finally:
         serving.kill()

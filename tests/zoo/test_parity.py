@@ -152,7 +152,7 @@ def with_file(model, tag, path):
 
 @pytest.mark.parametrize("tag", parity.TRANSFORMS)
 def test_from_jpeg_to_logits(tag, torch_file, tmp_path):
-    """The publishers' transforms are Pillow's, ours TensorFlow's: pixels may differ by one level."""
+    """The publishers' transforms are Pillow's, ours TensorFlow's: the pixels must be the same."""
     pytest.importorskip("PIL")
     content = parity.jpeg()
     assert zlib.crc32(content) == RECORDED["jpeg_crc32"], "Pillow writes other bytes: record anew"
