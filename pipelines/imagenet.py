@@ -179,12 +179,17 @@ def images(
 
 
 def whole_images(
-    source: Source, side: int, pixels_per_batch: int, *, interpolation: str = "bilinear"
+    source: Source,
+    side: int,
+    pixels_per_batch: int,
+    *,
+    interpolation: str = "bilinear",
+    antialias: bool = True,
 ) -> tf.data.Dataset:
     """Every image once, whole, its shorter side resized: for fully convolutional tests.
 
     Args:
-        source, interpolation: as for `evaluation`.
+        source, interpolation, antialias: as for `evaluation`.
         side: length of the shorter side.
         pixels_per_batch: images of one size are batched up to so many pixels.
 
@@ -194,7 +199,7 @@ def whole_images(
     """
 
     def view(image):
-        return resize_shorter_side(image, side, interpolation)
+        return resize_shorter_side(image, side, interpolation, antialias=antialias)
 
     examples = _ordered(source, view, tf.TensorSpec([None, None, 3], tf.uint8))
 

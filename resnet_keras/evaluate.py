@@ -174,6 +174,9 @@ def _members() -> list[tuple[str, str | None]]:
     return [(name, weights) for name, weights in pairs]
 
 
+_MODES = ("crop_mode", "antialias")
+
+
 def _protocol(file) -> dict[str, Any]:
     """How photographs are shown to a model: by the flags, or as its weights say."""
     shown = cli.preprocessing_of(FLAGS, file)
@@ -195,10 +198,9 @@ def _protocol(file) -> dict[str, Any]:
         protocol["resize"] = shown.resize
     protocol["interpolation"] = shown.interpolation
     # What is as ever is left out, for records made before these could be said.
-    for key in ("crop_mode", "antialias"):
-        if getattr(shown, key) != getattr(zoo.Preprocessing(), key):
-            protocol[key] = getattr(shown, key)
-    return protocol
+    usual = zoo.Preprocessing()._asdict()
+    modes = {key: getattr(shown, key) for key in _MODES}
+    return protocol | {key: mode for key, mode in modes.items() if mode != usual[key]}
 
 
 def _shape(protocol) -> dict[str, Any]:
@@ -223,6 +225,7 @@ def _single_view_scores(model, split) -> Scores:
 
 def _photograph_scores(model, split, protocol) -> Scores:
     size, interpolation = protocol["image_size"], protocol["interpolation"]
+    modes = {key: protocol[key] for key in _MODES if key in protocol}
     if protocol["protocol"] == "multi_scale":
         source = pipelines.open_split(FLAGS.dataset, split, data_dir=FLAGS.data_dir)
         return multi_scale_scores(
@@ -231,6 +234,7 @@ def _photograph_scores(model, split, protocol) -> Scores:
             protocol["scales"],
             pixels_per_batch=FLAGS.batch_size * size * size,
             interpolation=interpolation,
+            **modes,
         )
     ten = protocol["protocol"] == "ten_crop"
     dataset = pipelines.evaluation(
@@ -243,7 +247,7 @@ def _photograph_scores(model, split, protocol) -> Scores:
         resize=protocol["resize"],
         interpolation=interpolation,
         crops="ten" if ten else "centre",
-        **{key: protocol[key] for key in ("crop_mode", "antialias") if key in protocol},
+        **modes,
     )
     return crop_scores(model, dataset)
 
@@ -316,6 +320,7 @@ def multi_scale_scores(
     *,
     pixels_per_batch: int,
     interpolation: str = "bilinear",
+    antialias: bool = True,
 ) -> Scores:
     """Averages softmax shares over positions, mirror images and scales.
 
@@ -323,7 +328,7 @@ def multi_scale_scores(
         model: of `fully_convolutional`.
         source: of encoded images.
         scales: lengths of the shorter side.
-        pixels_per_batch, interpolation: see `imagenet.whole_images`.
+        pixels_per_batch, interpolation, antialias: see `imagenet.whole_images`.
     """
     import numpy as np
 
@@ -333,7 +338,7 @@ def multi_scale_scores(
     labels = np.zeros(source.num_examples, "int32")
     for scale in scales:
         batches = imagenet.whole_images(
-            source, scale, pixels_per_batch, interpolation=interpolation
+            source, scale, pixels_per_batch, interpolation=interpolation, antialias=antialias
         )
         for numbers, images, batch_labels in stream.prefetch(batches, None):
             images = np.asarray(images)
