@@ -164,7 +164,9 @@ def get(
             "cifar10" for the network's default; or the path of a file: .safetensors in this
             package's, torchvision's or timm's layout, .weights.h5, .keras, keras.applications'
             .h5, or PyTorch's .pth. What they settle (classes, shortcut, normalization) becomes
-            the default of the other arguments.
+            the default of the other arguments. A file that is a registered one by its name or
+            hash brings what its tag would; beside timm's model.safetensors, its config.json is
+            read.
         weights_dir: a folder in which registered files are looked for, instead of downloading
             them to the cache folder (RESNET_KERAS_HOME).
         num_classes: with weights of another number, the head is new and the rest is loaded.

@@ -132,11 +132,11 @@ def save(
 
 
 def _unknown(origin, shown_given, names_given, options):
-    """Why something is assumed and what: ("...", ["preprocessing"]); None where all is known."""
+    """Why something must be assumed, and what of preprocessing and class_names; None: nothing."""
     if origin is None:
         why = (
-            "it remembers no weights that it began with (keras.models.load_model and clone_model "
-            "lose them)"
+            "it remembers no weights that it began with, which keras.models.load_model and "
+            "clone_model lose"
         )
     elif origin.new_head:
         why = "its head is new"
@@ -144,29 +144,29 @@ def _unknown(origin, shown_given, names_given, options):
         why = f"{origin.source} {origin.assumed}"
     else:
         return None
-    # With a head that is still the file's, its classes have the names that the file gives, if any.
-    heads = "num_classes" in options and (origin is None or origin.new_head)
+    # Under a head that is the file's own, classes have the names that the file gives, if any.
+    unnamed = "num_classes" in options and (origin is None or origin.new_head) and not names_given
     missing = [
         *([] if shown_given else ["preprocessing"]),
-        *([] if names_given or not heads else ["class_names"]),
+        *(["class_names"] if unnamed else []),
     ]
     return (why, missing) if missing else None
 
 
 def _advice(name, shown, why, missing):
-    said = {
-        "preprocessing": f"that its training showed images so: {shown}",
-        "class_names": "no names of classes",
+    assumed = {
+        "preprocessing": f"that training showed images thus: {shown}",
+        "class_names": "classes without names",
     }
-    size = shown.image_size
     remedies = {
-        "preprocessing": f"preprocessing=zoo.Preprocessing.stretched({size}) for Keras's "
-        "image_dataset_from_directory, or zoo.Preprocessing(image_size, resize, interpolation)",
+        "preprocessing": f"preprocessing=zoo.Preprocessing.stretched({shown.image_size}) for "
+        "Keras's image_dataset_from_directory, or zoo.Preprocessing(image_size, resize, "
+        "interpolation)",
         "class_names": "class_names=[...]",
     }
     return (
-        f"zoo.save assumes of {name} {' and '.join(said[m] for m in missing)}, for {why}; if it is "
-        f"otherwise, give {' and '.join(remedies[m] for m in missing)}."
+        f"{name}: {why}, so zoo.save assumes {', and '.join(assumed[m] for m in missing)}; to say "
+        f"otherwise, give {', and '.join(remedies[m] for m in missing)}."
     )
 
 
