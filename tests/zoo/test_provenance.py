@@ -127,13 +127,13 @@ def run(command, path, photographs, folder, monkeypatch, *more):
     else:
         found = evaluate.pipelines.evaluation
 
-        def spy(*positional, image_size, resize, interpolation, crops, **named):
+        def spy_of_evaluation(*positional, image_size, resize, interpolation, crops, **named):
             modes = {key: named[key] for key in ("crop_mode", "antialias") if key in named}
             seen.append(Preprocessing(image_size, resize, interpolation, **modes))
             keys = {"image_size": image_size, "resize": resize, "interpolation": interpolation}
             return found(*positional, crops=crops, **keys, **named)
 
-        monkeypatch.setattr(evaluate.pipelines, "evaluation", spy)
+        monkeypatch.setattr(evaluate.pipelines, "evaluation", spy_of_evaluation)
         data = ("--dataset=folder", f"--data_dir={photographs}")
         status = evaluate.main(["evaluate", *arguments, *data])
     return status, seen[0] if seen else None
