@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
-from . import entries, networks, paper, publish, recipes
+from . import entries, foreign, networks, paper, publish, recipes
 from . import weights as weights_files
 from .entries import ENTRIES, Preprocessing, WeightsEntry
 from .networks import NETWORKS
@@ -213,6 +213,8 @@ def build(
     if file is not None:
         head = file.options.get("num_classes")
         kept = options.get("include_top", True) and options.get("num_classes") == head
+        if head is None and options.get("include_top", True):
+            foreign.warn_of_new_head(file.path, file.tensors)
         weights_files.assign(model, file, skip=() if kept else ("logits",))
         publish.remember(model, file, class_names=file.class_names if kept else None)
     return model
@@ -298,7 +300,7 @@ def _settled(file, given):
         settled = {**settled, "include_top": False}
         settled.pop("num_classes", None)
     elif "num_classes" not in {**settled, **given}:
-        raise InputError(f"{file.path} has no head: give num_classes, or include_top=False.")
+        raise foreign.no_classes(file.path, file.tensors)
     else:
         settled.pop("pooling", None)
     for option in given.keys() & file.options.keys() - _FREE:

@@ -19,15 +19,20 @@ class Refused(ValueError):
 def read(path):
     """Reads all floating-point tensors and the configuration of a whole model, if there is one.
 
-    Links out of the file are not followed. Returns a dict of float32 arrays by path, and the
-    configuration's text or None; raises `Refused`.
+    Links out of the file are not followed. Returns a dict of float32 arrays by path, the
+    configuration's text or None, and the names that Keras notes of numbered layers, by the layer's
+    path; raises `Refused`.
     """
     import h5py
     import numpy as np
 
-    tensors, config = {}, None
+    tensors, config, layers = {}, None, {}
 
     def add(name, item):
+        if isinstance(item, h5py.Group) and name.endswith("/vars"):
+            noted = item.attrs.get("name")
+            if isinstance(noted, str):
+                layers[name.removesuffix("/vars")] = noted
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             return
         if item.is_virtual or item.external:
@@ -47,7 +52,7 @@ def read(path):
         found = file.attrs.get("model_config")  # of a whole model in the old format
         if isinstance(found, str) and len(found) <= MAX_CONFIG:
             config = found
-    return tensors, config
+    return tensors, config, layers
 
 
 def limit_memory(size):
@@ -62,14 +67,15 @@ def limit_memory(size):
 def main(source, target, size):
     limit_memory(int(size))
     try:
-        tensors, config = read(source)
+        tensors, config, layers = read(source)
     except Refused as error:
         return str(error)
     except Exception as error:  # h5py raises whatever the C library's error maps to
         return f"is not a readable HDF5 file: {error}"
     from safetensors.numpy import save_file
 
-    save_file(tensors, target, metadata={"config": config or json.dumps({})})
+    metadata = {"config": config or json.dumps({}), "layers": json.dumps(layers)}
+    save_file(tensors, target, metadata=metadata)
     return None
 
 

@@ -11,6 +11,7 @@ from resnet_keras.errors import InputError
 from .entries import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 from .formats import Tensor
 from .networks import BOTTLENECK_DEPTHS, Network
+from .wrappers import FOREIGN_HEAD
 
 OWN, KERAS, KERAS_APPLICATIONS, TORCH = "resnet_keras", "keras", "keras_applications", "torch"
 
@@ -22,6 +23,7 @@ _LEAVES = {
 }
 _TORCH_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|(?:downsample|shortcut)\.([01]))")
 _KERAS_LAYER = re.compile(r"(?:model_weights/)?(?:[^/]+/)*?([^/]+)/([^/:]+)(?::0)?")
+_DENSE = re.compile(r"(?!conv\d|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)")
 _KERAS_VARIABLE = re.compile(r"(?:.*/)?layers/(\w+)/vars/(\d+)")
 
 
@@ -34,10 +36,10 @@ def recognise(tensors: dict[str, Tensor]) -> str | None:
     """Tells a layout by the names of its tensors; None for one that is not known."""
     if any(_KERAS_VARIABLE.fullmatch(name) for name in tensors):
         return KERAS
-    if any(name.removeprefix("module.") == "conv1.weight" for name in tensors):
+    if "conv1.weight" in tensors:  # of `wrappers.bare`
         return TORCH
     names = {_keras_name(name) for name in tensors}
-    if "conv1_conv/kernel" not in names:
+    if "conv1_conv/kernel" not in names or "post_bn/gamma" in names:  # that of ResNet V2
         return None
     # keras.applications' convolutions have biases, this package's have none.
     return KERAS_APPLICATIONS if "conv1_conv/bias" in names else OWN
@@ -140,12 +142,7 @@ def _renamed(pairs):
 
 
 def _from_torch(tensors, network):
-    bare = ((name.removeprefix("module."), tensor) for name, tensor in tensors.items())
-    ours = (
-        (_torch_name(name) or name, tensor)
-        for name, tensor in bare
-        if not name.endswith("num_batches_tracked")
-    )
+    ours = ((_torch_name(name) or name, tensor) for name, tensor in tensors.items())
     renamed = _renamed((name, _reshaped(name, tensor)) for name, tensor in ours)
     projections = any(re.search(r"_0_conv/kernel$", name) for name in renamed)
     if network.dataset == "cifar10" and not network.plain and not projections:
@@ -240,7 +237,11 @@ def _from_keras_applications(tensors):
     kernel = "conv1_conv/kernel"
     # Its input is BGR.
     named[kernel] = _changed(named[kernel], lambda values: values[:, :, ::-1])
-    return named
+    # Users' own layers behind the network.
+    return {
+        f"{FOREIGN_HEAD}{name}" if _DENSE.fullmatch(name) else name: tensor
+        for name, tensor in named.items()
+    }
 
 
 def _without(mean, bias):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
-from . import download, entries, formats, layouts, networks
+from . import download, entries, foreign, formats, layouts, networks, wrappers
 from .entries import Preprocessing, WeightsEntry
 from .networks import BOTTLENECK_DEPTHS, Network
 
@@ -81,7 +81,7 @@ def find(
         file = read_published(name)
         return networks.find(file.model), file
     if not networks.is_name(name) and Path(str(name)).is_dir():
-        raise InputError(f"{name} is no folder of zoo.save's: it lacks {CONFIG} or {TENSORS}.")
+        raise foreign.folder(Path(name))
     network = networks.find(name)
     if weights is None:
         return network, None
@@ -101,6 +101,8 @@ def resolve(
         return path / TENSORS
     if path.is_file():
         return path
+    if path.is_dir():
+        raise foreign.folder(path)
     if os.sep in str(weights) or path.suffix:
         raise InputError(f"There is no weights file {weights}.")
     if not entries.of_model(model):
@@ -236,20 +238,22 @@ def guessed(input_shape):
 
 
 def _foreign(path, opened, network):
-    found = layouts.weights_of(opened.tensors)
-    layout = layouts.recognise(found)
-    if layout is None:
-        raise InputError(
-            f"{path} holds no weights of a layout that is known here: this package's, Keras's, "
-            "keras.applications', or torchvision's and timm's."
-        )
+    if wrappers.of_transformers(opened.tensors):
+        foreign.check_transformers(path)
     try:
+        found = wrappers.bare(path, layouts.weights_of(foreign.by_layer_names(opened)))
+        layout = layouts.recognise(found)
+        if layout is None:
+            raise foreign.unknown(path, found, opened)
         tensors = layouts.translate(layout, found, network)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        named = str(path) in str(error)
+        raise error if named else InputError(f"{path}: {error}") from error
     options = layouts.options(layout, tensors, network)
     if layout in (layouts.OWN, layouts.KERAS) and "mean" not in options:
-        raise InputError(f"{path} lacks the normalization of its pixels, which networks here have.")
+        raise foreign.unknown(path, found, opened)
+    if layout == layouts.TORCH:
+        foreign.check_stem(path, tensors, network)
     if opened.metadata and opened.format in ("keras", "hdf5") and layout != "keras_applications":
         options |= _configured(path, opened.metadata, network)
     small = network.dataset == "cifar10"
@@ -368,6 +372,7 @@ def read_published(folder: str | os.PathLike) -> WeightsFile:
         text = (folder / CONFIG).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Cannot read {folder / CONFIG}: {error}.") from error
+    foreign.check_published(folder, text)
     opened = formats.open_file(path)
     file = _described(path, text, opened.tensors)
     try:
