@@ -162,9 +162,11 @@ def get(
             `save` wrote (as "./resnet50" or a `Path` where it is called as a network).
         weights: None (He initialization); a registered tag, such as "a1_in1k", or "imagenet" or
             "cifar10" for the network's default; or the path of a file: .safetensors in this
-            package's, torchvision's or timm's layout, .weights.h5, .keras, keras.applications'
-            .h5, or PyTorch's .pth. What they settle (classes, shortcut, normalization) becomes
-            the default of the other arguments.
+            package's, torchvision's, timm's or transformers' layout (or transformers' folder),
+            .weights.h5, .keras or .h5 of this package or keras.applications, or PyTorch's .pth.
+            What they settle (classes, shortcut, normalization) becomes the default of the other
+            arguments. Dicts and prefixes around torch's weights are taken off; where a file has
+            the weights and their average, the average is taken, and a warning says so.
         weights_dir: a folder in which registered files are looked for, instead of downloading
             them to the cache folder (RESNET_KERAS_HOME).
         num_classes: with weights of another number, the head is new and the rest is loaded.

@@ -95,6 +95,11 @@ def unknown(path: Path, tensors: Mapping[str, Tensor], opened: Opened) -> InputE
             "keras.applications' ResNet, load it with keras and save the model as .keras, which "
             "has them."
         )
+    if any(name.endswith("conv1_conv/kernel") for name in tensors):
+        return InputError(
+            f"{path} lacks the normalization of its pixels, which this package's networks have, "
+            "and the biases of its convolutions, which keras.applications' have."
+        )
     called = (opened.metadata.get("config") or {}) if opened.format in ("keras", "hdf5") else {}
     called = called.get("name") if isinstance(called, dict) else None
     return InputError(
@@ -173,7 +178,7 @@ def warn_of_new_head(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _foreign_head(tensors):
     return [
-        f"{name.removeprefix(FOREIGN_HEAD)} {tensor.shape}"
+        f"{name if name == 'logits/kernel' else name.removeprefix(FOREIGN_HEAD)} {tensor.shape}"
         for name, tensor in tensors.items()
         if name.startswith(FOREIGN_HEAD) and not name.endswith("/bias")
     ]

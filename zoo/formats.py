@@ -197,11 +197,7 @@ def _torch(path, size):
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
-        raise InputError(
-            f"{path} is a pickle of PyTorch's, which only torch reads: pip install "
-            "'resnet_keras[torch]', or convert it where torch is installed: "
-            f"{pickles.conversion(path)}"
-        ) from None
+        raise InputError(pickles.without_torch(path)) from None
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < TORCH_VERSION:
         raise InputError(

@@ -9,6 +9,7 @@ import json
 import sys
 
 MAX_CONFIG = 8 * 2**20  # bytes; ResNet-1202's has 4 MB
+MAX_NAME = 200  # characters of a layer's
 OWN_MEMORY = 2**30  # bytes of address space that Python and its libraries take, with a margin
 
 
@@ -31,7 +32,7 @@ def read(path):
     def add(name, item):
         if isinstance(item, h5py.Group) and name.endswith("/vars"):
             noted = item.attrs.get("name")
-            if isinstance(noted, str):
+            if isinstance(noted, str) and len(noted) <= MAX_NAME:
                 layers[name.removesuffix("/vars")] = noted
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             return

@@ -12,11 +12,6 @@ from typing import Any
 
 from resnet_keras.errors import InputError
 
-# Known dicts around the weights; those to keep of a checkpoint that holds other objects too.
-_KEYS = (
-    *("state_dict", "model_state_dict", "model", "net", "network", "module"),
-    *("state_dict_ema", "model_ema", "ema", "ema_state_dict"),
-)
 _MAX_PICKLE = 2**22  # bytes; ResNet-1202's has 0.6 MB
 _MAX_DEPTH = 8  # of dicts in dicts
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -45,23 +40,36 @@ def flatten(checkpoint: Mapping, is_tensor: Callable[[Any], bool]) -> dict[str, 
     return flat
 
 
-def conversion(path: str | Path) -> str:
-    """The Python code that turns one of torch's files into safetensors, wrappers and all."""
+def conversion(path: str | Path, *, trusted: bool = False) -> str:
+    """The Python code that turns one of torch's files into safetensors, wrappers and all.
+
+    Args:
+        path: of the file.
+        trusted: lets torch run what is pickled, and takes the weights out of modules.
+    """
+    load = f"torch.load({str(path)!r}, map_location='cpu', weights_only={not trusted})"
+    return _save(path, load, modules=trusted)
+
+
+def _save(path, load, *, modules):
+    """Code that saves the tensors of nested dicts, or of a module, or of modules in dicts."""
     target = str(Path(path).with_suffix(".safetensors"))
+    state = f'{{"model": {load}}}' if modules else load
+    allowed = "torch.serialization.add_safe_globals([__import__('argparse').Namespace]); "
     return (
-        "import torch, safetensors.torch; import argparse; "
-        "torch.serialization.add_safe_globals([argparse.Namespace]); "
-        'flat = lambda d, p="": {n: t for k, v in d.items() for n, t in (flat(v, f"{p}{k}.") '
-        'if isinstance(v, dict) else {f"{p}{k}": v}).items()}; '
-        f"state = torch.load({str(path)!r}, map_location='cpu', weights_only=True); "
+        f"import torch, safetensors.torch; {'' if modules else allowed}"
+        'flat = lambda d, p="": {n: t for k, v in d.items() '
+        'for v in [v.state_dict() if hasattr(v, "state_dict") else v] '
+        'for n, t in (flat(v, f"{p}{k}.") if isinstance(v, dict) else {f"{p}{k}": v}).items()}; '
+        f"state = {state}; "
         "safetensors.torch.save_file({n: t.contiguous().clone() for n, t in flat(state).items() "
-        f"if isinstance(t, torch.Tensor)}}, {target!r})"
+        f"if torch.is_tensor(t)}}, {target!r})"
     )
 
 
 def shortened(names: Iterable[object], most: int = 5) -> str:
-    """The first of some names, in words, none of them long."""
-    names = [str(name) for name in names]
+    """The first of some names from a file, in words: none of them long, all of them printable."""
+    names = [re.sub(r"[^\x20-\x7e]", "?", str(name)) for name in names]
     short = [name if len(name) <= 60 else f"{name[:57]}..." for name in names[:most]]
     return ", ".join(short) + (", ..." if len(names) > most else "")
 
@@ -69,14 +77,14 @@ def shortened(names: Iterable[object], most: int = 5) -> str:
 def archive_problem(path: Path, names: list[str]) -> str | None:
     """Says what a zip archive of these members is, if it is no file of torch.save's."""
     if any(re.fullmatch(r"[^/]+/constants\.pkl", name) for name in names):
+        program = f"torch.jit.load({str(path)!r}, map_location='cpu')"
         return (
             f"{path} is a TorchScript archive, a program with its weights, which "
-            "torch.load(weights_only=True) does not read: if you trust it, save its weights alone: "
-            f"import torch; torch.save(torch.jit.load({str(path)!r}, map_location='cpu')"
-            f".state_dict(), {_target(path)!r})"
+            "torch.load(weights_only=True) does not read: if you trust the file, convert it where "
+            f"torch is installed: {_save(path, program, modules=True)}"
         )
     if not any(name.endswith("data.pkl") for name in names):
-        inside = ", ".join(names[:5]) or "nothing"
+        inside = shortened(names) or "nothing"
         return f"{path} is a zip archive of neither Keras's nor torch's: it holds {inside}."
     return None
 
@@ -96,26 +104,27 @@ def problem(path: Path, error: Exception) -> str:
             f"{path} is not a file of tensors that torch can load with weights_only=True: "
             f"{_sentence(said)}"
         )
-    name = unsupported[1]
-    load = f"import torch; c = torch.load({str(path)!r}, map_location='cpu', weights_only=False); "
-    if _whole(path):
-        what = f"is a whole pickled model ({name})"
-        save = f"torch.save(c.state_dict(), {_target(path)!r})"
-    else:
-        what = f"holds other objects beside its weights ({name})"
-        save = (
-            "torch.save({k: getattr(c[k], 'state_dict', lambda: c[k])() for k in "
-            f"c.keys() & {set(_KEYS)!r}}}, {_target(path)!r})"
-        )
+    return _objects(path, unsupported[1], whole=whole_model(path) is not None)
+
+
+def without_torch(path: Path) -> str:
+    """Says what to do with a file of torch.save's where torch is not installed."""
+    name = whole_model(path)
+    if name is not None and not name.startswith("torch._"):  # those build tensors
+        return _objects(path, name, whole=True)
     return (
-        f"{path} {what}, which torch.load(weights_only=True) does not read because they may run "
-        f"code: if you trust the file, save its weights alone, where {name.split('.')[0]} can be "
-        f"imported: {load}{save}"
+        f"{path} is a pickle of PyTorch's, which only torch reads: pip install "
+        f"'resnet_keras[torch]', or convert it where torch is installed: {conversion(path)}"
     )
 
 
-def _target(path):
-    return str(path.with_name(f"{path.stem}_weights.pth"))
+def _objects(path, name, *, whole):
+    what = "is a whole pickled model" if whole else "holds other objects beside its weights"
+    return (
+        f"{path} {what} ({name}), which torch.load(weights_only=True) does not read, as such may "
+        f"run code: if you trust the file, convert it where {name.split('.')[0]} can be imported: "
+        f"{conversion(path, trusted=True)}"
+    )
 
 
 def _sentence(text):
@@ -125,26 +134,28 @@ def _sentence(text):
     return re.split(r"(?<=[.!?]) ", text)[0]
 
 
-def _whole(path):
-    """Whether what was pickled is an object of a class, and no dict."""
+def whole_model(path: Path) -> str | None:
+    """The class of what was pickled; None for a dict, and where it cannot be told."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 (member,) = (m for m in archive.infolist() if m.filename.endswith("/data.pkl"))
                 with archive.open(member) as file:
-                    content = file.read(_MAX_PICKLE)
-            return _begins_with_class(content)
+                    return _first_class(file.read(_MAX_PICKLE))
         with open(path, "rb") as file:
             for _ in range(3):  # before the object: a magic number, a version, the system
                 for _ in pickletools.genops(file):
                     pass
-            return _begins_with_class(file)
+            return _first_class(file)
     except Exception:  # of a broken pickle, many kinds
-        return False
+        return None
 
 
-def _begins_with_class(content):
+def _first_class(content):
     for operation, argument, _ in pickletools.genops(content):
-        if operation.name not in ("PROTO", "FRAME"):
-            return operation.name == "GLOBAL" and argument != "collections OrderedDict"
-    return False
+        if operation.name in ("EMPTY_DICT", "EMPTY_LIST"):
+            return None
+        if operation.name == "GLOBAL":
+            name = str(argument).replace(" ", ".")
+            return None if name == "collections.OrderedDict" else name
+    return None

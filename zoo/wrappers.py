@@ -66,24 +66,38 @@ def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if not prefixes:
         return tensors
     chosen = _choose(path, prefixes)
-    network, head, others = {}, {}, []
-    for name, tensor in named.items():
-        if name.startswith(chosen):
-            inside = name.removeprefix(chosen)
-            (head if _HEAD.match(inside) else network)[inside] = tensor
-        elif not any(_belongs(name, prefix, chosen) for prefix in prefixes if prefix != chosen):
-            beside = _relative(name, chosen)
-            if _HEAD.match(beside):
-                _put(head, beside, tensor)
-            elif not _TRAINING.match(beside):
-                others.append(name)
+    inside = {
+        name.removeprefix(chosen): tensor
+        for name, tensor in named.items()
+        if name.startswith(chosen)
+    }
+    beside = _beside(named, prefixes, chosen)
+    others = [name for name in beside if not _HEAD.match(name)]
     if others:
         warnings.warn(
             f"Of {path} the network {chosen}* is taken, and what stands beside it is left out: "
             f"{shortened(others)}.",
             stacklevel=6,  # of `zoo.get`
         )
-    return network | _logits(head, alone=not others)
+    head = {name: tensor for name, tensor in inside.items() if _HEAD.match(name)}
+    network = {name: tensor for name, tensor in inside.items() if name not in head}
+    # Layers beside the network may stand before a head beside it, but not before its own.
+    direct = not others or not any(map(_HEAD.match, beside))
+    for name, tensor in beside.items():
+        if name not in others:
+            _put(head, name, tensor)
+    return network | _logits(head, direct=direct)
+
+
+def _beside(tensors, prefixes, chosen):
+    """What is neither the chosen network's nor another's, nor of the training: a head, mostly."""
+    beside = {}
+    for name, tensor in tensors.items():
+        of_another = any(_belongs(name, other, chosen) for other in prefixes if other != chosen)
+        relative = _relative(name, chosen)
+        if not (name.startswith(chosen) or of_another or _TRAINING.match(relative)):
+            _put(beside, relative, tensor)
+    return beside
 
 
 def _put(tensors, name, tensor):
@@ -153,11 +167,11 @@ def _shared(one, other):
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _logits(head, *, alone):
+def _logits(head, *, direct):
     places = {name.rpartition(".")[0] for name in head}
     leaves = {name.rpartition(".")[2]: tensor for name, tensor in head.items()}
     linear = (
-        alone
+        direct
         and len(places) == 1
         and _LINEAR.fullmatch(*places) is not None
         and {"weight"} <= leaves.keys() <= {"weight", "bias"}
