@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,11 +44,13 @@ class Tensor(NamedTuple):
 
 class Opened(NamedTuple):
     """An opened file: format "safetensors", "hdf5", "keras" or "torch", tensors by name, and what
-    stands beside them: safetensors' metadata, or the configuration of a `.keras` archive."""
+    stands beside them: safetensors' metadata, or the configuration of a `.keras` archive; and of
+    Keras's files the names of layers by their paths, see `hdf5.layer`."""
 
     format: str
     tensors: dict[str, Tensor]
     metadata: dict[str, Any]
+    layers: Mapping[str, str] = {}
 
 
 def open_file(path: str | os.PathLike) -> Opened:
@@ -150,7 +152,8 @@ def _hdf5(path, file):
         config = json.loads(opened.metadata["config"])
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} has a configuration that is no JSON: {error!r}.") from error
-    return tensors, config if isinstance(config, dict) else {}
+    layers = json.loads(opened.metadata["layers"])  # of our own process
+    return tensors, config if isinstance(config, dict) else {}, layers
 
 
 @contextlib.contextmanager
@@ -177,7 +180,8 @@ def _archive(path, size):
             content = Path(folder) / _WEIGHTS_MEMBER
             with open(content, "wb") as file:
                 shutil.copyfileobj(archive.open(_WEIGHTS_MEMBER), file)
-            return Opened("keras", _hdf5(path, content)[0], config)
+            tensors, _, layers = _hdf5(path, content)
+            return Opened("keras", tensors, config, layers)
 
 
 def _torch(path, size):
