@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
-from . import entries, foreign, networks, paper, publish, recipes
+from . import assignment, entries, foreign, networks, paper, publish, recipes
 from . import weights as weights_files
 from .entries import ENTRIES, Preprocessing, WeightsEntry
 from .networks import NETWORKS
@@ -209,15 +209,15 @@ def build(
     options = {"shortcut": network.shortcut, **given}
     if file is not None:
         _check_stride(network, file, given)
-        options = {**_settled(file, given), **given}
+        options = {"shortcut": network.shortcut, **_settled(file, given), **given}
     builder = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
     model = builder(network.depth, name=network.name, **options)
     if file is not None:
-        head = file.options.get("num_classes")
+        head = None if file.headless else file.options.get("num_classes")
         kept = options.get("include_top", True) and options.get("num_classes") == head
         if head is None and options.get("include_top", True):
             foreign.warn_of_new_head(file.path, file.tensors)
-        weights_files.assign(model, file, skip=() if kept else ("logits",))
+        assignment.assign(model, file, skip=() if kept else ("logits",))
         publish.remember(model, file, class_names=file.class_names if kept else None)
     return model
 
@@ -276,6 +276,8 @@ def freeze(model: "keras.Model", through: str | None) -> None:
 
 
 def _check_options(network, given):
+    if "num_classes" in given and given.get("include_top") is False:
+        raise InputError("num_classes is of a head: leave it out with include_top=False.")
     shortcut = given.get("shortcut", network.shortcut)
     if network.plain and shortcut is not None:
         raise InputError(f"{network.name} is plain and has no shortcuts: take a resnet.")
@@ -297,8 +299,8 @@ def _check_stride(network, file, given):
 def _settled(file, given):
     """The arguments that a file brings: those it settles, and its project's defaults."""
     settled = {**file.defaults, **file.options}
-    with_top = given.get("include_top", settled.pop("include_top", True))
-    if not with_top:
+    with_top = settled.pop("include_top", True) or "num_classes" in given  # which asks for a head
+    if not given.get("include_top", with_top):
         settled = {**settled, "include_top": False}
         settled.pop("num_classes", None)
     elif "num_classes" not in {**settled, **given}:

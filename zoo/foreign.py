@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,12 @@ _VARIABLES = {
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
 _KERAS_VARIABLE = re.compile(r"((?:.*/)?layers/([a-z0-9_]+?)(?:_\d+)?)/vars/(\d+)")
-_OWN_LAYER = re.compile(r"(^|/)pixel_normalization/vars/")
+_OWN = re.compile(r"(?:.*/)?(?:pixel_normalization/vars/0|normalization/mean)")
+
+
+def is_own(tensors: Iterable[str]) -> bool:
+    """Whether there is the first layer that every network of this package has."""
+    return any(_OWN.fullmatch(name) for name in tensors)
 
 
 def by_layer_names(opened: Opened) -> dict[str, Tensor]:
@@ -67,16 +72,19 @@ def by_layer_names(opened: Opened) -> dict[str, Tensor]:
         InputError: two tensors come to one name.
     """
     tensors = opened.tensors
-    if not opened.layers or any(_OWN_LAYER.search(name) for name in tensors):
+    # Older Keras noted no names, and `hdf5.layer` gives the numbers.
+    numbers = all(name == path.rpartition("/")[2] for path, name in opened.layers.items())
+    if numbers or is_own(tensors):
         return tensors
     named: dict[str, Tensor] = {}
     for path, tensor in tensors.items():
         match = _KERAS_VARIABLE.fullmatch(path)
-        if not match or match[1] not in opened.layers:
-            continue  # of the optimizer and the metrics
-        number, variables = int(match[3]), _VARIABLES.get(match[2], ())
-        leaf = variables[number] if number < len(variables) else match[3]
-        name = f"{opened.layers[match[1]]}/{leaf}"
+        layer = opened.layers.get(match[1]) if match else None
+        if match is None or layer is None:
+            name = path
+        else:
+            number, variables = int(match[3]), _VARIABLES.get(match[2], ())
+            name = f"{layer}/{variables[number] if number < len(variables) else number}"
         if name in named:
             raise InputError(f"There are two tensors for {name}.")
         named[name] = tensor

@@ -16,7 +16,6 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError
@@ -45,14 +44,14 @@ class Tensor(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """An opened file: format "safetensors", "hdf5", "keras" or "torch", tensors by name, what
-    stands beside them (safetensors' metadata, or the configuration of a `.keras` archive), and the
-    names of layers that Keras only numbers, by their paths."""
+    """An opened file: format "safetensors", "hdf5", "keras" or "torch", tensors by name, and what
+    stands beside them: safetensors' metadata, or the configuration of a `.keras` archive; and of
+    Keras's files the names of layers by their paths, see `hdf5.layer`."""
 
     format: str
     tensors: dict[str, Tensor]
     metadata: dict[str, Any]
-    layers: Mapping[str, str] = MappingProxyType({})
+    layers: Mapping[str, str] = {}
 
 
 def open_file(path: str | os.PathLike) -> Opened:
@@ -160,7 +159,7 @@ def _hdf5(path, file):
         config = json.loads(opened.metadata["config"])
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} has a configuration that is no JSON: {error!r}.") from error
-    layers = json.loads(opened.metadata["layers"])
+    layers = json.loads(opened.metadata["layers"])  # of our own process
     return tensors, config if isinstance(config, dict) else {}, layers
 
 
