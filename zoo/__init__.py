@@ -165,11 +165,13 @@ def get(
             package's, torchvision's, timm's or transformers' layout (or transformers' folder),
             .weights.h5, .keras or .h5 of this package or keras.applications, or PyTorch's .pth.
             What they settle (classes, shortcut, normalization) becomes the default of the other
-            arguments. Dicts and prefixes around torch's weights are taken off; where a file has
-            the weights and their average, the average is taken, and a warning says so.
+            arguments; another value of what belongs to them is refused. Dicts and prefixes around
+            torch's weights are taken off; where a file has the weights and their average, the
+            average is taken, and a warning says so.
         weights_dir: a folder in which registered files are looked for, instead of downloading
             them to the cache folder (RESNET_KERAS_HOME).
-        num_classes: with weights of another number, the head is new and the rest is loaded.
+        num_classes: with weights of another number, or of none, the head is new and the rest is
+            loaded.
         input_shape: (height, width, channels); height and width may be None. One channel of grey
             pixels is seen as RGB.
         include_top: False ends at the last stage's features; by default True.
@@ -178,12 +180,19 @@ def get(
             `synchronized`, `epsilon`, `stochastic_depth`, `dropout`, as for `resnet.resnet`. The
             last two are of the training and not of the weights: no file settles them.
 
+    Weights of another network are refused, and the message names it. What no file can tell: by
+    its tensors a residual network without projections (option A) is the plain one of its depth,
+    so that in torch's layout, or in safetensors without this package's header, both are loaded as
+    the network that is asked for. A .weights.h5 has no epsilon and no dtype, torch's layout no
+    normalization, epsilon or stride: give them where they are not the defaults.
+
     Returns:
         A model from raw RGB pixels (batch, height, width, channels) in [0, 255], uint8 or float,
         to float32 logits (batch, classes).
 
     Raises:
-        InputError: unknown name, weights or option, or weights that do not fit.
+        InputError: unknown name, weights or option, arguments that contradict one another or the
+            weights, or weights of another network or another shape.
     """
     given = {
         "num_classes": num_classes,

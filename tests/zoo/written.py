@@ -54,6 +54,13 @@ def randomize(model):
     return model
 
 
+def equal(found, expected):
+    """Asserts that two arrays are equal up to rounding, which is relative to the largest value."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
 def _torch_tensors(model):
     tensors = {}
     for layer in model.layers:
