@@ -167,9 +167,11 @@ def _shape(tensors, name):
 def no_classes(path: Path, tensors: Mapping[str, Tensor]) -> InputError:
     """The error for a file that does not say how many classes there are."""
     found = _foreign_head(tensors)
-    what = f" that can be read, but {shortened(found, 3)}" if found else ""
+    if not found:
+        return InputError(f"{path} has no head: give num_classes, or include_top=False.")
     return InputError(
-        f"{path} has no head{what}: give num_classes=N for a new head, or include_top=False."
+        f"{path} has no head that can be read, but {shortened(found, 3)}: give num_classes=N for a "
+        "new head, or include_top=False."
     )
 
 
