@@ -11,8 +11,7 @@ from written import equal
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.resnet import endpoints
-from resnet_keras.zoo import formats
-from resnet_keras.zoo.entries import CAFFE_MEAN, CAFFE_STD
+from resnet_keras.zoo import entries, formats
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model")
 KINDS = (*written.OWN, written.NUMBERED, written.TORCH)
@@ -185,7 +184,7 @@ def test_no_argument_is_ignored(sources, kind):
 
 
 def test_arguments_beside_weights_of_keras_applications(tmp_path):
-    options = {"mean": CAFFE_MEAN, "std": CAFFE_STD, "epsilon": 1.001e-5}
+    options = {"mean": entries.CAFFE_MEAN, "std": entries.CAFFE_STD, "epsilon": 1.001e-5}
     model = written.randomize(
         zoo.get("resnet18", num_classes=3, input_shape=(32, 32, 3), **options)
     )

@@ -56,7 +56,10 @@ def without_names(path):
     import h5py
 
     with h5py.File(path, "a") as file:
-        file.visititems(lambda _, item: item.attrs.pop("name", None))
+        named = []
+        file.visititems(lambda _, item: named.append(item) if "name" in item.attrs else None)
+        for item in named:
+            del item.attrs["name"]
 
 
 FORMATS = ("w.safetensors", "w.weights.h5", "w.keras", "w.h5")

@@ -9,8 +9,7 @@ import written
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
-from resnet_keras.zoo import formats
-from resnet_keras.zoo.entries import CAFFE_MEAN, CAFFE_STD
+from resnet_keras.zoo import entries, formats
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model")
 SHAPE = (32, 32, 3)
@@ -30,7 +29,7 @@ CASES = [  # network, options, formats, other networks
     ("resnet18", {"shortcut": "C"}, ("w.weights.h5", written.TORCH), ("plain18", "resnet50")),
     (
         "resnet18",
-        {"mean": CAFFE_MEAN, "std": CAFFE_STD, "epsilon": 1.001e-5},
+        {"mean": entries.CAFFE_MEAN, "std": entries.CAFFE_STD, "epsilon": 1.001e-5},
         (written.KERAS_APPLICATIONS,),
         ("plain18", "resnet34", "resnet50"),
     ),
@@ -46,7 +45,7 @@ DEEP = [
     ),
     (
         "resnet50",
-        {"mean": CAFFE_MEAN, "std": CAFFE_STD, "epsilon": 1.001e-5},
+        {"mean": entries.CAFFE_MEAN, "std": entries.CAFFE_STD, "epsilon": 1.001e-5},
         (written.KERAS_APPLICATIONS,),
         ("plain18", "resnet34", "resnet101", "resnet152", "resnet20"),
     ),

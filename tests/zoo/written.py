@@ -42,7 +42,10 @@ def write(model, folder, kind, **options):
 def without_names(path):
     """Makes a `.weights.h5` file as an older Keras wrote it: layers have numbers only."""
     with h5py.File(path, "a") as file:
-        file.visititems(lambda _, item: item.attrs.pop("name", None))
+        named = []
+        file.visititems(lambda _, item: named.append(item) if "name" in item.attrs else None)
+        for item in named:
+            del item.attrs["name"]
 
 
 def randomize(model):
