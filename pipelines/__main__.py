@@ -49,7 +49,7 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "limit", 0, "check: read only so many examples of each split; 0 for all.", 0, flag_values=FLAGS
 )
-flags.DEFINE_string("split", "train", "preview: whose images to show.", flag_values=FLAGS)
+cli.define_split_flag(FLAGS, "split", "preview: whose images to show.", default="train")
 flags.DEFINE_string("out", None, "preview: the PNG to write.", flag_values=FLAGS)
 flags.DEFINE_integer("count", 32, "preview: how many images.", 1, 1000, flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "preview: of order and augmentation.", 0, flag_values=FLAGS)

@@ -171,6 +171,29 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
     )
 
 
+def define_split_flag(
+    values: flags.FlagValues, name: str, help: str, default: str | None = None
+) -> None:
+    """Defines a flag that takes a split or a share of one."""
+    flags.DEFINE(
+        _SplitParser(),
+        name,
+        default,
+        f"{help} A share is 'train[:90%]' or 'train[5000:]', in quotes for the shell.",
+        flag_values=values,
+        serializer=flags.ArgumentSerializer(),
+    )
+
+
+class _SplitParser(flags.ArgumentParser):
+    """Refuses what is no split; whether there is such a one, the data set tells."""
+
+    def parse(self, argument):
+        from .pipelines import splits
+
+        return str(splits.parse(argument))
+
+
 def define_view_flags(values: flags.FlagValues) -> None:
     """Defines a flag for each field of `pipelines.View` but its size; the paper's by default."""
 

@@ -24,7 +24,6 @@ from absl import flags
 from . import __version__, cli, pipelines, zoo
 from .errors import InputError
 from .files import make_folder, write_atomically
-from .pipelines import SPLITS
 
 if TYPE_CHECKING:
     import keras
@@ -51,7 +50,7 @@ def _define_flags() -> None:
         flag_values=FLAGS,
     )
     cli.define_data_flags(FLAGS, "digits")
-    choice("split", None, list(SPLITS), "Examples; test, or val of photographs, without.")
+    cli.define_split_flag(FLAGS, "split", "Examples; test, or val of photographs, without.")
     choice("protocol", "single_crop", list(PROTOCOLS), "For photographs; see above.")
     flags.DEFINE_integer(
         "resize", None, "Shorter side before crops; the weights' own without.", 1, flag_values=FLAGS
