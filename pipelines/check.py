@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.files import expanded
 
 from . import FOLDER, SUFFIXES, TFDS, folder, records, stream
 from .decode import attempt, is_jpeg
@@ -147,7 +148,10 @@ def findings(
 
 def archives(in_folder: str | os.PathLike, *, hashes: bool = False) -> list[Finding]:
     """Checks that ImageNet's two archives are there, their sizes and, with `hashes`, MD5s."""
-    return [_archive(Path(in_folder) / name, known, hashes) for name, known in ARCHIVES.items()]
+    return [
+        _archive(Path(in_folder).expanduser() / name, known, hashes)
+        for name, known in ARCHIVES.items()
+    ]
 
 
 def _archive(path, known, hashes):
@@ -400,7 +404,7 @@ def _builder(name, data_dir):
     import tensorflow_datasets as tfds
 
     try:
-        return tfds.builder(name, data_dir=data_dir)
+        return tfds.builder(name, data_dir=expanded(data_dir))
     except Exception as error:  # TFDS lets through what protobuf and the disk raise
         raise records.cannot_load(name, data_dir, error) from error
 

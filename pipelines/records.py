@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from resnet_keras.errors import InputError, hint
+from resnet_keras.files import expanded
 
 from . import splits, stream
 from .source import Source
@@ -81,7 +82,7 @@ def prepare(dataset: str, data_dir: str | None):
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder(dataset, data_dir=data_dir)
+        builder = tfds.builder(dataset, data_dir=expanded(data_dir))
         builder.download_and_prepare()
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
         raise cannot_load(dataset, data_dir, error) from error

@@ -42,12 +42,11 @@ def _define_flags() -> None:
     flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
     flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
     flags.DEFINE_bool("json", False, "Print JSON instead of a table.", flag_values=FLAGS)
-    flags.DEFINE_string(
+    cli.define_path(
+        FLAGS,
         "plot",
-        None,
-        f"PNG in which to draw the images, as the network sees them, with their labels; "
+        f"PNG file in which to draw the images, as the network sees them, with their labels; "
         f"the first {MOST_DRAWN}.",
-        flag_values=FLAGS,
     )
 
 

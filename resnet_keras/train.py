@@ -70,7 +70,7 @@ def _define_flags() -> None:
         flags.DEFINE_list(name, default, help, flag_values=FLAGS)
 
     text("recipe", None, f"Packaged recipe to start from: {', '.join(zoo.recipes.names())}.")
-    text("workdir", None, "Folder of the run. Without it, a new one below runs/.")
+    cli.define_path(FLAGS, "workdir", "Folder of the run. Without it, a new one below runs/.")
     cli.define_model_flags(FLAGS, "resnet20")
     text("freeze", None, "Last stage that is not trained, conv1 to conv5 (with --weights).")
     choice("shortcut", None, ["A", "B", "C"], "Shortcut option; the network's default without.")
