@@ -5,7 +5,8 @@ once. Importing this package imports no TensorFlow.
 
 A data set is "digits", "cifar10" or "cifar100", which are held in memory; "imagenet2012" or
 "tfds/NAME", any classification data set of TensorFlow Datasets; or "folder", images in
-DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.
+DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/. Of a split, a share can be taken: "train[:90%]" and
+"train[90%:]", see `splits`.
 """
 
 import functools
@@ -118,7 +119,7 @@ def arrays(
     Args:
         dataset: a key of `DATASETS`.
         split: "train" (90 % of the training examples, 45,000 of CIFAR's), "val" (the others),
-            "trainval" (both) or "test".
+            "trainval" (both) or "test"; or a share of one, such as "trainval[:80%]".
         image_size: side in pixels, for data sets that can be resized (not CIFAR).
         data_dir: the folder of "folder", or where TensorFlow Datasets keeps its files.
 
@@ -128,17 +129,25 @@ def arrays(
     Raises:
         InputError: unknown data set or split, a size it cannot have, or data that is not there.
     """
+    from . import splits
+
     known = info(dataset, data_dir)
     if not known.in_memory:
         raise InputError(f"{dataset} is too large to be held in memory.")
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+    wanted = splits.parse(split)
+    if wanted.name not in SPLITS:
+        raise unknown("split", wanted.name, SPLITS)
     if image_size is not None and image_size < 1:
         raise InputError(f"image_size must be positive, not {image_size}.")
     if image_size not in (None, known.image_size) and not known.resizable:
         raise InputError(f"{dataset} images have side {known.image_size}, not {image_size}.")
     size = image_size or known.image_size
-    return _module(known).load(dataset, split, image_size=size, data_dir=data_dir)
+    load = _module(known).load
+    images, labels = load(dataset, wanted.name, image_size=size, data_dir=data_dir)
+    if wanted.is_whole:
+        return images, labels
+    chosen = splits.share(wanted, labels, [str(n).encode() for n in range(len(labels))])
+    return images[chosen], labels[chosen]
 
 
 def training(

@@ -26,11 +26,10 @@ PROBLEMS = 1
 
 cli.define_data_flags(FLAGS, None)
 cli.define_view_flags(FLAGS)
-flags.DEFINE_string(
+cli.define_path(
+    FLAGS,
     "archives",
-    None,
     "check: folder of ImageNet's archives; DATA_DIR/downloads/manual for imagenet2012 without.",
-    flag_values=FLAGS,
 )
 flags.DEFINE_bool(
     "hashes", False, "check: take the archives' MD5s; reads 155 GB.", flag_values=FLAGS
@@ -49,8 +48,8 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "limit", 0, "check: read only so many examples of each split; 0 for all.", 0, flag_values=FLAGS
 )
-flags.DEFINE_string("split", "train", "preview: whose images to show.", flag_values=FLAGS)
-flags.DEFINE_string("out", None, "preview: the PNG to write.", flag_values=FLAGS)
+cli.define_split_flag(FLAGS, "split", "preview: whose images to show.", default="train")
+cli.define_path(FLAGS, "out", "preview: the PNG file to write.")
 flags.DEFINE_integer("count", 32, "preview: how many images.", 1, 1000, flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "preview: of order and augmentation.", 0, flag_values=FLAGS)
 flags.DEFINE_bool(

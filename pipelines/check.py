@@ -14,10 +14,12 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.files import expanded
 
-from . import FOLDER, TFDS, folder, records, stream
+from . import FOLDER, SUFFIXES, TFDS, folder, records, stream
 from .decode import attempt, is_jpeg
 from .decode import decode as pixels_of
+from .listing import entries_in
 from .source import Source
 
 IMAGENET2012 = "imagenet2012"
@@ -83,9 +85,13 @@ EXPECTED = {"none": None, "imagenet": IMAGENET}
 
 
 def dataset_in(data_dir: str | None) -> str:
-    """Returns "folder" for a folder that has train/ or val/ in it, and else "imagenet2012"."""
-    folders = [Path(data_dir or "", split) for split in ("train", "val")]
-    return FOLDER if data_dir and any(map(Path.is_dir, folders)) else IMAGENET2012
+    """Returns "folder" for a folder with train/, val/ or images in class folders in it, and else
+    "imagenet2012"."""
+    root = Path(data_dir or "").expanduser()
+    if data_dir is None or not root.is_dir():
+        return IMAGENET2012
+    found = any((root / split).is_dir() for split in ("train", "val")) or folder.is_flat(root)
+    return FOLDER if found else IMAGENET2012
 
 
 def expected_in(data_dir: str | None) -> Expected | None:
@@ -142,7 +148,10 @@ def findings(
 
 def archives(in_folder: str | os.PathLike, *, hashes: bool = False) -> list[Finding]:
     """Checks that ImageNet's two archives are there, their sizes and, with `hashes`, MD5s."""
-    return [_archive(Path(in_folder) / name, known, hashes) for name, known in ARCHIVES.items()]
+    return [
+        _archive(Path(in_folder).expanduser() / name, known, hashes)
+        for name, known in ARCHIVES.items()
+    ]
 
 
 def _archive(path, known, hashes):
@@ -185,15 +194,17 @@ def class_folders(
     Raises:
         InputError: there is no such folder.
     """
-    if data_dir is None or not Path(data_dir).is_dir():
+    if data_dir is None or not Path(data_dir).expanduser().is_dir():
         folder.split_folder(data_dir, "train")  # raises
+    # Of people's own images; a copy of a known data set without val is not whole.
+    may_lack_val = expected is None and folder.has_train_only(data_dir)
     listings = {}
     for split in ("train", "val", "test"):
         try:
             listings[split] = list_split(folder.split_folder(data_dir, split))
         except InputError as error:
             if split != "test":
-                yield Finding(False, str(error))
+                yield Finding(may_lack_val and split == "val", str(error))
     for split, listing in listings.items():
         yield from contents(split, listing)
         if expected is not None and split in expected.images:
@@ -206,23 +217,23 @@ def class_folders(
 
 def list_split(split_folder: Path) -> Listing:
     """Lists a split's class folders and what is in them; hidden files are left out."""
-    found, others = folder.images_in(split_folder)
-    inside = {path: os.path.isdir(path) for path in sorted(found + others)}
+    inside = entries_in(split_folder)
     classes, ignored, unreadable = {}, [], []
-    for path in (path for path, is_folder in inside.items() if is_folder):
+    for path in inside.folders:
         try:
-            classes[os.path.basename(path)], other = folder.images_in(Path(path))
-            ignored += other
+            entries = entries_in(path)
+            classes[os.path.basename(path)] = entries.images
+            ignored += entries.others
         except InputError as error:
             unreadable.append(str(error))
-    loose = [path for path, is_folder in inside.items() if not is_folder]
+    loose = sorted({*inside.images, *inside.others}.difference(inside.folders))
     return Listing(split_folder, classes, loose, ignored, unreadable)
 
 
 def contents(split: str, listing: Listing) -> list[Finding]:
     """Checks that there are class folders, with images and nothing else in them."""
     problems = list(listing.unreadable)
-    loose = [path for path in listing.loose if path.lower().endswith(folder.SUFFIXES)]
+    loose = [path for path in listing.loose if path.lower().endswith(SUFFIXES)]
     if not listing.classes:
         return [Finding(False, text) for text in [*problems, _no_classes(listing, loose)]]
     if loose:
@@ -393,7 +404,7 @@ def _builder(name, data_dir):
     import tensorflow_datasets as tfds
 
     try:
-        return tfds.builder(name, data_dir=data_dir)
+        return tfds.builder(name, data_dir=expanded(data_dir))
     except Exception as error:  # TFDS lets through what protobuf and the disk raise
         raise records.cannot_load(name, data_dir, error) from error
 

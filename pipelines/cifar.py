@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from resnet_keras.files import expanded
+
 from . import augment, info
 from .records import cannot_load
 
@@ -21,7 +23,7 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
 
     source = "test" if split == "test" else "train"
     try:
-        loaded = tfds.load(dataset, split=source, data_dir=data_dir)
+        loaded = tfds.load(dataset, split=source, data_dir=expanded(data_dir))
         # Not batch_size=-1, which aborts the process where TFDS does not know the split's size.
         batches = list(tfds.as_numpy(loaded.batch(1000)))
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise

@@ -2,9 +2,10 @@
 
 import tensorflow as tf
 
-from resnet_keras.errors import InputError
+from resnet_keras.errors import InputError, hint
+from resnet_keras.files import expanded
 
-from . import stream
+from . import splits, stream
 from .source import Source
 
 SHUFFLED_RECORDS = 4096  # 450 MB of ImageNet's JPEGs
@@ -21,7 +22,8 @@ def open_split(dataset: str, data_dir: str | None, split: str) -> Source:
     Args:
         dataset: a TFDS name such as "imagenet2012" or "oxford_iiit_pet".
         data_dir: TFDS's folder; None takes TFDS's default.
-        split: "train", "val" (TFDS's "validation") or "test".
+        split: "train", "val" (TFDS's "validation"), "test" or whatever TFDS calls it, or a share
+            such as "train[:90%]", which TFDS cuts.
 
     Raises:
         InputError: no such data set or split, or it is not on disk and cannot be made.
@@ -80,7 +82,7 @@ def prepare(dataset: str, data_dir: str | None):
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder(dataset, data_dir=data_dir)
+        builder = tfds.builder(dataset, data_dir=expanded(data_dir))
         builder.download_and_prepare()
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
         raise cannot_load(dataset, data_dir, error) from error
@@ -102,14 +104,21 @@ def cannot_load(dataset: str, data_dir: str | None, error: Exception) -> InputEr
 
 
 def _split_name(builder, split):
-    names = NAMES.get(split, (split,))
+    wanted = splits.parse(split)
+    names = NAMES.get(wanted.name, (wanted.name,))
     known = list(builder.info.splits)
     if not known:  # TFDS's mock data
-        return names[0]
+        return str(wanted._replace(name=names[0]))
     chosen = next((name for name in names if name in known), None)
     if chosen is None:
-        raise InputError(f"{builder.name} has no split {split!r}; it has {', '.join(known)}.")
-    return chosen
+        way_out = f" {splits.HOLD_OUT}" if known == ["train"] else hint(wanted.name, known)
+        raise InputError(
+            f"{builder.name} has no split {wanted.name!r}; it has {', '.join(known)}.{way_out}"
+        )
+    wanted = wanted._replace(name=chosen)
+    if not wanted.is_whole:
+        wanted.limits(builder.info.splits[chosen].num_examples)  # TFDS asserts, with a traceback
+    return str(wanted)
 
 
 def _count(dataset, what):

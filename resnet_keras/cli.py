@@ -103,28 +103,49 @@ def new_flags() -> flags.FlagValues:
     """Returns an empty set of flags with --help and --flagfile."""
     values = flags.FlagValues()
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
-    flags.DEFINE_string(
-        "flagfile", None, "Read flags from this file; later flags win.", flag_values=values
-    )
+    define_path(values, "flagfile", "Read flags from this file; later flags win.")
     return values
+
+
+def define_path(values: flags.FlagValues, name: str, help: str, default: str | None = None) -> None:
+    """Defines a flag that takes the path of a file or folder, with ~ for the user's own folder.
+
+    The shell leaves --flag=~/path as it is, for it expands a ~ only where a word begins.
+    """
+    flags.DEFINE(_PathParser(), name, default, help, values, flags.ArgumentSerializer())
+
+
+def define_paths(
+    values: flags.FlagValues, name: str, help: str, default: Sequence[str] = ()
+) -> None:
+    """Defines a flag that takes a list of paths, or of NAME=PATH; see `define_path`."""
+    serializer = flags.CsvListSerializer(",")
+    flags.DEFINE(_PathsParser(), name, list(default), help, values, serializer)
+
+
+class _PathParser(flags.ArgumentParser):
+    def parse(self, argument):
+        return os.path.expanduser(argument)
+
+
+class _PathsParser(flags.ListParser):
+    def parse(self, argument):
+        return [_expanded(item) for item in super().parse(argument)]
+
+
+def _expanded(item):
+    name, given, path = item.partition("=")
+    return f"{os.path.expanduser(name)}{given}{os.path.expanduser(path)}"
 
 
 def define_model_flags(values: flags.FlagValues, model: str | None) -> None:
     """Defines --model, by default `model`, --weights and --weights_dir."""
-    flags.DEFINE_string(
-        "model", model, "Zoo network, or a folder that zoo.save wrote.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "weights",
-        None,
-        "Registered tag such as imagenet or digits, or a file of weights.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
+    define_path(values, "model", "Zoo network, or a folder that zoo.save wrote.", model)
+    define_path(values, "weights", "Registered tag such as imagenet or digits, or a weights file.")
+    define_path(
+        values,
         "weights_dir",
-        None,
         "Folder with files of registered weights, for machines without network.",
-        flag_values=values,
     )
 
 
@@ -214,11 +235,10 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
         "TensorFlow Datasets, or folder for DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.",
         flag_values=values,
     )
-    flags.DEFINE_string(
+    define_path(
+        values,
         "data_dir",
-        None,
         "The folder of --dataset=folder, or where TensorFlow Datasets keeps its files.",
-        flag_values=values,
     )
     flags.DEFINE_integer(
         "image_size",
@@ -227,6 +247,29 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
         1,
         flag_values=values,
     )
+
+
+def define_split_flag(
+    values: flags.FlagValues, name: str, help: str, default: str | None = None
+) -> None:
+    """Defines a flag that takes a split or a share of one."""
+    flags.DEFINE(
+        _SplitParser(),
+        name,
+        default,
+        f"{help} A share is 'train[:90%]' or 'train[5000:]', in quotes for the shell.",
+        flag_values=values,
+        serializer=flags.ArgumentSerializer(),
+    )
+
+
+class _SplitParser(flags.ArgumentParser):
+    """Refuses what is no split; whether there is such a one, the data set tells."""
+
+    def parse(self, argument):
+        from .pipelines import splits
+
+        return str(splits.parse(argument))
 
 
 def define_view_flags(values: flags.FlagValues) -> None:
@@ -310,7 +353,7 @@ def parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = Fals
         raise InputError(f"Unexpected argument {rest[0]!r}: flags are written --name=value.")
     if "recipe" in values and values["recipe"].value not in (None, *recipes):
         raise InputError("--recipe is for the command line; in a flagfile write --flagfile=PATH.")
-    return rest
+    return [os.path.expanduser(argument) for argument in rest]
 
 
 def _named_recipes(argv: Sequence[str]) -> list[str]:

@@ -24,9 +24,15 @@ class MissingExtraError(InputError, ImportError):
 def unknown(kind: str, given: object, choices: Iterable[str]) -> InputError:
     """Returns the error for a name that is none of `choices`, with the nearest ones first."""
     choices = list(choices)
-    near = difflib.get_close_matches(str(given), choices, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return InputError(f"Unknown {kind} {given!r}: choose one of {', '.join(choices)}.{hint}")
+    return InputError(
+        f"Unknown {kind} {given!r}: choose one of {', '.join(choices)}.{hint(given, choices)}"
+    )
+
+
+def hint(given: object, choices: Iterable[str]) -> str:
+    """Returns " Did you mean 'NAME'?" for the choice that is nearest, or ""."""
+    near = difflib.get_close_matches(str(given), list(choices), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def require(module: str, extra: str | None) -> types.ModuleType:

@@ -24,7 +24,6 @@ from absl import flags
 from . import __version__, cli, pipelines, zoo
 from .errors import InputError
 from .files import make_folder, write_atomically
-from .pipelines import SPLITS
 
 if TYPE_CHECKING:
     import keras
@@ -36,22 +35,18 @@ SCALES = (224, 256, 384, 480, 640)  # Sec. 3.4
 
 
 def _define_flags() -> None:
-    def text(name, default, help):
-        flags.DEFINE_string(name, default, help, flag_values=FLAGS)
-
     def choice(name, default, choices, help):
         flags.DEFINE_enum(name, default, choices, help, flag_values=FLAGS)
 
     cli.define_model_flags(FLAGS, "resnet20")
-    flags.DEFINE_list(
+    cli.define_paths(
+        FLAGS,
         "ensemble",
-        [],
         "Instead of --model and --weights: NAME=WEIGHTS for each of several models, whose softmax "
         "scores are averaged.",
-        flag_values=FLAGS,
     )
     cli.define_data_flags(FLAGS, "digits")
-    choice("split", None, list(SPLITS), "Examples; test, or val of photographs, without.")
+    cli.define_split_flag(FLAGS, "split", "Examples; test, or val of photographs, without.")
     choice("protocol", "single_crop", list(PROTOCOLS), "For photographs; see above.")
     cli.define_crop_flags(FLAGS)
     flags.DEFINE_list(
@@ -59,10 +54,10 @@ def _define_flags() -> None:
     )
     flags.DEFINE_integer("batch_size", 100, "Crops evaluated at once.", 1, flag_values=FLAGS)
     choice("dtype", "float32", ["float32", "mixed_bfloat16"], "Precision of the layers.")
-    text("per_class", None, "CSV file in which to write the errors of each class.")
-    text(
+    cli.define_path(FLAGS, "per_class", "CSV file in which to write the errors of each class.")
+    cli.define_path(
+        FLAGS,
         "results",
-        None,
         "JSON file of measurements in which to write this one, in place of an older one of the "
         "same model, weights, data set and protocol.",
     )

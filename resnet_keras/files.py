@@ -15,7 +15,7 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     data = content.encode() if isinstance(content, str) else content
     try:
         handle, aside = tempfile.mkstemp(PART, f".{path.name}.", path.parent)
@@ -36,6 +36,11 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
             os.unlink(aside)
 
 
+def expanded(path: str | os.PathLike | None) -> str | None:
+    """The path with the user's own folder for ~; None stays None."""
+    return None if path is None else os.path.expanduser(path)
+
+
 def remove_parts(folder: str | os.PathLike) -> None:
     """Removes what killed processes had not finished writing; none may be writing there now."""
     for part in Path(folder).glob(f".*{PART}"):
@@ -44,7 +49,7 @@ def remove_parts(folder: str | os.PathLike) -> None:
 
 def make_folder(path: str | os.PathLike) -> Path:
     """Creates a folder that can be written to, or raises `InputError` with the reason."""
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

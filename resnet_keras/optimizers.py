@@ -101,6 +101,7 @@ class SGD(keras.optimizers.SGD):
         self.clip_norm = clip_norm
         self.loss_scaling = loss_scaling
         self.ema = ema
+        self._scales_losses = False  # whether it was asked to
         self.learning_rate_scale = self._state("learning_rate_scale", 1.0)
         self.loss_scale = self._state("loss_scale", INITIAL_LOSS_SCALE if loss_scaling else 1.0)
         self._without_overflow = self._state("without_overflow", 0.0)
@@ -186,6 +187,7 @@ class SGD(keras.optimizers.SGD):
         return float(ops.convert_to_numpy(self._rate(update - 1)))
 
     def scale_loss(self, loss):
+        self._scales_losses = True
         return loss * self.loss_scale if self.loss_scaling else loss
 
     def _all_reduce_sum_gradients(self, grads_and_vars):
@@ -199,6 +201,11 @@ class SGD(keras.optimizers.SGD):
 
     def _prepare(self, gradients, variables):
         """Adds up gradients, and decides by what they are multiplied and whether they are used."""
+        if self.loss_scaling and not self._scales_losses:
+            raise InputError(
+                "Keras scales the loss in this optimizer's place, which has loss_scaling=True: "
+                "give compile(auto_scale_loss=False) beside it, or leave loss_scaling out."
+            )
         if self._sums:
             own = [self._sums[self._get_variable_index(v)] for v in variables]
             gradients = [ops.add(s, g) for s, g in zip(own, gradients, strict=True)]

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from . import cli, pipelines, zoo
+from . import cli, zoo
 from .errors import InputError, require
 from .files import make_folder, write_atomically
+from .pipelines import listing
 
 if TYPE_CHECKING:
     import keras
@@ -43,12 +44,11 @@ def _define_flags() -> None:
     flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
     flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
     flags.DEFINE_bool("json", False, "Print JSON instead of a table.", flag_values=FLAGS)
-    flags.DEFINE_string(
+    cli.define_path(
+        FLAGS,
         "plot",
-        None,
-        f"PNG in which to draw the images, as the network sees them, with their labels; "
+        f"PNG file in which to draw the images, as the network sees them, with their labels; "
         f"the first {MOST_DRAWN}.",
-        flag_values=FLAGS,
     )
 
 
@@ -131,14 +131,15 @@ def _report(found, count) -> int:
 def image_files(arguments: Sequence[str]) -> list[str]:
     """Lists files as they are given, and the JPEG and PNG files below folders by name.
 
+    Of folders, hidden files are left out and links are followed, as in training.
+
     Raises:
         InputError: nothing is given, or something is not there or holds no images.
     """
     paths: list[str] = []
     for argument in arguments:
         if os.path.isdir(argument):
-            below = (path for path in Path(argument).rglob("*") if not path.name.startswith("."))
-            found = [str(p) for p in sorted(below) if p.name.lower().endswith(pipelines.SUFFIXES)]
+            found = listing.images_below(argument)
             if not found:
                 raise InputError(f"The folder {argument} has no JPEG or PNG files below it.")
             paths += found

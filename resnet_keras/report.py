@@ -51,8 +51,8 @@ summary { cursor: pointer; margin: 1rem 0 .25rem; }
   figure, tr, li { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
 
-flags.DEFINE_string(
-    "out", "report", "Path without suffix: OUT.png and OUT.html are written.", flag_values=FLAGS
+cli.define_path(
+    FLAGS, "out", "Path without suffix: OUT.png and OUT.html are written.", default="report"
 )
 flags.DEFINE_string("title", None, "Title; the runs' data sets without.", flag_values=FLAGS)
 flags.DEFINE_float(

@@ -68,8 +68,10 @@ def _define_flags() -> None:
     )
     items("depths", [], "Layers of the networks; by default the experiment's own.")
     items("seeds", [], "A run of each network for each; by default 0,1,2, or 0 for quick.")
-    text("folder", "reproduced", "Where the runs are made, and kept for other experiments.")
-    text("out", None, "Path without suffix of what is written; below --folder without.")
+    cli.define_path(
+        FLAGS, "folder", "Where the runs are made, and kept for other experiments.", "reproduced"
+    )
+    cli.define_path(FLAGS, "out", "Path without suffix of what is written; below --folder without.")
     flags.DEFINE_integer("workers", 1, "Runs at a time on this machine.", 1, flag_values=FLAGS)
     flags.DEFINE_integer(
         "gpus_per_worker",
@@ -82,15 +84,15 @@ def _define_flags() -> None:
     flags.DEFINE_bool(
         "run", True, "--norun runs nothing, and tells of what is there.", flag_values=FLAGS
     )
-    text("data_dir", None, "As for train and evaluate.")
-    items("trained", [], "imagenet: runs of train, or folders of them, to evaluate.")
+    cli.define_path(FLAGS, "data_dir", "As for train and evaluate.")
+    cli.define_paths(FLAGS, "trained", "imagenet: runs of train, or folders of them, to evaluate.")
     items(
         "weights",
         None,
         "imagenet: tags of registered weights; by default imagenet, or none beside --trained. The "
         "ensemble has all residual networks that are evaluated.",
     )
-    text("weights_dir", None, "imagenet: folder with files of registered weights.")
+    cli.define_path(FLAGS, "weights_dir", "imagenet: folder with files of registered weights.")
 
 
 _define_flags()

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import flags
-
 from . import cli, pipelines, runs, zoo
 from .errors import InputError
 from .files import write_atomically
@@ -24,9 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 FLAGS = cli.new_flags()
-flags.DEFINE_string(
-    "data_dir", None, "Where the data is now; the run's own without.", flag_values=FLAGS
-)
+cli.define_path(FLAGS, "data_dir", "Folder of the data now; the run's own without.")
 FILE = "responses.json"
 BATCH = 50
 

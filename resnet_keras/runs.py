@@ -125,8 +125,15 @@ def differences(folder: Path, flags: str, free: Collection[str] = ()) -> list[st
     return [
         f"{_flag(name, there)} there, {_flag(name, here)} here"
         for name in sorted({*there, *here})
-        if there.get(name) != here.get(name) and name not in free
+        if not _same(there.get(name), here.get(name)) and name not in free
     ]
+
+
+def _same(one, other):
+    """Whether two values of a flag, or None, mean the same; ~ may stand for the user's folder."""
+    if one is None or other is None:
+        return one == other
+    return os.path.expanduser(one) == os.path.expanduser(other)
 
 
 def _flag(name, values):

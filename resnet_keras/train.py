@@ -17,6 +17,7 @@ import platform
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from . import __version__, cli, pipelines, runs, tuning, zoo
 from .classifier import compile_classifier, make_optimizer, model_options
 from .errors import InputError, told
 from .files import make_folder, write_atomically
-from .pipelines import SPLITS
+from .pipelines import splits
 
 FLAGS = cli.new_flags()
 MIB = 2**20
@@ -69,14 +70,14 @@ def _define_flags() -> None:
         flags.DEFINE_list(name, default, help, flag_values=FLAGS)
 
     text("recipe", None, f"Packaged recipe to start from: {', '.join(zoo.recipes.names())}.")
-    text("workdir", None, "Folder of the run. Without it, a new one below runs/.")
+    cli.define_path(FLAGS, "workdir", "Folder of the run. Without it, a new one below runs/.")
     cli.define_model_flags(FLAGS, "resnet20")
     text("freeze", None, "Last stage that is not trained, conv1 to conv5 (with --weights).")
     choice("shortcut", None, ["A", "B", "C"], "Shortcut option; the network's default without.")
     switch("stride_in_1x1", None, "Where bottleneck blocks stride; --nostride_in_1x1 is v1.5.")
     cli.define_data_flags(FLAGS, "cifar10")
-    choice("train_split", None, list(SPLITS), "Without, trainval, or train of photographs.")
-    choice("eval_split", None, list(SPLITS), "Without, test, or val of photographs.")
+    cli.define_split_flag(FLAGS, "train_split", "Without, trainval, or train of photographs.")
+    cli.define_split_flag(FLAGS, "eval_split", "Without, test, or val of photographs.")
     choice(
         "normalization",
         "channel",
@@ -502,6 +503,12 @@ def _choose_splits() -> None:
     in_memory = pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
     FLAGS.train_split = FLAGS.train_split or ("trainval" if in_memory else "train")
     FLAGS.eval_split = FLAGS.eval_split or ("test" if in_memory else "val")
+    if splits.overlap(FLAGS.train_split, FLAGS.eval_split):
+        warnings.warn(
+            f"--eval_split={FLAGS.eval_split} has images of --train_split={FLAGS.train_split} in "
+            "it: the error does not tell of new images",
+            stacklevel=2,
+        )
 
 
 def _feeds(used):

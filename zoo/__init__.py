@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
-from . import entries, networks, paper, publish, recipes
+from . import assignment, entries, foreign, networks, paper, publish, recipes
 from . import weights as weights_files
 from .entries import ENTRIES, Preprocessing, WeightsEntry
 from .networks import NETWORKS
@@ -162,14 +162,17 @@ def get(
             `save` wrote (as "./resnet50" or a `Path` where it is called as a network).
         weights: None (He initialization); a registered tag, such as "a1_in1k", or "imagenet" or
             "cifar10" for the network's default; or the path of a file: .safetensors in this
-            package's, torchvision's or timm's layout, .weights.h5, .keras, keras.applications'
-            .h5, or PyTorch's .pth. What they settle (classes, shortcut, normalization) becomes
-            the default of the other arguments. A file that is a registered one by its name or
-            hash brings what its tag would; beside timm's model.safetensors, its config.json is
-            read.
+            package's, torchvision's, timm's or transformers' layout (or transformers' folder),
+            .weights.h5, .keras or .h5 of this package or keras.applications, or PyTorch's .pth.
+            What they settle (classes, shortcut, normalization) becomes the default of the other
+            arguments; another value of what belongs to them is refused. Dicts and prefixes around
+            torch's weights are taken off; where a file has the weights and their average, the
+            average is taken, and a warning says so. A file that is a registered one by its name
+            or hash brings what its tag would; timm's config.json beside its weights is read.
         weights_dir: a folder in which registered files are looked for, instead of downloading
             them to the cache folder (RESNET_KERAS_HOME).
-        num_classes: with weights of another number, the head is new and the rest is loaded.
+        num_classes: with weights of another number, or of none, the head is new and the rest is
+            loaded.
         input_shape: (height, width, channels); height and width may be None. One channel of grey
             pixels is seen as RGB.
         include_top: False ends at the last stage's features; by default True.
@@ -178,12 +181,19 @@ def get(
             `synchronized`, `epsilon`, `stochastic_depth`, `dropout`, as for `resnet.resnet`. The
             last two are of the training and not of the weights: no file settles them.
 
+    Weights of another network are refused, and the message names it. What no file can tell: by
+    its tensors a residual network without projections (option A) is the plain one of its depth,
+    so that in torch's layout, or in safetensors without this package's header, both are loaded as
+    the network that is asked for. A .weights.h5 has no epsilon and no dtype, torch's layout no
+    normalization, epsilon or stride: give them where they are not the defaults.
+
     Returns:
         A model from raw RGB pixels (batch, height, width, channels) in [0, 255], uint8 or float,
         to float32 logits (batch, classes).
 
     Raises:
-        InputError: unknown name, weights or option, or weights that do not fit.
+        InputError: unknown name, weights or option, arguments that contradict one another or the
+            weights, or weights of another network or another shape.
     """
     given = {
         "num_classes": num_classes,
@@ -209,13 +219,15 @@ def build(
     options = {"shortcut": network.shortcut, **given}
     if file is not None:
         _check_stride(network, file, given)
-        options = {**_settled(file, given), **given}
+        options = {"shortcut": network.shortcut, **_settled(file, given), **given}
     builder = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
     model = builder(network.depth, name=network.name, **options)
     if file is not None:
-        head = file.options.get("num_classes")
+        head = None if file.headless else file.options.get("num_classes")
         kept = options.get("include_top", True) and options.get("num_classes") == head
-        weights_files.assign(model, file, skip=() if kept else ("logits",))
+        if head is None and options.get("include_top", True):
+            foreign.warn_of_new_head(file.path, file.tensors)
+        assignment.assign(model, file, skip=() if kept else ("logits",))
         publish.remember(
             model,
             file,
@@ -281,6 +293,8 @@ def freeze(model: "keras.Model", through: str | None) -> None:
 
 
 def _check_options(network, given):
+    if "num_classes" in given and given.get("include_top") is False:
+        raise InputError("num_classes is of a head: leave it out with include_top=False.")
     shortcut = given.get("shortcut", network.shortcut)
     if network.plain and shortcut is not None:
         raise InputError(f"{network.name} is plain and has no shortcuts: take a resnet.")
@@ -302,12 +316,12 @@ def _check_stride(network, file, given):
 def _settled(file, given):
     """The arguments that a file brings: those it settles, and its project's defaults."""
     settled = {**file.defaults, **file.options}
-    with_top = given.get("include_top", settled.pop("include_top", True))
-    if not with_top:
+    with_top = settled.pop("include_top", True) or "num_classes" in given  # which asks for a head
+    if not given.get("include_top", with_top):
         settled = {**settled, "include_top": False}
         settled.pop("num_classes", None)
     elif "num_classes" not in {**settled, **given}:
-        raise InputError(f"{file.path} has no head: give num_classes, or include_top=False.")
+        raise foreign.no_classes(file.path, file.tensors)
     else:
         settled.pop("pooling", None)
     for option in given.keys() & file.options.keys() - _FREE:

@@ -19,7 +19,7 @@ from resnet_keras.errors import InputError, require
 from resnet_keras.files import make_folder, unwritable
 
 from .entries import FOLDER, HUB_FILE, WeightsEntry
-from .formats import conversion
+from .pickles import conversion
 
 HOME = "RESNET_KERAS_HOME"
 TIMEOUT = 30.0  # seconds without a byte after which a connection is given up and resumed

@@ -4,6 +4,7 @@ A file is opened as a set of tensors whose shapes are known and whose values are
 when they are asked for. What a file declares is held against its size before memory is set aside.
 """
 
+import argparse
 import contextlib
 import json
 import math
@@ -13,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError
 
-from . import hdf5
+from . import hdf5, pickles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,11 +45,13 @@ class Tensor(NamedTuple):
 
 class Opened(NamedTuple):
     """An opened file: format "safetensors", "hdf5", "keras" or "torch", tensors by name, and what
-    stands beside them: safetensors' metadata, or the configuration of a `.keras` archive."""
+    stands beside them: safetensors' metadata, or the configuration of a `.keras` archive; and of
+    Keras's files the names of layers by their paths, see `hdf5.layer`."""
 
     format: str
     tensors: dict[str, Tensor]
     metadata: dict[str, Any]
+    layers: Mapping[str, str] = {}
 
 
 def open_file(path: str | os.PathLike) -> Opened:
@@ -69,8 +72,13 @@ def open_file(path: str | os.PathLike) -> Opened:
         return Opened("hdf5", *_hdf5(path, path))
     if start.startswith(_ZIP):
         with _unzipped(path) as archive:
-            keras = _WEIGHTS_MEMBER in archive.namelist()
-        return _archive(path, size) if keras else _torch(path, size)
+            members = archive.namelist()
+        if _WEIGHTS_MEMBER in members:
+            return _archive(path, size)
+        problem = pickles.archive_problem(path, members)
+        if problem:
+            raise InputError(problem)
+        return _torch(path, size)
     header = int.from_bytes(start[:8], "little")
     # torch.save's old format is a bare pickle, of protocol 2 or later.
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05" and header > size:
@@ -124,7 +132,8 @@ def _safetensors(path, file):
 
 
 def _hdf5(path, file):
-    """Tensors and configuration of an HDF5 file, read by a process of its own, see `hdf5`."""
+    """Tensors, configuration and names of layers of an HDF5 file, which a process of its own
+    reads, see `hdf5`."""
     with tempfile.TemporaryDirectory(prefix="resnet_keras_") as folder:
         target = Path(folder) / "tensors.safetensors"
         # What is in the file in float16 has twice its size afterwards.
@@ -150,7 +159,8 @@ def _hdf5(path, file):
         config = json.loads(opened.metadata["config"])
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} has a configuration that is no JSON: {error!r}.") from error
-    return tensors, config if isinstance(config, dict) else {}
+    layers = json.loads(opened.metadata["layers"])  # of our own process
+    return tensors, config if isinstance(config, dict) else {}, layers
 
 
 @contextlib.contextmanager
@@ -177,7 +187,8 @@ def _archive(path, size):
             content = Path(folder) / _WEIGHTS_MEMBER
             with open(content, "wb") as file:
                 shutil.copyfileobj(archive.open(_WEIGHTS_MEMBER), file)
-            return Opened("keras", _hdf5(path, content)[0], config)
+            tensors, _, layers = _hdf5(path, content)
+            return Opened("keras", tensors, config, layers)
 
 
 def _torch(path, size):
@@ -185,10 +196,7 @@ def _torch(path, size):
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
-        raise InputError(
-            f"{path} is a pickle of PyTorch's, which only torch reads: pip install "
-            f"'resnet_keras[torch]', or convert it where torch is installed: {conversion(path)}"
-        ) from None
+        raise InputError(pickles.without_torch(path)) from None
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if version < TORCH_VERSION:
         raise InputError(
@@ -200,43 +208,39 @@ def _torch(path, size):
             if sum(member.file_size for member in archive.infolist()) > size:
                 raise InputError(f"{path} unpacks to more than its size, as torch.save's do not.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        # What most training scripts keep of their flags; a plain object that can do nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds
-        first = str(error).strip().splitlines() or [repr(error)]
-        raise InputError(
-            f"{path} is not a file of tensors that torch can load with weights_only=True: "
-            f"{first[0][:200]}"
-        ) from error
-    if isinstance(state, dict):
-        state = state.get("state_dict", state)
-    if not isinstance(state, dict):
-        raise InputError(f"{path} holds no state dict, but a {type(state).__name__}.")
+        raise InputError(pickles.problem(path, error)) from error
+    if not isinstance(checkpoint, dict):
+        raise InputError(f"{path} holds no state dict, but a {type(checkpoint).__name__}.")
+    try:
+        state = pickles.flatten(checkpoint, torch.is_tensor)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if not state:
+        keys = pickles.shortened(checkpoint) or "nothing"
+        raise InputError(f"{path} holds no tensors; at its top level are {keys}.")
+    return Opened("torch", {n: _torch_tensor(torch, path, n, v) for n, v in state.items()}, {})
 
-    def reader(name, tensor):
-        return lambda: _float32(path, name, tensor.detach().float().numpy())
 
-    tensors, declared = {}, 0
-    for name, value in state.items():
-        if not isinstance(value, torch.Tensor) or str(name).endswith("num_batches_tracked"):
-            continue
-        plain = value.layout == torch.strided and value.device.type == "cpu"
-        if not plain or value.is_nested or not value.is_floating_point():
+def _torch_tensor(torch, path, name, value):
+    """A tensor of torch's; one that cannot be weights is refused when it is read, as a checkpoint
+    may have it beside them."""
+
+    def read():
+        if not (plain and value.is_floating_point()):
             raise InputError(f"{path}: {name} is no plain tensor of floating-point numbers.")
-        declared += value.numel() * value.element_size()
-        tensors[str(name)] = Tensor(tuple(value.shape), reader(name, value))
-    if declared > size:
-        raise InputError(f"{path} declares {declared:,} bytes of tensors and has {size:,}.")
-    return Opened("torch", tensors, {})
+        return _float32(path, name, value.detach().float().numpy())
 
-
-def conversion(path: str | os.PathLike) -> str:
-    """The Python code that turns one of torch's files into safetensors."""
-    target = str(Path(path).with_suffix(".safetensors"))
-    return (
-        f"import torch, safetensors.torch; state = torch.load({str(path)!r}, weights_only=True); "
-        'safetensors.torch.save_file({k: v.contiguous() for k, v in state.get("state_dict", '
-        f"state).items()}}, {target!r})"
-    )
+    plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_nested
+    if plain and value.nelement() * value.element_size() > value.untyped_storage().nbytes():
+        raise InputError(
+            f"{path} declares {value.nelement() * value.element_size():,} bytes of {name} and has "
+            f"{value.untyped_storage().nbytes():,}."
+        )
+    return Tensor(() if value.is_nested else tuple(value.shape), read)
 
 
 def _float32(path, name, values):

@@ -9,6 +9,7 @@ import json
 import sys
 
 MAX_CONFIG = 8 * 2**20  # bytes; ResNet-1202's has 4 MB
+MAX_NAME = 100  # characters of a layer's name
 OWN_MEMORY = 2**30  # bytes of address space that Python and its libraries take, with a margin
 
 
@@ -17,17 +18,24 @@ class Refused(ValueError):
 
 
 def read(path):
-    """Reads all floating-point tensors and the configuration of a whole model, if there is one.
+    """Reads a model's floating-point weights, and what the file says of its layers.
 
-    Links out of the file are not followed. Returns a dict of float32 arrays by path, and the
-    configuration's text or None; raises `Refused`.
+    What is not of the layers, as the optimizer's variables, is left alone, and links out of the
+    file are not followed. Returns a dict of float32 arrays by path; the configuration's text of a
+    whole model, or None; and the names of the layers, those without weights too, by the paths of
+    their groups. Raises `Refused`.
     """
     import h5py
     import numpy as np
 
-    tensors, config = {}, None
+    tensors, config, layers = {}, None, {}
 
     def add(name, item):
+        if not is_weight(name, whole):
+            return
+        if isinstance(item, h5py.Group):
+            layers.update(layer(name, item.attrs))
+            return
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             return
         if item.is_virtual or item.external:
@@ -43,11 +51,43 @@ def read(path):
         tensors[name] = np.asarray(values, "float32")
 
     with h5py.File(path, "r") as file:
+        whole = "model_weights" in file
         file.visititems(add)
         found = file.attrs.get("model_config")  # of a whole model in the old format
         if isinstance(found, str) and len(found) <= MAX_CONFIG:
             config = found
-    return tensors, config
+    return tensors, config, layers
+
+
+def is_weight(name, whole):
+    """Whether a path is of a layer; `whole` is a model in the old format.
+
+    Beside them a file has variables of the optimizer, and may have others' (`vars` that are of no
+    layer). They may be anything: the gradient norms of updates to come are NaN.
+    """
+    parts = name.split("/")
+    if whole:
+        return parts[0] == "model_weights"
+    if parts[0] in ("optimizer", "optimizer_weights"):
+        return False
+    return "vars" not in parts or "layers" in parts
+
+
+def layer(name, attributes):
+    """A layer's name by the path of its group; empty for other groups.
+
+    The old format has the name in the path. The new one numbers a model's layers by their class
+    (`layers/conv2d_3/vars`) and has the name beside it; without, as older Keras wrote it, the number
+    must do.
+    """
+    if "weight_names" in attributes:
+        return {name: name.rpartition("/")[2]}
+    group, _, last = name.rpartition("/")
+    if last != "vars" or group.rpartition("/")[0].rpartition("/")[2] != "layers":
+        return {}
+    named = attributes.get("name")
+    known = isinstance(named, str) and named.isascii() and len(named) <= MAX_NAME
+    return {group: named if known else group.rpartition("/")[2]}
 
 
 def limit_memory(size):
@@ -62,14 +102,15 @@ def limit_memory(size):
 def main(source, target, size):
     limit_memory(int(size))
     try:
-        tensors, config = read(source)
+        tensors, config, layers = read(source)
     except Refused as error:
         return str(error)
     except Exception as error:  # h5py raises whatever the C library's error maps to
         return f"is not a readable HDF5 file: {error}"
     from safetensors.numpy import save_file
 
-    save_file(tensors, target, metadata={"config": config or json.dumps({})})
+    metadata = {"config": config or json.dumps({}), "layers": json.dumps(layers)}
+    save_file(tensors, target, metadata=metadata)
     return None
 
 

@@ -4,13 +4,14 @@ Every translation keeps the function of the network: what it computes agrees up 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from resnet_keras.errors import InputError
 
 from .entries import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 from .formats import Tensor
 from .networks import BOTTLENECK_DEPTHS, Network
+from .wrappers import FOREIGN_HEAD
 
 OWN, KERAS, KERAS_APPLICATIONS, TORCH = "resnet_keras", "keras", "keras_applications", "torch"
 
@@ -22,40 +23,46 @@ _LEAVES = {
 }
 _TORCH_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|(?:downsample|shortcut)\.([01]))")
 _KERAS_LAYER = re.compile(r"(?:model_weights/)?(?:[^/]+/)*?([^/]+)/([^/:]+)(?::0)?")
-_KERAS_VARIABLE = re.compile(r"(?:.*/)?layers/(\w+)/vars/(\d+)")
-
-
-def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Leaves out the optimizer's variables, which Keras's old format keeps beside the weights."""
-    return {n: t for n, t in tensors.items() if not n.startswith("optimizer_weights/")}
+_DENSE = re.compile(r"(?!conv\d|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)")
+_KERAS_VARIABLE = re.compile(r"((?:.*/)?layers/(\w+))/vars/(\d+)")
+# The variables of this package's layers in Keras's order, trainable ones first.
+_KERAS_LEAVES = {
+    "conv": ("kernel",),
+    "bn": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "logits": ("kernel", "bias"),
+    "normalization": ("mean", "std"),
+}
 
 
 def recognise(tensors: dict[str, Tensor]) -> str | None:
     """Tells a layout by the names of its tensors; None for one that is not known."""
     if any(_KERAS_VARIABLE.fullmatch(name) for name in tensors):
         return KERAS
-    if any(name.removeprefix("module.") == "conv1.weight" for name in tensors):
+    if "conv1.weight" in tensors:  # of `wrappers.bare`
         return TORCH
     names = {_keras_name(name) for name in tensors}
-    if "conv1_conv/kernel" not in names:
+    if "conv1_conv/kernel" not in names or "post_bn/gamma" in names:  # that of ResNet V2
         return None
     # keras.applications' convolutions have biases, this package's have none.
     return KERAS_APPLICATIONS if "conv1_conv/bias" in names else OWN
 
 
-def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+def translate(
+    layout: str, tensors: dict[str, Tensor], network: Network, layers: Mapping[str, str]
+) -> dict[str, Tensor]:
     """Renames a file's tensors to this package's variables, and reshapes them as they are read.
 
     What has no counterpart keeps its name. The layout `KERAS` numbers layers in the order of a
-    model, for which `keras_variables` is needed; its tensors are returned as they are.
+    model; where `layers` (see `hdf5.layer`) has no names for the numbers, `keras_variables` is
+    needed.
     """
     if layout == TORCH:
         return _from_torch(tensors, network)
     if layout == KERAS_APPLICATIONS:
         return _from_keras_applications(tensors)
-    if layout == OWN:
-        return _renamed((_keras_name(name), tensor) for name, tensor in tensors.items())
-    return tensors
+    if layout == KERAS:
+        return _renamed((_named(name, layers), tensor) for name, tensor in tensors.items())
+    return _renamed((_keras_name(name), tensor) for name, tensor in tensors.items())
 
 
 def defaults(layout: str, network: Network) -> dict[str, object]:
@@ -68,20 +75,25 @@ def defaults(layout: str, network: Network) -> dict[str, object]:
     return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, **bottleneck}
 
 
-def options(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, object]:
+def options(
+    tensors: dict[str, Tensor], network: Network, layers: Collection[str] = ()
+) -> dict[str, object]:
     """Arguments of `zoo.get` that the tensors themselves show: classes, shortcut, normalization.
 
     Args:
         tensors: of `translate`.
+        layers: the names of all layers, where the file has them: they show where bottlenecks
+            stride.
     """
     shown: dict[str, object] = {}
-    if layout == KERAS:
+    if numbered(tensors):
         head, mean, std = "dense/vars/0", "pixel_normalization/vars/0", "pixel_normalization/vars/1"
         tensors = {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
         kernels = sum(re.fullmatch(r"conv2d(_\d+)?/vars/0", name) is not None for name in tensors)
+        projections = kernels - (network.depth - 1)
     else:
         head, mean, std = "logits/kernel", "normalization/mean", "normalization/std"
-        kernels = sum(name.endswith("_conv/kernel") for name in tensors)
+        projections = sum(name.endswith("_0_conv/kernel") for name in tensors)
     # The whole kernel, so that a small file cannot ask for a large head.
     if head in tensors and tensors[head].shape[:-1] == (_features(network),):
         shown["num_classes"] = tensors[head].shape[-1]
@@ -90,7 +102,10 @@ def options(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[s
         if len(tensors[mean].shape) == 3:  # one per pixel
             shown["input_shape"] = tensors[mean].shape
     if not network.plain:
-        shown["shortcut"] = _shortcut(kernels - (network.depth - 1), network)
+        shown["shortcut"] = _shortcut(projections, network)
+    if network.depth in BOTTLENECK_DEPTHS and "conv3_block1_1_conv" in layers:
+        # Only a 3x3 convolution that strides is padded by a layer of its own.
+        shown["stride_in_1x1"] = "conv3_block1_2_pad" not in layers
     return shown
 
 
@@ -104,29 +119,45 @@ def _shortcut(projections, network):
     """The option by the number of convolutions beside the network's own layers."""
     bottleneck = network.depth in BOTTLENECK_DEPTHS
     growing = 2 if network.dataset == "cifar10" else 4 if bottleneck else 3
-    if projections == 0:
+    if projections <= 0:
         return "A"
-    return "B" if projections == growing else "C"
+    return "B" if projections <= growing else "C"
+
+
+def numbered(tensors: Collection[str]) -> bool:
+    """Whether tensors have Keras's numbers, which `translate` had no names for."""
+    return any(_KERAS_VARIABLE.fullmatch(name) for name in tensors)
 
 
 def keras_variables(tensors: dict[str, Tensor], model) -> dict[str, Tensor]:
     """Names the tensors of a `.weights.h5` file by the variables of the model they belong to.
 
     Keras numbers the layers of each class in the model's order, and the variables of each layer,
-    trainable ones first.
+    trainable ones first. What comes before the head has the same numbers with any head.
     """
-    paths, counts = {}, {}
+    paths, counts = {("dense", "0"): "logits/kernel", ("dense", "1"): "logits/bias"}, {}
     for layer in model.layers:
         name = re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
         number = counts[name] = counts.get(name, -1) + 1
         group = f"{name}_{number}" if number else name
         for index, variable in enumerate(layer.variables):
             paths[group, str(index)] = variable.path
-    # What does not match is the optimizer's and the metrics'.
-    matches = {name: _KERAS_VARIABLE.fullmatch(name) for name in tensors}
-    return _renamed(
-        (paths.get(match.groups(), name), tensors[name]) for name, match in matches.items() if match
-    )
+
+    def path(name):
+        match = _KERAS_VARIABLE.fullmatch(name)
+        return paths.get((match[2], match[3]), name) if match else name
+
+    return _renamed((path(name), tensor) for name, tensor in tensors.items())
+
+
+def _named(name, layers):
+    """`conv1_conv/kernel` of `layers/conv2d/vars/0`, whose group is named so in the file."""
+    match = _KERAS_VARIABLE.fullmatch(name)
+    layer = layers.get(match[1]) if match else None
+    if match is None or layer is None or layer == match[2]:
+        return name
+    leaves, index = _KERAS_LEAVES.get(layer.rpartition("_")[2], ()), int(match[3])
+    return f"{layer}/{leaves[index] if index < len(leaves) else index}"
 
 
 def _renamed(pairs):
@@ -140,12 +171,7 @@ def _renamed(pairs):
 
 
 def _from_torch(tensors, network):
-    bare = ((name.removeprefix("module."), tensor) for name, tensor in tensors.items())
-    ours = (
-        (_torch_name(name) or name, tensor)
-        for name, tensor in bare
-        if not name.endswith("num_batches_tracked")
-    )
+    ours = ((_torch_name(name) or name, tensor) for name, tensor in tensors.items())
     renamed = _renamed((name, _reshaped(name, tensor)) for name, tensor in ours)
     projections = any(re.search(r"_0_conv/kernel$", name) for name in renamed)
     if network.dataset == "cifar10" and not network.plain and not projections:
@@ -240,7 +266,11 @@ def _from_keras_applications(tensors):
     kernel = "conv1_conv/kernel"
     # Its input is BGR.
     named[kernel] = _changed(named[kernel], lambda values: values[:, :, ::-1])
-    return named
+    # Users' own layers behind the network.
+    return {
+        f"{FOREIGN_HEAD}{name}" if _DENSE.fullmatch(name) else name: tensor
+        for name, tensor in named.items()
+    }
 
 
 def _without(mean, bias):

@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
-from . import download, entries, formats, layouts, networks, provenance
+from . import (
+    architecture,
+    download,
+    entries,
+    foreign,
+    formats,
+    layouts,
+    networks,
+    provenance,
+    wrappers,
+)
 from .entries import MAX_SIDE, Preprocessing, WeightsEntry
 from .networks import BOTTLENECK_DEPTHS, Network
 
@@ -31,7 +41,7 @@ class WeightsFile(NamedTuple):
         model: the network's name.
         options: arguments of `zoo.get` that the file or its entry settles.
         defaults: those that it leaves open, as its project has them.
-        tensors: by this package's names, or by Keras's in the layout `layouts.KERAS`.
+        tensors: by this package's names, or by Keras's numbers where the file has no names.
         preprocessing: how images are shown to the network.
         class_names: in the order of the logits, if they are known.
         training: how the weights were made, as far as the file says.
@@ -83,7 +93,7 @@ def find(
         file = read_published(name)
         return networks.find(file.model), file
     if not networks.is_name(name) and Path(str(name)).is_dir():
-        raise InputError(f"{name} is no folder of zoo.save's: it lacks {CONFIG} or {TENSORS}.")
+        raise foreign.folder(Path(name))
     network = networks.find(name)
     if weights is None:
         return network, None
@@ -103,6 +113,8 @@ def resolve(
         return path / TENSORS
     if path.is_file():
         return path
+    if path.is_dir():
+        raise foreign.folder(path)
     if os.sep in str(weights) or path.suffix:
         raise InputError(f"There is no weights file {weights}.")
     if not entries.of_model(model):
@@ -188,9 +200,13 @@ def _described(path, text, tensors):
         network = networks.find(made["model"])
         if len(tensors) < network.depth:  # before so many layers are built
             raise ValueError(f"{len(tensors)} tensors for {network.depth} layers")
-        shown = layouts.options(layouts.OWN, tensors, network)
+        shown = layouts.options(tensors, network)
+        if options.get("include_top") is False:
+            options.pop("num_classes", None)  # once the channels of the features
         _check_options(options, network, shown.get("num_classes"))
         options = {"shortcut": network.shortcut, **options}
+        if (options["shortcut"] is None) != network.plain:
+            raise ValueError(f"shortcut {options['shortcut']!r} of {network.name}")
         if network.depth in BOTTLENECK_DEPTHS:
             options.setdefault("stride_in_1x1", True)
         names = made.get("class_names")
@@ -274,18 +290,28 @@ def guessed(input_shape):
 
 
 def _foreign(path, opened, network):
-    found = layouts.weights_of(opened.tensors)
-    layout = layouts.recognise(found)
-    if layout is None:
-        raise InputError(
-            f"{path} holds no weights of a layout that is known here: this package's, Keras's, "
-            "keras.applications', or torchvision's and timm's."
-        )
+    if wrappers.of_transformers(opened.tensors):
+        foreign.check_transformers(path)
     try:
-        tensors = layouts.translate(layout, found, network)
+        found = wrappers.bare(path, foreign.by_layer_names(opened))
+        layout = layouts.recognise(found)
+        if layout is None:
+            raise foreign.unknown(path, found, opened)
+        tensors = layouts.translate(layout, found, network, opened.layers)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    options = layouts.options(layout, tensors, network)
+        named = str(path) in str(error)
+        raise error if named else InputError(f"{path}: {error}") from error
+    if layout in (layouts.OWN, layouts.KERAS) and not foreign.is_own(tensors):
+        raise foreign.unknown(path, found, opened)
+    layers = opened.layers.values()
+    shown = architecture.of(tensors, layers)
+    if shown is not None:
+        architecture.check(path, shown, network)
+    elif layouts.numbered(tensors):
+        architecture.check_numbered(path, layers, network)
+    if layout == layouts.TORCH:
+        foreign.check_stem(path, tensors, network)
+    options = layouts.options(tensors, network, layers)
     if layout in (layouts.OWN, layouts.KERAS) and "mean" not in options:
         raise InputError(f"{path} lacks the normalization of its pixels, which networks here have.")
     if opened.metadata and opened.format in ("keras", "hdf5") and layout != "keras_applications":
@@ -322,7 +348,7 @@ def _configured(path, config, network):
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} holds no network of this package ({error!r}).") from error
     if (described["depth"], described["shortcut"] is None) != (network.depth, network.plain):
-        raise InputError(f"{path} holds weights of another network, not of {network.name}.")
+        raise InputError(f"{path} is configured as another network than {network.name}.")
     return settled
 
 
@@ -407,6 +433,7 @@ def read_published(folder: str | os.PathLike) -> WeightsFile:
         text = (folder / CONFIG).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Cannot read {folder / CONFIG}: {error}.") from error
+    foreign.check_published(folder, text)
     opened = formats.open_file(path)
     file = _described(path, text, opened.tensors)
     try:
@@ -418,46 +445,3 @@ def read_published(folder: str | os.PathLike) -> WeightsFile:
     if not belong:
         raise InputError(f"{folder / CONFIG} describes other weights than {path} holds.")
     return file
-
-
-def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
-    """Loads a file's tensors into a model's weights, all of them or none.
-
-    Args:
-        model: a `keras.Model`.
-        weights: from `read`.
-        skip: layers that keep their own values, whatever the file holds for them.
-
-    Raises:
-        InputError: a tensor is missing, left over, of another shape, or not finite.
-    """
-
-    def skipped(name):
-        return name.split("/", 1)[0] in skip
-
-    tensors = weights.tensors
-    if weights.layout == layouts.KERAS:
-        tensors = layouts.keras_variables(tensors, model)
-    wanted = {v.path: v for v in model.weights if not skipped(v.path)}
-    given = {name: t for name, t in tensors.items() if not skipped(name)}
-    if weights.layout in (layouts.TORCH, layouts.KERAS_APPLICATIONS):
-        # The model's normalization was built with theirs, which is not in the file.
-        wanted = {n: v for n, v in wanted.items() if not n.startswith("normalization/")}
-    missing = sorted(wanted.keys() - given.keys())
-    extra = sorted(given.keys() - wanted.keys())
-    if missing or extra:
-        what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which the model lacks"
-        raise InputError(
-            f"{weights.path} does not fit {model.name}: it {what} "
-            f"({len(missing)} missing, {len(extra)} left over)."
-        )
-    for name, variable in wanted.items():
-        if tuple(variable.shape) != given[name].shape:
-            raise InputError(
-                f"{weights.path} does not fit {model.name}: {name} has shape "
-                f"{given[name].shape} in the file and {tuple(variable.shape)} in the model."
-            )
-    for name in wanted:  # once to check, so that a broken tensor leaves the model as it was
-        given[name].read()
-    for name, variable in wanted.items():
-        variable.assign(given[name].read())

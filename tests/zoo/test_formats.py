@@ -51,6 +51,17 @@ def write(model, path):
     return path
 
 
+def without_names(path):
+    """Makes a `.weights.h5` file as an older Keras wrote it: layers have numbers only."""
+    import h5py
+
+    with h5py.File(path, "a") as file:
+        named = []
+        file.visititems(lambda _, item: named.append(item) if "name" in item.attrs else None)
+        for item in named:
+            del item.attrs["name"]
+
+
 FORMATS = ("w.safetensors", "w.weights.h5", "w.keras", "w.h5")
 
 
@@ -90,13 +101,19 @@ def test_where_bottlenecks_stride_is_told_by_the_file_or_by_the_user(tmp_path):
         loaded = zoo.get("resnet50", weights=tmp_path / name)
         assert loaded.input_shape == (None, 64, 64, 3)
         np.testing.assert_array_equal(loaded(images), model(images))
-    model.save_weights(tmp_path / "w.weights.h5")
-    refused(tmp_path / "w.weights.h5", "give stride_in_1x1", "resnet50")
-    loaded = zoo.get("resnet50", weights=tmp_path / "w.weights.h5", **options)
+    path = tmp_path / "w.weights.h5"
+    model.save_weights(path)
+    rest = {"epsilon": 1e-3, "input_shape": (64, 64, 3)}  # which no .weights.h5 tells
+    np.testing.assert_array_equal(zoo.get("resnet50", weights=path, **rest)(images), model(images))
+    with pytest.raises(InputError, match="stride_in_1x1 belongs to the weights"):
+        zoo.get("resnet50", weights=path, stride_in_1x1=True)
+    without_names(path)
+    refused(path, "give stride_in_1x1", "resnet50")
+    loaded = zoo.get("resnet50", weights=path, **options)
     np.testing.assert_array_equal(loaded(images), model(images))
     with pytest.raises(InputError, match="epsilon belongs to the weights"):
         zoo.get("resnet50", weights=tmp_path / "w.keras", epsilon=1e-5)
-    with pytest.raises(InputError, match="another network, not of resnet101"):
+    with pytest.raises(InputError, match="weights of resnet50, not of resnet101: ask for resnet50"):
         zoo.get("resnet101", weights=tmp_path / "w.keras")
 
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
-from resnet_keras.zoo import entries, networks, weights
+from resnet_keras.zoo import assignment, entries, networks, weights
 
 ROOT = Path(__file__).parent.parent.parent
 RESNET8 = networks.find("resnet8")
@@ -172,7 +172,7 @@ def test_nothing_is_loaded_from_a_file_that_does_not_fit(saved):
     before = model.get_weights()
     rewrite(path, lambda t: t.update({"logits/bias": np.zeros(5)}))
     with pytest.raises(InputError):
-        weights.assign(model, weights.read(path, RESNET8))
+        assignment.assign(model, weights.read(path, RESNET8))
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
