@@ -131,13 +131,16 @@ class SGD(keras.optimizers.SGD):
         With no variables it waits for a later call: that is what Keras's reader of `.h5` files
         gives for every functional model, before it sets the weights.
         """
-        if self.built or not variables:
-            return
+        if not self.built and variables:
+            with _eagerly():  # `fit` may call this in its graph, where values are not assigned
+                self._build(variables)
+
+    def _build(self, variables):
         held = self.variables[self._unbuilt :]  # by `set_weights`
         self._decayed_keys = {
             self._var_key(v) for v in variables if self.decayed == "all" or _is_kernel(v)
         }
-        super().build(variables)
+        super().build(variables)  # momenta
         self._sums = []
         if self.accumulate_steps > 1:
             self._sums = self.add_optimizer_variables(variables, "gradient_sum")
@@ -376,6 +379,15 @@ class SGD(keras.optimizers.SGD):
 def _global_norm(gradients):
     squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients]
     return ops.sqrt(ops.sum(ops.stack(squares)))
+
+
+def _eagerly():
+    """A context in which operations run at once, also inside a function that is being traced."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
 
 
 def _copied(variable):
