@@ -151,8 +151,8 @@ class SGD(keras.optimizers.SGD):
 
     def _take_over(self, held):
         """Puts values that came before `build` where they belong."""
-        own = self.variables[self._unbuilt + len(held) :]
-        error = _misfit(own, held)
+        before, own = self.variables[: self._unbuilt], self.variables[self._unbuilt + len(held) :]
+        error = _misfit([*before, *own], [*before, *held])
         for variable in own if error else held:
             self._tracker.untrack(variable)
         if error:
