@@ -115,14 +115,12 @@ def compile_classifier(
 ) -> None:
     """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics.
 
-    Builds the optimizer, one of `optimizers.SGD`, whose moving average, if it has one, includes the
-    statistics of batch normalization.
+    Builds the optimizer, one of `optimizers.SGD`.
 
     Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights
     of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss` would count the examples that
     weigh nothing, so cross-entropy is a metric as well.
     """
-    from .layers import BatchNormalization
     from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
 
     model.compile(
@@ -134,6 +132,3 @@ def compile_classifier(
         auto_scale_loss=False,  # the optimizer does
     )
     optimizer.build(model.trainable_variables)
-    if optimizer.ema:
-        norms = [la for la in model.layers if isinstance(la, BatchNormalization) and la.trainable]
-        optimizer.average([v for norm in norms for v in norm.non_trainable_variables])

@@ -36,6 +36,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, axis=-1, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
 
+    def build(self, input_shape):
+        super().build(input_shape)
+        # `optimizers.SGD(ema=...)` averages these too, and is given trainable variables only.
+        trained = [v for v in (self.gamma, self.beta) if v is not None]
+        statistics = tuple(v for v in self.variables if not any(v is one for one in trained))
+        if trained:
+            trained[0].moving_statistics = statistics
+
     def add_weight(self, *args, **kwargs):
         if not kwargs.get("trainable", True):
             kwargs.setdefault("aggregation", "mean")

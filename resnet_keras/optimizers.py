@@ -19,6 +19,7 @@ DECAYED = ("kernels", "all")
 
 
 NORMS = 64  # updates whose gradient norm is remembered
+UNSET = -1.0  # no norm: the norm of a bad gradient is NaN
 INITIAL_LOSS_SCALE = 2.0**15
 GROW_AFTER = 2000  # updates without overflow that double the loss scale
 # Keras's own arguments for what this optimizer does itself.
@@ -61,8 +62,13 @@ class SGD(keras.optimizers.SGD):
             `auto_scale_loss=False`: Keras would wrap the optimizer in one of its own.
         ema: decay of an exponential moving average of the weights, such as 0.9999, or 0 for none;
             it begins as min(ema, (1 + updates) / (10 + updates)), so that the initial weights are
-            forgotten. See `average` and `averaged`.
+            forgotten. The statistics of `layers.BatchNormalization` are averaged with its weights,
+            which is for TensorFlow: on JAX, Keras shows an optimizer the weights only. Weights and
+            statistics that are not trained stay as they are. See `averaged`.
         nesterov, name: as for `keras.optimizers.SGD`.
+
+    All state is made by `build`, so that `load_model` finds what was saved, `.keras` or `.h5`.
+    State that does not fit is an `InputError`, where Keras warns and begins anew.
 
     Raises:
         InputError: an argument is out of range, or Keras's version of one that is above.
@@ -105,7 +111,8 @@ class SGD(keras.optimizers.SGD):
         self.learning_rate_scale = self._state("learning_rate_scale", 1.0)
         self.loss_scale = self._state("loss_scale", INITIAL_LOSS_SCALE if loss_scaling else 1.0)
         self._without_overflow = self._state("without_overflow", 0.0)
-        self._norms = self._state("norms", math.nan, (NORMS,))
+        self._norms = self._state("norms", UNSET, (NORMS,))
+        self._unbuilt = len(self.variables)  # variables that are there before `build`
         # Hidden from Keras, which takes variables in a list or dict for the optimizer's own.
         self._averages = types.SimpleNamespace(pairs={}, statistics=[])
 
@@ -120,31 +127,82 @@ class SGD(keras.optimizers.SGD):
         )
 
     def build(self, variables):
-        if not self.built:
-            self._decayed_keys = {
-                self._var_key(v) for v in variables if self.decayed == "all" or _is_kernel(v)
-            }
-            super().build(variables)
-            self._sums = []
-            if self.accumulate_steps > 1:
-                self._sums = self.add_optimizer_variables(variables, "gradient_sum")
-            if self.ema:
-                self._add_averages(variables)
+        """Makes all state.
 
-    def average(self, variables):
-        """Averages these variables too, such as the statistics of batch normalization.
-
-        To be called after `build`, in the strategy's scope, once.
+        With no variables it waits for a later call: that is what Keras's reader of `.h5` files
+        gives for every functional model, before it sets the weights.
         """
-        self._add_averages(variables)
-        self._averages.statistics += [self._var_key(v) for v in variables]
+        if not self.built and variables:
+            with _eagerly():  # `fit` may call this in its graph, where values are not assigned
+                self._build(variables)
+
+    def _build(self, variables):
+        held = self.variables[self._unbuilt :]  # by `set_weights`
+        self._decayed_keys = {
+            self._var_key(v) for v in variables if self.decayed == "all" or _is_kernel(v)
+        }
+        super().build(variables)  # momenta
+        self._sums = []
+        if self.accumulate_steps > 1:
+            self._sums = self.add_optimizer_variables(variables, "gradient_sum")
+        if self.ema:
+            self._add_averages(variables)
+        if held:
+            self._take_over(held)
+
+    def _take_over(self, held):
+        """Puts values that came before `build` where they belong."""
+        before, own = self.variables[: self._unbuilt], self.variables[self._unbuilt + len(held) :]
+        error = _misfit([*before, *own], [*before, *held])
+        for variable in own if error else held:
+            self._tracker.untrack(variable)
+        if error:
+            self.built = False  # so that nothing goes on without the state that was loaded
+            raise error
+        for variable, value in zip(own, held, strict=True):
+            variable.assign(value)
+
+    def set_weights(self, weights):
+        """Assigns all variables; before `build`, holds what it is to assign.
+
+        Raises:
+            InputError: they are not as many, or not of the shapes, as this optimizer's.
+        """
+        weights = list(weights)
+        if not self.built:
+            for variable in self.variables[self._unbuilt :]:
+                self._tracker.untrack(variable)
+            for index, value in enumerate(weights[self._unbuilt :]):
+                self.add_variable(value.shape, "zeros", str(value.dtype), name=f"loaded_{index}")
+        if error := _misfit(self.variables, weights):
+            raise error
+        for variable, value in zip(self.variables, weights, strict=True):
+            variable.assign(value)
+
+    def load_own_variables(self, store):
+        values = [store[str(index)] for index in range(len(store.keys()))]
+        if not values:  # a file of weights only, of which Keras warns
+            super().load_own_variables(store)
+        elif self.built and len(values) == self._unbuilt:  # saved before the first update
+            values += [ops.convert_to_numpy(v) for v in self.variables[self._unbuilt :]]
+            self.set_weights(values)
+            self._begin_averages()
+        else:
+            self.set_weights(values)
 
     def _add_averages(self, variables):
-        for variable in variables:
+        # Keras gives an optimizer what is trained; batch normalization ties its statistics to that.
+        statistics = [s for v in variables for s in getattr(v, "moving_statistics", ())]
+        for variable in [*variables, *statistics]:
             name = f"{variable.path.replace('/', '_')}_average"
             average = self._state(name, 0.0, variable.shape)
-            average.assign(variable)
             self._averages.pairs[self._var_key(variable)] = (variable, average)
+        self._averages.statistics += [self._var_key(v) for v in statistics]
+        self._begin_averages()
+
+    def _begin_averages(self):
+        for variable, average in self._averages.pairs.values():
+            average.assign(_copied(variable))
 
     @contextlib.contextmanager
     def averaged(self):
@@ -156,10 +214,19 @@ class SGD(keras.optimizers.SGD):
             self.swap_averages()
 
     def swap_averages(self):
-        """Exchanges the weights and their averages."""
+        """Exchanges the weights and their averages.
+
+        Raises:
+            InputError: the optimizer is not built, as after `load_model` of an `.h5` file.
+        """
+        if self.ema and not self.built:
+            raise InputError(
+                "The optimizer does not know the model's weights yet: call "
+                "model.optimizer.build(model.trainable_variables)."
+            )
         for variable, average in self._averages.pairs.values():
-            value = ops.convert_to_numpy(variable)
-            variable.assign(average)
+            value = _copied(variable)
+            variable.assign(_copied(average))
             average.assign(value)
 
     @property
@@ -174,13 +241,12 @@ class SGD(keras.optimizers.SGD):
 
         Returns:
             {update: norm}, updates counted from 1, oldest first, at most `NORMS`; before clipping
-            and weight decay.
+            and weight decay. Updates that were counted and not made here are left out.
         """
         last = int(ops.convert_to_numpy(self.iterations))
         norms = ops.convert_to_numpy(self._norms)
-        return {
-            step: float(norms[step % NORMS]) for step in range(max(1, last - NORMS + 1), last + 1)
-        }
+        steps = range(max(1, last - NORMS + 1), last + 1)
+        return {step: float(norms[step % NORMS]) for step in steps if norms[step % NORMS] != UNSET}
 
     def learning_rate_at(self, update):
         """The learning rate of an update, counted from 1, at the present `learning_rate_scale`."""
@@ -229,6 +295,12 @@ class SGD(keras.optimizers.SGD):
         if self.clip_norm is not None:
             shortened = ops.minimum(1.0, self.clip_norm / ops.maximum(norm, 1e-12))
             self._factor = shortened if self._factor is None else self._factor * shortened
+        if self._averages.statistics and keras.backend.backend() == "jax":
+            # They would be what they were when the step was compiled.
+            raise InputError(
+                "On JAX, ema cannot average the statistics of batch normalization: leave ema out, "
+                "set layer.trainable = False for those layers, or set KERAS_BACKEND=tensorflow."
+            )
         if self.ema:
             updates = ops.cast(self.iterations, "float32")
             self._average_decay = ops.minimum(self.ema, (1.0 + updates) / (10.0 + updates))
@@ -314,6 +386,36 @@ class SGD(keras.optimizers.SGD):
 def _global_norm(gradients):
     squares = [ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients]
     return ops.sqrt(ops.sum(ops.stack(squares)))
+
+
+def _eagerly():
+    """A context in which operations run at once, also inside a function that is being traced."""
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.init_scope()
+
+
+def _copied(variable):
+    """Its value in memory of its own: JAX would let two variables share one array."""
+    return ops.copy(variable)
+
+
+def _misfit(variables, values):
+    """The error if the values cannot be those of the variables, else None."""
+    found, needed = ([tuple(v.shape) for v in side] for side in (values, variables))
+    if found == needed:
+        return None
+    pairs = zip(found, needed, strict=False)
+    index = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
+    what = f"{len(found)} variables and this one {len(needed)}"
+    if index is not None:
+        what = f"shape {found[index]} where this one has {needed[index]}, {variables[index].path}"
+    return InputError(
+        f"The saved state is of another optimizer or network: it has {what}; load without it, by "
+        "load_model(..., compile=False) or load_weights before compile, and compile then."
+    )
 
 
 def _is_kernel(variable):

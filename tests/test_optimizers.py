@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import optimizers
+from resnet_keras import layers, optimizers
 from resnet_keras.errors import InputError
 from resnet_keras.optimizers import CosineDecay, DivideOnPlateau, StepDecay, WarmUpUntilBelow
 
@@ -15,7 +15,9 @@ X = GENERATOR.normal(size=(64, 6, 6, 2)).astype("float32")
 Y = GENERATOR.integers(0, 3, 64)
 
 
-def small_model(regularizer=None, all_regularized=False):
+def small_model(
+    regularizer=None, all_regularized=False, normalization=keras.layers.BatchNormalization
+):
     """A convolution, batch norm and a dense layer, the kernels or everything regularized."""
     keras.utils.set_random_seed(7)
     make = (lambda: keras.regularizers.L2(regularizer)) if regularizer else (lambda: None)
@@ -24,7 +26,7 @@ def small_model(regularizer=None, all_regularized=False):
         [
             keras.Input((6, 6, 2)),
             keras.layers.Conv2D(4, 3, kernel_regularizer=make(), bias_regularizer=rest()),
-            keras.layers.BatchNormalization(gamma_regularizer=rest(), beta_regularizer=rest()),
+            normalization(gamma_regularizer=rest(), beta_regularizer=rest()),
             keras.layers.Flatten(),
             keras.layers.Dense(3, kernel_regularizer=make(), bias_regularizer=rest()),
         ]
@@ -255,11 +257,10 @@ def test_the_norms_of_the_last_gradients_are_kept():
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_moving_averages_of_weights_and_statistics(replicas, mirrored):
     def run():
-        model, optimizer = small_model(), optimizers.SGD(0.1, 0.9, 0.01, ema=0.6)
+        model = small_model(normalization=layers.BatchNormalization)
+        optimizer = optimizers.SGD(0.1, 0.9, 0.01, ema=0.6)
         model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         optimizer.build(model.trainable_variables)
-        if replicas == 1:
-            optimizer.average(model.layers[1].non_trainable_variables)
         expected = model.get_weights()
         for update in range(8):
             batch = slice(8 * update, 8 * update + 8)
@@ -275,12 +276,13 @@ def test_moving_averages_of_weights_and_statistics(replicas, mirrored):
         with mirrored.scope():
             model, optimizer, expected = run()
     last = model.get_weights()
-    statistics = range(8) if replicas == 1 else [0, 1, 2, 3, 6, 7]
     with optimizer.averaged():
         averaged = model.get_weights()
-    for index in statistics:
+    for index in range(8):
         np.testing.assert_allclose(averaged[index], expected[index], rtol=1e-5, atol=1e-7)
-        assert not np.allclose(averaged[index], last[index], rtol=1e-3)
+        # A bias before batch normalization has no gradient but rounding noise.
+        if index != 1:
+            assert not np.allclose(averaged[index], last[index], rtol=1e-3)
     for one, other in zip(last, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 
