@@ -108,12 +108,16 @@ def resize(
     top, left, rows, columns = window or (0, 0, height, width)
     shrunk = tf.shape(image)[:2] - tf.stack([height, width])
     columns_first = shrunk[0] > tf.maximum(2 * shrunk[1], 0)
-    # An image whose columns come first is turned over; the others are transposed to what they are,
-    # which costs nothing. Two branches would double the time that the graph takes to be built.
-    axes = tf.where(columns_first, [1, 0, 2], [0, 1, 2])
-    wanted = tf.gather([[height, top, rows], [width, left, columns]], axes[:2])
-    resized = _resample(tf.transpose(image, axes), wanted, interpolation)
-    return tf.ensure_shape(tf.transpose(resized, axes), [None, None, image.shape[2]])
+    # An image whose columns come first is turned over: two branches with all that follows would
+    # double the time that the graph takes to be built.
+    axes = tf.where(columns_first, [1, 0], [0, 1])
+    wanted = tf.gather([[height, top, rows], [width, left, columns]], axes)
+    resized = _resample(_turned(image, columns_first), wanted, interpolation)
+    return tf.ensure_shape(_turned(resized, columns_first), [None, None, image.shape[2]])
+
+
+def _turned(image, turned):
+    return tf.cond(turned, lambda: _transposed(image, (1, 0, 2)), lambda: image)
 
 
 _BITS = 22  # of the fractions of Pillow's integer coefficients
@@ -139,9 +143,9 @@ def _resample(image, wanted, interpolation):
     def along_rows(start):
         band = image[start : tf.minimum(start + step, bottom), left:right]
         rows = tf.shape(band)[0]
-        pixels = tf.transpose(tf.reshape(band, [rows, -1]))  # (columns and channels, rows)
+        pixels = _transposed(tf.reshape(band, [rows, -1]))  # (columns and channels, rows)
         changed = _weigh(across, tf.reshape(pixels, [right - left, -1]))
-        return tf.transpose(tf.reshape(changed, [-1, rows]))
+        return _transposed(tf.reshape(changed, [-1, rows]))
 
     def more(start, bands):
         return start + step, bands.write(bands.size(), along_rows(start))
@@ -151,6 +155,15 @@ def _resample(image, wanted, interpolation):
     _, bands = tf.while_loop(*loop, parallel_iterations=1)
     changed = _weigh(down, bands.concat())
     return tf.reshape(changed, [wanted[0, 2], wanted[1, 2], channels])
+
+
+def _transposed(pixels, axes=(1, 0)):
+    """By way of float32: without AVX-512, oneDNN logs an error over the transpose of other types.
+
+    The half, which the cast cuts off, keeps TensorFlow from exchanging cast and transpose.
+    """
+    levels = tf.cast(pixels, tf.float32) + 0.5
+    return tf.cast(tf.floor(tf.transpose(levels, axes)), tf.uint8)
 
 
 def _weigh(coefficients, pixels):

@@ -13,6 +13,8 @@ import math
 import keras
 from keras import ops
 
+from . import backends
+
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
 def top1_error(labels, logits):
@@ -56,8 +58,9 @@ def cross_entropy(labels, logits, label_smoothing=0.0):
 class CrossEntropy(keras.losses.Loss):
     """`cross_entropy` as a loss for `compile`, for labels of both kinds."""
 
-    def __init__(self, label_smoothing=0.0, name="cross_entropy", **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, label_smoothing=0.0, name="cross_entropy", dtype="float32", **kwargs):
+        # Keras casts labels, too: to Keras's floatx without a dtype, and bfloat16 has no 257.
+        super().__init__(name=name, dtype=dtype, **kwargs)
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
@@ -88,32 +91,8 @@ def _checked(labels, classes):
     whole = ops.cast(labels, "int32")
     valid = ops.logical_and(labels >= 0, labels < classes)
     valid = ops.logical_and(valid, ops.equal(ops.cast(whole, labels.dtype), labels))
-    _name_invalid(labels, valid, classes)
+    backends.name_invalid(labels, valid, classes)
     return ops.where(valid, whole, 0), valid
-
-
-def _name_invalid(labels, valid, classes):
-    """Names a label that is none of the classes, where the backend can."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        where = tf.argmin(tf.cast(valid, "int32"))
-        message = ["label", labels[where], "is none of the classes 0 to", classes - 1]
-        # Without the branch of tf.debugging.Assert; XLA leaves it out.
-        tf.raw_ops.Assert(
-            condition=tf.reduce_all(valid), data=[tf.convert_to_tensor(part) for part in message]
-        )
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        def name():
-            jax.debug.print(
-                "label {label} is none of the classes 0 to {last}",
-                label=labels[valid.argmin()],
-                last=classes - 1,
-            )
-
-        jax.lax.cond(valid.all(), lambda: None, name)
 
 
 def _are_shares(labels, logits):

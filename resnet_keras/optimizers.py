@@ -13,6 +13,7 @@ import types
 import keras
 from keras import ops
 
+from . import backends
 from .errors import InputError
 
 DECAYED = ("kernels", "all")
@@ -133,7 +134,9 @@ class SGD(keras.optimizers.SGD):
         gives for every functional model, before it sets the weights.
         """
         if not self.built and variables:
-            with _eagerly():  # `fit` may call this in its graph, where values are not assigned
+            with (
+                backends.eagerly()
+            ):  # `fit` may call this in its graph, where values are not assigned
                 self._build(variables)
 
     def _build(self, variables):
@@ -388,15 +391,6 @@ def _global_norm(gradients):
     return ops.sqrt(ops.sum(ops.stack(squares)))
 
 
-def _eagerly():
-    """A context in which operations run at once, also inside a function that is being traced."""
-    if keras.backend.backend() != "tensorflow":
-        return contextlib.nullcontext()
-    import tensorflow as tf
-
-    return tf.init_scope()
-
-
 def _copied(variable):
     """Its value in memory of its own: JAX would let two variables share one array."""
     return ops.copy(variable)
@@ -485,6 +479,11 @@ class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
         return dict(vars(self))
 
 
+def _own_optimizer(model):
+    """The model's `SGD`, which Keras may have wrapped to scale the loss."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
 class DivideOnPlateau(keras.callbacks.Callback):
     """Multiplies the learning rate by `factor` when the monitored error plateaus (Sec. 3.4).
 
@@ -531,7 +530,7 @@ class DivideOnPlateau(keras.callbacks.Callback):
         self.waited += 1
         if self.waited >= self.patience:
             self.waited = 0
-            variable = self.model.optimizer.learning_rate_scale
+            variable = _own_optimizer(self.model).learning_rate_scale
             # A relative margin: three divisions by 10 in float32 end a rounding below 1e-3.
             scale = float(ops.convert_to_numpy(variable)) * self.factor
             if scale >= self.min_scale * 0.999:
@@ -576,7 +575,7 @@ class WarmUpUntilBelow(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.active:
-            self.model.optimizer.learning_rate_scale.assign(self.scale)
+            _own_optimizer(self.model).learning_rate_scale.assign(self.scale)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._before = self._seen
@@ -597,4 +596,4 @@ class WarmUpUntilBelow(keras.callbacks.Callback):
         self._seen, self._epoch_sum = seen, epoch_sum
         if len(self._last) == self._last.maxlen and sum(self._last) / len(self._last) < self.error:
             self.active = False
-            self.model.optimizer.learning_rate_scale.assign(1.0)
+            _own_optimizer(self.model).learning_rate_scale.assign(1.0)

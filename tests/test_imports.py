@@ -13,6 +13,7 @@ RANKS = [
     ["files", "tuning"],
     ["runs", "tables", "processes"],
     ["figures"],
+    ["backends"],
     ["layers", "metrics"],
     ["resnet", "optimizers", "pipelines.augment"],
     ["zoo", "pipelines", "keras_faults", "remat"],

@@ -92,6 +92,14 @@ def test_floatx_is_the_policy_of_networks_that_name_none(floatx):
     assert trained.get_layer("conv1_conv").kernel.dtype == "float32"
 
 
+def test_labels_are_whole_whatever_floatx_is():
+    """bfloat16 has no 257: it would be taken for 256."""
+    logits = np.eye(300, dtype="float32")[[257, 299]] * 50
+    keras.config.set_floatx("bfloat16")
+    loss = metrics.CrossEntropy()(np.array([257, 299]), logits)
+    assert float(loss) < 1e-3
+
+
 # float16 and loss scaling
 
 
@@ -152,6 +160,18 @@ def test_a_loaded_float16_model_is_told_to_need_the_policy(tmp_path):
     model.train_on_batch(IMAGES, LABELS)
     again.train_on_batch(IMAGES, LABELS)
     np.testing.assert_allclose(again(IMAGES), model(IMAGES), rtol=1e-2, atol=1e-2)
+
+
+def test_learning_rate_rules_find_the_optimizer_in_keras_wrapper():
+    model = zoo.get("resnet8", num_classes=3, dtype="mixed_float16")
+    model.compile(optimizers.SGD(0.1), metrics.CrossEntropy(), metrics=[metrics.top1_error])
+    rules = [
+        optimizers.WarmUpUntilBelow(0.5, error=0.01, batches=100),
+        optimizers.DivideOnPlateau("top1_error", factor=0.1, patience=1, min_delta=10),
+    ]
+    model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=rules)
+    scale = model.optimizer.inner_optimizer.learning_rate_scale
+    assert float(scale) == pytest.approx(0.05)
 
 
 def test_loss_scaling_of_both_is_refused():

@@ -125,7 +125,7 @@ DAMAGED_CLASSES = {
     ),
     "no split": (
         lambda root: (root / "val").rename(root / "valid"),
-        "{root} has no folder val/; it has train, valid.",
+        "{root} has no folder val/; it has train, valid. Did you mean 'valid'?",
     ),
     "other test": (
         lambda root: put(root, "test/b/0.jpg"),
