@@ -60,7 +60,10 @@ def training(
     def crop_by(decode_part):
         def crop(key, drawn):
             window = decode_part(
-                source.read(key), lambda shape: window_of(shape, drawn, view), size
+                source.read(key),
+                lambda shape: window_of(shape, drawn, view),
+                size,
+                exif_orientation=source.exif_orientation,
             )
             return _stretch(window, size)
 
@@ -138,13 +141,19 @@ def evaluation(
 
 
 def images(
-    paths: Sequence[str], *, image_size: int, resize: int, interpolation: str = "bilinear"
+    paths: Sequence[str],
+    *,
+    image_size: int,
+    resize: int,
+    interpolation: str = "bilinear",
+    exif_orientation: bool = True,
 ) -> tf.data.Dataset:
     """Image files, in order, as the single-crop test sees them.
 
     Args:
         paths: of files.
         image_size, resize, interpolation: as for `evaluation`.
+        exif_orientation: as for `decode.decode`.
 
     Returns:
         A dataset of uint8 images (size, size, 3), black where a file cannot be decoded, and whether
@@ -154,7 +163,7 @@ def images(
     result = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
 
     def view(path):
-        image = decode.decode(tf.io.read_file(path))
+        image = decode.decode(tf.io.read_file(path), exif_orientation=exif_orientation)
         return centre_crop(resize_shorter_side(image, resize, interpolation), image_size)
 
     def load(path):
@@ -373,7 +382,11 @@ def _ordered(source, view, result):
         key, label, name = row
         label = _check_labels(label[None], name[None], len(source.class_names))[0]
         good, images = decode.attempt(
-            lambda key: view(decode.decode(source.read(key))), (key[None],), result
+            lambda key: view(
+                decode.decode(source.read(key), exif_orientation=source.exif_orientation)
+            ),
+            (key[None],),
+            result,
         )
         with tf.control_dependencies(
             [_fail_if(tf.size(good) == 0, ["cannot decode ", _listed(name), _REMEDY])]
