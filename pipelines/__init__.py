@@ -95,20 +95,40 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
     raise unknown("dataset", dataset, [*DATASETS, FOLDER, f"{TFDS}NAME"])
 
 
-def open_split(dataset: str, split: str, *, data_dir: str | os.PathLike | None = None) -> "Source":
+def turns_by_exif(dataset: str) -> bool:
+    """Whether a data set's photographs are turned as EXIF says, where nothing else is asked for."""
+    return dataset == FOLDER
+
+
+def open_split(
+    dataset: str,
+    split: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    exif_orientation: bool | None = None,
+) -> "Source":
     """Opens a split of a data set of encoded images.
+
+    Args:
+        dataset, split, data_dir: as for `training`.
+        exif_orientation: whether photographs are turned as their cameras noted, see `exif`. None
+            turns those of "folder" and leaves those of published data sets as they always were.
 
     Raises:
         InputError: no such data set or split, or it is not there.
     """
     from . import folder, records
 
+    if exif_orientation is None:
+        exif_orientation = turns_by_exif(dataset)
     if dataset == FOLDER:
-        return folder.open_split(data_dir, split)
+        source = folder.open_split(data_dir, split)
+        return source._replace(exif_orientation=exif_orientation)
     name = dataset.removeprefix(TFDS)
     if name == dataset and info(dataset).in_memory:
         raise InputError(f"{dataset} is held in memory as pixels, not as encoded images.")
-    return records.open_split(name, data_dir, split)
+    source = records.open_split(name, data_dir, split)
+    return source._replace(exif_orientation=exif_orientation)
 
 
 def arrays(
@@ -160,6 +180,7 @@ def training(
     image_size: int | None = None,
     data_dir: str | None = None,
     view: View | None = None,
+    exif_orientation: bool | None = None,
     max_corrupt: int = 100,
     parts: int = 1,
     shard: tuple[int, int] = (0, 1),
@@ -177,6 +198,7 @@ def training(
         start_step: the first batch to deliver; later ones cost nothing to reach. (TFDS's records
             are read from the beginning of their epoch on, but not decoded.)
         view: of encoded images; `image_size` takes its place where given.
+        exif_orientation: of encoded images, see `open_split`.
         max_corrupt: how many images that cannot be decoded are replaced, see `imagenet.training`.
         parts: each batch is delivered as so many equal smaller ones, for gradients that are
             accumulated over them; `start_step` still counts whole ones.
@@ -204,7 +226,7 @@ def training(
 
         view = view or View()
         view = view._replace(image_size=image_size or view.image_size)
-        opened = open_split(dataset, split, data_dir=data_dir)
+        opened = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
 
         def batches(chunks):
             return imagenet.training(opened, chunks, seed=seed, view=view, max_corrupt=max_corrupt)
@@ -215,6 +237,7 @@ def training(
         return stream.prefetch(made, device, threads=threads, ram_budget=ram_budget)
     if view is not None or services:
         raise InputError(f"{dataset} is held in memory: a view and --services are for photographs.")
+    _check_no_exif(dataset, exif_orientation)
     images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     augmented = stream.training(
         images,
@@ -235,6 +258,7 @@ def evaluation(
     *,
     image_size: int | None = None,
     data_dir: str | None = None,
+    exif_orientation: bool | None = None,
     replicas: int | None = None,
     shard: tuple[int, int] = (0, 1),
     device: str | None = "auto",
@@ -245,7 +269,7 @@ def evaluation(
     """Every example of the split once, in order, unaugmented.
 
     Args:
-        dataset, split, image_size, data_dir: as for `training`.
+        dataset, split, image_size, data_dir, exif_orientation: as for `training`.
         batch_size: examples in a batch; without `replicas` the last batch holds what is left.
         replicas: makes all batches one size that so many replicas share equally, and adds
             float32 weights (batch,), 1 for examples and 0 for what fills up the last batch.
@@ -267,12 +291,13 @@ def evaluation(
     if known.in_memory:
         if protocol:
             raise InputError(f"{dataset} is evaluated as it is, without {', '.join(protocol)}.")
+        _check_no_exif(dataset, exif_orientation)
         images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
         examples, batches_of = len(labels), functools.partial(stream.evaluation, images, labels)
     else:
         from . import imagenet
 
-        opened = open_split(dataset, split, data_dir=data_dir)
+        opened = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
         side = image_size or known.image_size
         view = {"image_size": side, "resize": test_side(side), **protocol}
         examples = opened.num_examples
@@ -286,6 +311,11 @@ def evaluation(
     return stream.prefetch(
         batches, device, threads=threads, ram_budget=ram_budget, batch_size=batch_size
     )
+
+
+def _check_no_exif(dataset, exif_orientation):
+    if exif_orientation is not None:
+        raise InputError(f"{dataset} is held in memory: exif_orientation is for photographs.")
 
 
 def _module(known: DatasetInfo) -> types.ModuleType:

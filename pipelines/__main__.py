@@ -123,6 +123,7 @@ def _preview() -> int:
             image_size=FLAGS.image_size,
             augmented=FLAGS.augment,
             data_dir=FLAGS.data_dir,
+            exif_orientation=FLAGS.exif_orientation,
         )
     )
     return 0

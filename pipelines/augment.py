@@ -117,7 +117,7 @@ def resize(
 
 
 def _turned(image, turned):
-    return tf.cond(turned, lambda: _transposed(image, (1, 0, 2)), lambda: image)
+    return tf.cond(turned, lambda: transposed(image, (1, 0, 2)), lambda: image)
 
 
 _BITS = 22  # of the fractions of Pillow's integer coefficients
@@ -143,9 +143,9 @@ def _resample(image, wanted, interpolation):
     def along_rows(start):
         band = image[start : tf.minimum(start + step, bottom), left:right]
         rows = tf.shape(band)[0]
-        pixels = _transposed(tf.reshape(band, [rows, -1]))  # (columns and channels, rows)
+        pixels = transposed(tf.reshape(band, [rows, -1]))  # (columns and channels, rows)
         changed = _weigh(across, tf.reshape(pixels, [right - left, -1]))
-        return _transposed(tf.reshape(changed, [-1, rows]))
+        return transposed(tf.reshape(changed, [-1, rows]))
 
     def more(start, bands):
         return start + step, bands.write(bands.size(), along_rows(start))
@@ -157,10 +157,11 @@ def _resample(image, wanted, interpolation):
     return tf.reshape(changed, [wanted[0, 2], wanted[1, 2], channels])
 
 
-def _transposed(pixels, axes=(1, 0)):
-    """By way of float32: without AVX-512, oneDNN logs an error over the transpose of other types.
+def transposed(pixels: tf.Tensor, axes=(1, 0)) -> tf.Tensor:
+    """The transpose of uint8 pixels.
 
-    The half, which the cast cuts off, keeps TensorFlow from exchanging cast and transpose.
+    By way of float32: without AVX-512, oneDNN logs an error over the transpose of other types. The
+    half, which the cast cuts off, keeps TensorFlow from exchanging cast and transpose.
     """
     levels = tf.cast(pixels, tf.float32) + 0.5
     return tf.cast(tf.floor(tf.transpose(levels, axes)), tf.uint8)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.files import expanded
 
-from . import FOLDER, SUFFIXES, TFDS, folder, records, stream
+from . import FOLDER, SUFFIXES, TFDS, exif, folder, records, stream
 from .decode import attempt, is_jpeg
 from .decode import decode as pixels_of
 from .listing import entries_in
@@ -350,7 +350,7 @@ def images(
     found = [Finding(False, f"{split}: {_listed(empty, 'file', 'of 0 bytes')}")] if empty else []
     full = sorted(set(paths) - set(empty))
     if full:
-        source = folder.from_files(full, [0] * len(full), ())
+        source = folder.from_files(full, [0] * len(full), ())._replace(exif_orientation=True)
         found += _examine(split, source, decode, limit).findings
     return found
 
@@ -523,25 +523,44 @@ def _examine(split, source: Source, decode: bool, limit: int) -> _Seen:
     """Reads a split's examples, and decodes their images or parses their headers."""
     size_of = _decoded_size if decode else _header_size
 
+    def look(key):
+        contents = source.read(key)
+        with tf.control_dependencies([size_of(contents)]):
+            return exif.orientation(contents)
+
     def check(keys, some, names):
-        result = tf.TensorSpec([2], tf.int32)
-        good, _ = attempt(lambda key: size_of(source.read(key)), (keys,), result)
+        good, orientations = attempt(look, (keys,), tf.TensorSpec([], tf.int32))
         is_good = tf.scatter_nd(good[:, None], tf.ones_like(good), tf.shape(names)) > 0
-        return some, tf.boolean_mask(names, ~is_good)
+        turned = tf.math.count_nonzero(orientations > 1)
+        return some, tf.boolean_mask(names, ~is_good), turned
 
     examples = source.ordered().take(limit or -1).batch(stream.CHUNK)
     checked = examples.map(check, num_parallel_calls=os.cpu_count(), deterministic=True)
     found: list[np.ndarray] = [np.zeros([0], np.int32)]
     broken: list[str] = []
+    turned = 0
     error = None
     try:
-        for some, names in stream.prefetch(checked, None).as_numpy_iterator():
+        for some, names, number in stream.prefetch(checked, None).as_numpy_iterator():
             found.append(some)
             broken += [os.fsdecode(name) for name in names]
+            turned += int(number)
     except tf.errors.OpError as failure:
         error = _plainly(failure)
     every = np.concatenate(found)
-    return _Seen([_readable(split, len(every), source, broken, decode)], every, error)
+    findings = [_readable(split, len(every), source, broken, decode)]
+    if turned:
+        findings.append(_turned(split, turned, source.exif_orientation))
+    return _Seen(findings, every, error)
+
+
+def _turned(split, count, heeded):
+    does = "carries" if count == 1 else "carry"
+    told = "turned by it, but with --no" if heeded else "turned by it with --"
+    return Finding(
+        True,
+        f"{split}: {_many(count, 'image')} {does} an EXIF orientation: {told}exif_orientation",
+    )
 
 
 def _decoded_size(contents):

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from . import exif
+
 # An image of more pixels is taken for a broken one, before memory is set aside for it.
 MAX_PIXELS = 128 * 2**20
 RATIOS = (1, 2, 4, 8)  # by which libjpeg can shrink an image while it decodes
@@ -11,14 +13,15 @@ RATIOS = (1, 2, 4, 8)  # by which libjpeg can shrink an image while it decodes
 _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
 
 
-def decode(contents: tf.Tensor) -> tf.Tensor:
+def decode(contents: tf.Tensor, *, exif_orientation: bool = False) -> tf.Tensor:
     """Decodes a JPEG (grey and CMYK too) or PNG.
 
     Args:
         contents: string ().
+        exif_orientation: whether the image is turned as a JPEG's EXIF says, see `exif`.
 
     Returns:
-        uint8 (height, width, 3) RGB. An alpha channel is dropped, orientation tags are not heeded.
+        uint8 (height, width, 3) RGB. An alpha channel is dropped.
 
     Raises:
         tf.errors.InvalidArgumentError: no such image, a broken one, or more than `MAX_PIXELS`.
@@ -26,13 +29,18 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
 
     def jpeg():
         shape = tf.io.extract_jpeg_shape(contents)[:2]
-        return tf.io.decode_jpeg(_bounded(contents, shape), **_JPEG)
+        image = tf.io.decode_jpeg(_bounded(contents, shape), **_JPEG)
+        return exif.upright(image, exif.orientation(contents)) if exif_orientation else image
 
     return tf.cond(is_jpeg(contents), jpeg, lambda: _decode_png(contents))
 
 
 def decode_window(
-    contents: tf.Tensor, window_of: Callable[[tf.Tensor], tf.Tensor], size: int
+    contents: tf.Tensor,
+    window_of: Callable[[tf.Tensor], tf.Tensor],
+    size: int,
+    *,
+    exif_orientation: bool = False,
 ) -> tf.Tensor:
     """Decodes a window of an image; of a JPEG only that window.
 
@@ -46,6 +54,7 @@ def decode_window(
         window_of: maps the image's int32 (height, width) to a window int32 (top, left, height,
             width) inside it.
         size: the side that the window will be resized to.
+        exif_orientation: as for `decode`; the window is one of the upright image.
 
     Returns:
         uint8 (window's height, window's width, 3), or both over 2, 4 or 8.
@@ -53,14 +62,21 @@ def decode_window(
 
     def jpeg():
         shape = tf.io.extract_jpeg_shape(contents)[:2]
-        checked, window = _bounded(contents, shape), window_of(shape)
+        checked = _bounded(contents, shape)
+        if exif_orientation:
+            turn = exif.orientation(contents)
+            wanted = window_of(exif.upright_shape(shape, turn))
+            window = exif.stored_window(wanted, shape, turn)
+        else:
+            turn, window = None, window_of(shape)
 
         def shrunk(ratio):
             part = tf.maximum(window // ratio, [0, 0, 1, 1])
             return tf.io.decode_and_crop_jpeg(checked, part, ratio=ratio, **_JPEG)
 
         branch = tf.reduce_sum(tf.cast(_times(window, size) >= RATIOS[1:], tf.int32))
-        return tf.switch_case(branch, [lambda ratio=ratio: shrunk(ratio) for ratio in RATIOS])
+        image = tf.switch_case(branch, [lambda ratio=ratio: shrunk(ratio) for ratio in RATIOS])
+        return image if turn is None else exif.upright(image, turn)
 
     def png():
         image = _decode_png(contents)
@@ -71,14 +87,20 @@ def decode_window(
 
 
 def decode_small_window(
-    contents: tf.Tensor, window_of: Callable[[tf.Tensor], tf.Tensor], size: int
+    contents: tf.Tensor,
+    window_of: Callable[[tf.Tensor], tf.Tensor],
+    size: int,
+    *,
+    exif_orientation: bool = False,
 ) -> tf.Tensor:
-    """`decode_window` for JPEGs that need no shrinking; it fails for all other images.
+    """`decode_window` for JPEGs that need no shrinking or turning; it fails for all other images.
 
     Without a branch it takes 8 % less time: each costs as much as a few rows of pixels.
     """
-    jpeg = _require(is_jpeg(contents), "no JPEG")  # or libjpeg would complain
-    with tf.control_dependencies([jpeg]):
+    jpeg = [_require(is_jpeg(contents), "no JPEG")]  # or libjpeg would complain
+    if exif_orientation:
+        jpeg.append(_require(exif.orientation(contents) == 1, "not upright"))
+    with tf.control_dependencies(jpeg):
         shape = tf.io.extract_jpeg_shape(contents)[:2]
     window = window_of(shape)
     small = _require(_times(window, size) < 2, "large")

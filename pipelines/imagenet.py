@@ -61,7 +61,10 @@ def training(
     def crop_by(decode_part):
         def crop(key, drawn):
             window = decode_part(
-                source.read(key), lambda shape: window_of(shape, drawn, view), size
+                source.read(key),
+                lambda shape: window_of(shape, drawn, view),
+                size,
+                exif_orientation=source.exif_orientation,
             )
             return _stretch(window, size)
 
@@ -151,12 +154,14 @@ def images(
     interpolation: str = "bilinear",
     crop_mode: str = "centre",
     antialias: bool = True,
+    exif_orientation: bool = True,
 ) -> tf.data.Dataset:
     """Image files, in order, as the single-crop test sees them.
 
     Args:
         paths: of files.
         image_size, resize, interpolation, crop_mode, antialias: as for `evaluation`.
+        exif_orientation: as for `decode.decode`.
 
     Returns:
         A dataset of uint8 images (size, size, 3), black where a file cannot be decoded, and whether
@@ -167,7 +172,8 @@ def images(
     result = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
 
     def view(path):
-        return centre_view(decode.decode(tf.io.read_file(path)), **shown)
+        image = decode.decode(tf.io.read_file(path), exif_orientation=exif_orientation)
+        return centre_view(image, **shown)
 
     def load(path):
         good, found = decode.attempt(view, (path[None],), result)
@@ -437,7 +443,11 @@ def _ordered(source, view, result):
         key, label, name = row
         label = _check_labels(label[None], name[None], len(source.class_names))[0]
         good, images = decode.attempt(
-            lambda key: view(decode.decode(source.read(key))), (key[None],), result
+            lambda key: view(
+                decode.decode(source.read(key), exif_orientation=source.exif_orientation)
+            ),
+            (key[None],),
+            result,
         )
         with tf.control_dependencies(
             [_fail_if(tf.size(good) == 0, ["cannot decode ", _listed(name), _REMEDY])]

@@ -33,12 +33,14 @@ def write(
     image_size: int | None = None,
     augmented: bool = True,
     data_dir: str | None = None,
+    exif_orientation: bool | None = None,
 ) -> str:
     """Writes a PNG of the first images of the training stream.
 
     Args:
         path: of the picture; its folder is made.
-        dataset, split, count, seed, view, image_size, augmented, data_dir: as for `examples`.
+        dataset, split, count, seed, view, image_size, augmented, data_dir, exif_orientation: as
+            for `examples`.
 
     Returns:
         One line that says what was written.
@@ -62,6 +64,7 @@ def write(
         image_size=image_size,
         augmented=augmented,
         data_dir=data_dir,
+        exif_orientation=exif_orientation,
     )
     seen = f"as augmented with seed {seed}" if augmented else "as in evaluation"
     caption = f"{dataset}, {split}: the first {count} images of an epoch, {seen}"
@@ -80,11 +83,12 @@ def examples(
     image_size: int | None = None,
     augmented: bool = True,
     data_dir: str | None = None,
+    exif_orientation: bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Returns the first images of the training stream, augmented or as evaluation sees them.
 
     Args:
-        dataset, split, image_size, data_dir: as for `pipelines.training`.
+        dataset, split, image_size, data_dir, exif_orientation: as for `pipelines.training`.
         count: how many images.
         seed: of the order and of the augmentation. The images are the same ones with and without
             augmentation.
@@ -103,7 +107,7 @@ def examples(
         names = ()
         batches = _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir)
     else:
-        source = open_split(dataset, split, data_dir=data_dir)
+        source = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
         names = source.class_names
         batches = _photographs(source, count, seed, view, image_size or known.image_size, augmented)
     images, labels = next(batches.take(1).as_numpy_iterator())

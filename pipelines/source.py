@@ -19,6 +19,7 @@ class Source(NamedTuple):
             the seed only.
         ordered: () to a data set of (key, label, name), each example once.
         read: maps a key to the encoded bytes, string ().
+        exif_orientation: whether images are turned as a JPEG's EXIF says, see `exif`.
     """
 
     num_examples: int
@@ -26,3 +27,4 @@ class Source(NamedTuple):
     training: Callable[[int, Chunks], tf.data.Dataset]
     ordered: Callable[[], tf.data.Dataset]
     read: Callable[[tf.Tensor], tf.Tensor]
+    exif_orientation: bool = False

@@ -227,7 +227,7 @@ def preprocessing_of(
 
 
 def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
-    """Defines --dataset, by default `dataset`, --data_dir and --image_size."""
+    """Defines --dataset, by default `dataset`, --data_dir, --image_size and --exif_orientation."""
     flags.DEFINE_string(
         "dataset",
         dataset,
@@ -245,6 +245,13 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
         None,
         "Side in pixels (not for CIFAR); 32 for digits and 224 for photographs without.",
         1,
+        flag_values=values,
+    )
+    flags.DEFINE_bool(
+        "exif_orientation",
+        None,
+        "Turn photographs upright as EXIF says. Without the flag, those of --dataset=folder are, "
+        "and published data sets are left as they were always used.",
         flag_values=values,
     )
 

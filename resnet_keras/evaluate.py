@@ -141,6 +141,8 @@ def _main() -> None:
             **_common(protocols),
             "dtype": FLAGS.dtype,
         }
+        if FLAGS.exif_orientation is not None:
+            key["exif_orientation"] = FLAGS.exif_orientation
         training = [file.training for _, file in found]
         record(
             Path(FLAGS.results),
@@ -213,6 +215,7 @@ def _single_view_scores(model, split) -> Scores:
         FLAGS.batch_size,
         image_size=_image_size(model, FLAGS.dataset),
         data_dir=FLAGS.data_dir,
+        exif_orientation=FLAGS.exif_orientation,
         device=None,  # `predict_on_batch` moves what it needs
     )
     return crop_scores(model, dataset)
@@ -222,7 +225,12 @@ def _photograph_scores(model, split, protocol) -> Scores:
     size, interpolation = protocol["image_size"], protocol["interpolation"]
     modes = {key: protocol[key] for key in _MODES if key in protocol}
     if protocol["protocol"] == "multi_scale":
-        source = pipelines.open_split(FLAGS.dataset, split, data_dir=FLAGS.data_dir)
+        source = pipelines.open_split(
+            FLAGS.dataset,
+            split,
+            data_dir=FLAGS.data_dir,
+            exif_orientation=FLAGS.exif_orientation,
+        )
         return multi_scale_scores(
             fully_convolutional(model, size),
             source,
@@ -238,6 +246,7 @@ def _photograph_scores(model, split, protocol) -> Scores:
         max(1, FLAGS.batch_size // 10) if ten else FLAGS.batch_size,
         image_size=size,
         data_dir=FLAGS.data_dir,
+        exif_orientation=FLAGS.exif_orientation,
         device=None,
         resize=protocol["resize"],
         interpolation=interpolation,

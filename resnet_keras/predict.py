@@ -44,6 +44,12 @@ def _define_flags() -> None:
     flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
     flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
     flags.DEFINE_bool("json", False, "Print JSON instead of a table.", flag_values=FLAGS)
+    flags.DEFINE_bool(
+        "exif_orientation",
+        True,
+        "Turn photographs upright as EXIF says, as phones note it.",
+        flag_values=FLAGS,
+    )
     cli.define_path(
         FLAGS,
         "plot",
@@ -101,6 +107,7 @@ def _main(arguments: list[str]) -> int:
         class_names=file.class_names,
         top=FLAGS.top,
         batch_size=FLAGS.batch_size,
+        exif_orientation=FLAGS.exif_orientation,
     )
     return _report(found, len(paths))
 
@@ -160,6 +167,7 @@ def predict(
     class_names: Sequence[str] | None = None,
     top: int = 5,
     batch_size: int = 32,
+    exif_orientation: bool = True,
 ) -> Iterator[Prediction]:
     """Predicts the classes of image files, batch by batch.
 
@@ -170,13 +178,15 @@ def predict(
         class_names: in the order of the logits; without, classes go by their numbers.
         top: how many classes to name.
         batch_size: images at once.
+        exif_orientation: whether JPEGs are turned upright as their EXIF says.
     """
     import numpy as np
 
     from .evaluate import log_softmax
     from .pipelines import imagenet, stream
 
-    files = imagenet.images(paths, **preprocessing._asdict()).batch(batch_size)
+    shown = {**preprocessing._asdict(), "exif_orientation": exif_orientation}
+    files = imagenet.images(paths, **shown).batch(batch_size)
     names = iter(paths)
     for images, readable in stream.prefetch(files, None):
         images = np.asarray(images)

@@ -56,6 +56,7 @@ def _network_and_images(folder, run):
         BATCH,
         image_size=model.input_shape[1] if resizable else None,
         data_dir=data_dir,
+        exif_orientation=runs.switch(run.flags.get("exif_orientation")),
         device=None,  # `predict_on_batch` moves what it needs
     )
     return model, (images for images, _ in batches)

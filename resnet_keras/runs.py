@@ -311,6 +311,11 @@ def _time(seconds):
     return MISSING if seconds is None else str(datetime.timedelta(seconds=round(seconds)))
 
 
+def switch(value: str | None) -> bool | None:
+    """A boolean flag's value in `Run.flags`; None where it has none."""
+    return None if value is None else value == "true"
+
+
 def eval_split(runs: Sequence[Run]) -> str:
     """Names what the runs were evaluated on, such as test."""
     return "/".join(sorted({run.flags.get("eval_split", "test") for run in runs}))

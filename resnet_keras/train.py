@@ -46,7 +46,7 @@ _FREE = {
     "weights_dir",
 }
 # Flags that, left out, are found out when a run begins, and written down for it.
-_FOUND_OUT = {"train_split", "eval_split", "deterministic"}
+_FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
 _UNSAVED = {"help", "flagfile", "recipe", "workdir"}
 
 
@@ -503,6 +503,8 @@ def _choose_splits() -> None:
     in_memory = pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
     FLAGS.train_split = FLAGS.train_split or ("trainval" if in_memory else "train")
     FLAGS.eval_split = FLAGS.eval_split or ("test" if in_memory else "val")
+    if not in_memory and FLAGS.exif_orientation is None:
+        FLAGS.exif_orientation = pipelines.turns_by_exif(FLAGS.dataset)
     if splits.overlap(FLAGS.train_split, FLAGS.eval_split):
         warnings.warn(
             f"--eval_split={FLAGS.eval_split} has images of --train_split={FLAGS.train_split} in "
@@ -518,6 +520,7 @@ def _feeds(used):
     shared: dict[str, Any] = {
         "image_size": FLAGS.image_size,
         "data_dir": FLAGS.data_dir,
+        "exif_orientation": FLAGS.exif_orientation,
         "shard": tuple(distribution.workers(used)),
         "device": None,  # the strategy brings batches to the devices
         "threads": FLAGS.threads,

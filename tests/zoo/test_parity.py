@@ -179,7 +179,7 @@ def test_entries_have_their_publishers_preprocessing():
         ("a3_in1k", 0.95, "bicubic"),
         ("gluon_in1k", 0.875, "bicubic"),
     ):
-        expected = (224, int(224 / crop_pct), interpolation)
+        expected = zoo.Preprocessing(224, int(224 / crop_pct), interpolation)
         assert zoo.ENTRIES["resnet50", tag].preprocessing == expected
 
 
