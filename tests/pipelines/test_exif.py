@@ -138,7 +138,11 @@ def test_images_are_turned_as_by_pillow(orientation):
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("size", [8, 30])
 def test_a_window_is_that_of_the_upright_image(orientation, size):
-    content = tf.constant(jpeg(orientation))
+    image = None
+    if size == 8:  # smooth, for a shrunk window may lie one pixel beside the wanted one
+        rows, columns = np.mgrid[:45, :70]
+        image = np.stack([5 * rows, 3 * columns, rows + columns], axis=-1).astype("uint8")
+    content = tf.constant(jpeg(orientation, image=image))
     whole = decode.decode(content, exif_orientation=True).numpy()
     top, left, height, width = window = (3, 8, 32, 24)
     found = decode.decode_window(
@@ -151,7 +155,7 @@ def test_a_window_is_that_of_the_upright_image(orientation, size):
     ratio = 2  # shrunk as it is decoded
     assert found.shape == (height // ratio, width // ratio, 3)
     means = expected.reshape(height // ratio, ratio, width // ratio, ratio, 3).mean((1, 3))
-    assert abs(np.asarray(found, "float32") - means).mean() < 12
+    assert abs(np.asarray(found, "float32") - means).max() < 10
 
 
 @pytest.fixture(scope="module")
