@@ -48,7 +48,8 @@ def tiff(order, entries, offset=8, before=b""):
     )
     mark = {"<": b"II*\0", ">": b"MM\0*"}[order]
     head = mark + struct.pack(f"{order}I", offset) + before
-    return segment(0xE1, b"Exif\0\0" + head + struct.pack(f"{order}H", len(entries)) + packed)
+    count = struct.pack(f"{order}H", len(entries))
+    return segment(0xE1, b"Exif\0\0" + head + count + packed + bytes(4))  # there is no next one
 
 
 def with_segments(*segments):
@@ -138,11 +139,10 @@ def test_images_are_turned_as_by_pillow(orientation):
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("size", [8, 30])
 def test_a_window_is_that_of_the_upright_image(orientation, size):
-    image = None
-    if size == 8:  # smooth, for a shrunk window may lie one pixel beside the wanted one
-        rows, columns = np.mgrid[:45, :70]
-        image = np.stack([5 * rows, 3 * columns, rows + columns], axis=-1).astype("uint8")
-    content = tf.constant(jpeg(orientation, image=image))
+    # Shrinking moves the window by up to a pixel: across slopes, not across steps.
+    rows, columns = np.mgrid[:45, :70].astype("uint8")
+    slopes = np.stack([5 * rows, 3 * columns, rows + columns], axis=2)
+    content = tf.constant(jpeg(orientation, image=slopes if size == 8 else None))
     whole = decode.decode(content, exif_orientation=True).numpy()
     top, left, height, width = window = (3, 8, 32, 24)
     found = decode.decode_window(
@@ -155,7 +155,7 @@ def test_a_window_is_that_of_the_upright_image(orientation, size):
     ratio = 2  # shrunk as it is decoded
     assert found.shape == (height // ratio, width // ratio, 3)
     means = expected.reshape(height // ratio, ratio, width // ratio, ratio, 3).mean((1, 3))
-    assert abs(np.asarray(found, "float32") - means).max() < 10
+    assert np.abs(found.numpy() - means).max() < 12
 
 
 @pytest.fixture(scope="module")
@@ -268,17 +268,15 @@ def test_a_run_records_the_choice(turned, tmp_path, capsys):
     from resnet_keras import train
 
     phone, _ = turned
-    for number, (given, kept) in enumerate(
-        [([], "--exif_orientation\n"), (["--noexif_orientation"], "--noexif_orientation\n")]
-    ):
-        workdir = tmp_path / str(number)
-        arguments = [f"--data_dir={phone}", f"--workdir={workdir}", *given]
-        # A learning rate that is no number ends the run as it begins.
-        small = ("--model=resnet8", "--image_size=16", "--scales=18,24", "--batch_size=16")
-        steps = ("--train_steps=1", "--eval_every=1", "--learning_rate=nan", "--notensorboard")
-        train.main(["train", "--dataset=folder", *small, *steps, *arguments])
-        capsys.readouterr()
-        assert kept in (workdir / "run.flags").read_text()
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "run.flags").write_text("--nothing=of these\n# versions\n")
+    # A run of other flags is refused, which tells those of this one before it trains.
+    small = ("--model=resnet8", "--image_size=16", "--scales=18,24", "--batch_size=16")
+    data = ("--dataset=folder", f"--data_dir={phone}", f"--workdir={workdir}")
+    for given, kept in (([], "true"), (["--noexif_orientation"], "false")):
+        assert train.main(["train", *small, *data, *given]) == 2
+        assert f"--exif_orientation={kept} here" in capsys.readouterr().err
 
 
 def test_stored_windows_hold_the_same_pixels():
