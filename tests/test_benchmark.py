@@ -47,15 +47,17 @@ def test_ratio_is_the_median_of_the_rounds():
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+    ("dtype", "peer"),
+    [("float32", "none"), pytest.param("mixed_float16", "untuned", marks=pytest.mark.slow)],
 )
-def test_rematerialized_training_tells_its_peak_memory(dtype, capsys):
-    arguments = ("--model=resnet8", "--peer=untuned", "--batch_size=2", "--image_size=16")
+def test_rematerialized_training_tells_its_peak_memory(dtype, peer, capsys):
+    arguments = ("--model=resnet8", f"--peer={peer}", "--batch_size=2", "--image_size=16")
     arguments = (*arguments, "--steps=1", "--rounds=1", "--remat", f"--dtype={dtype}", "--json")
     assert benchmark.main(["benchmark", "train", *arguments]) == 0, capsys.readouterr().err
     result = json.loads(capsys.readouterr().out)
-    assert list(result["timings"]) == ["resnet_keras", "resnet_keras without tuning"]
-    assert list(result["ratio"]) == ["resnet_keras without tuning"]
+    peers = ["resnet_keras without tuning"] if peer == "untuned" else []
+    assert list(result["timings"]) == ["resnet_keras", *peers]
+    assert list(result["ratio"]) == peers
     assert result["remat"] is True
     told = benchmark_networks.report(result)
     assert told.startswith(f"train resnet8, rematerialized, {dtype}")

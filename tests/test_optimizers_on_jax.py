@@ -88,6 +88,7 @@ def trained(model):
         return arrays + [keras.ops.convert_to_numpy(v) for v in in_order(model)]
 
 
+@pytest.mark.slow
 def test_every_option_on_jax(tmp_path):
     pytest.importorskip("jax")
     code = """

@@ -349,6 +349,7 @@ def _digits(name, sha256, other_seeds):
         f"image or so. Seeds 1 and 2 of the same recipe ended at {other_seeds}. One error is 0.28 %, so the "
         "last digit of any of these means little. The recipe's weight decay was chosen by the test "
         "error of ResNet-20 at three values and three seeds, which flatters the results a little. "
+        "On processors without AVX-512 and with other seeds, ResNet-20 ended between 0 and 1.39 %. "
         "For demonstrations and tests: it has seen one small, clean data set of isolated digits "
         "and knows nothing else.",
     )
