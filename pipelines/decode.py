@@ -95,10 +95,12 @@ def decode_small_window(
 ) -> tf.Tensor:
     """`decode_window` for JPEGs that need no shrinking or turning; it fails for all other images.
 
-    To heed `exif_orientation` it takes those only that surely have none. Without a branch it takes 8 % less time: each costs as much as a few rows of pixels.
+    Without a branch it takes 8 % less time: each costs as much as a few rows of pixels.
     """
-    known = exif.has_none(contents) if exif_orientation else is_jpeg(contents)
-    with tf.control_dependencies([_require(known, "no JPEG")]):  # or libjpeg would complain
+    jpeg = [_require(is_jpeg(contents), "no JPEG")]  # or libjpeg would complain
+    if exif_orientation:
+        jpeg.append(_require(exif.orientation(contents) == 1, "not upright"))
+    with tf.control_dependencies(jpeg):
         shape = tf.io.extract_jpeg_shape(contents)[:2]
     window = window_of(shape)
     small = _require(_times(window, size) < 2, "large")

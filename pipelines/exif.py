@@ -27,18 +27,11 @@ def orientation(contents: tf.Tensor) -> tf.Tensor:
     Args:
         contents: string ().
     """
-    return tf.cond(has_none(contents), lambda: 1, lambda: _read(_directory(contents)))
-
-
-def has_none(contents: tf.Tensor) -> tf.Tensor:
-    """Whether the first bytes, of string (), tell that there is no orientation; a quick look.
-
-    Most JPEGs without EXIF begin with JFIF's segment, of 16 bytes, and then a table. Those that
-    begin otherwise may have an orientation or not.
-    """
+    # Most JPEGs without EXIF begin with JFIF's segment, of 16 bytes, and then a table.
     head = tf.io.decode_raw(contents, tf.uint8, fixed_length=22)
     begins = tf.gather(head, [0, 1, 2, 3, 4, 5, 20, 21])
-    return tf.reduce_all(begins == [0xFF, 0xD8, 0xFF, 0xE0, 0, 16, 0xFF, 0xDB])
+    has_none = tf.reduce_all(begins == [0xFF, 0xD8, 0xFF, 0xE0, 0, 16, 0xFF, 0xDB])
+    return tf.cond(has_none, lambda: 1, lambda: _read(_directory(contents)))
 
 
 def _directory(contents):
