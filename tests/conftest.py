@@ -149,6 +149,8 @@ def photographs(tmp_path_factory):
 
 
 def pytest_configure(config):
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # with -n, its workers run the tests
     # Before anything uses a device: the CPU can be split only then.
     from resnet_keras.cli import captured_stderr
 

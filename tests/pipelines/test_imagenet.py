@@ -317,6 +317,7 @@ def test_broken_images_are_replaced_by_the_next_good_ones(tmp_path, capfd):
     assert list(images[:, 5, 5, 0]) == [10 * number for number in labels]
     told = capfd.readouterr().err
     lines = [line for line in told.splitlines() if line.startswith("warning: cannot decode")]
+    lines = [line for line in lines if str(tmp_path) in line]  # others' may still be working
     assert sum(line.count(".jpg") for line in lines) == 4  # once each, in three epochs
     for number in broken:
         assert f"{number:03}.jpg" in told
