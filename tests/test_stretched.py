@@ -233,6 +233,18 @@ def test_copies_of_keras_remember_nothing_and_say_so(copy, tmp_path):
     assert (file.preprocessing, file.class_names) == (STRETCHED, names)
 
 
+def test_what_was_assumed_when_it_was_saved_is_told_when_it_is_used(
+    trained, wide, tmp_path, capsys
+):
+    warning_of(zoo.save, trained, tmp_path / "assumed", class_names=CLASSES)
+    images = str(wide / "val")
+    for more in ([], ["--crop=stretch"]):
+        arguments = [f"--model={tmp_path / 'assumed'}", *more, images]
+        assert predict.main(["predict", *arguments]) == 0
+        said = capsys.readouterr().err
+        assert ("warning: " in said and "does not say how images were shown" in said) == (not more)
+
+
 def test_guesses_of_networks_without_weights_and_of_foreign_files(tmp_path):
     trunk = zoo.get("resnet8", include_top=False, pooling="avg", input_shape=(16, 16, 3))
     said = warning_of(zoo.save, trunk, tmp_path / "trunk")

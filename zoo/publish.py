@@ -97,6 +97,7 @@ def save(
             )
     licence = licence or (origin.licence if origin else None)
     began = {_SOURCE: origin.source} if origin else {}
+    unknown = _unknown(origin, preprocessing is not None, names is not None, options)
     try:
         shown = Preprocessing(*(shown or weights_files.guessed(options["input_shape"])))
         made = weights_files.describe(
@@ -106,10 +107,11 @@ def save(
             preprocessing=weights_files.check_preprocessing(shown),
             class_names=names,
         )
+        if unknown and "preprocessing" in unknown[1]:
+            made[weights_files.ASSUMED] = True  # for `predict` and `evaluate` to tell
         config = json.dumps(made, indent=2) + "\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
-    unknown = _unknown(origin, preprocessing is not None, names is not None, options)
     if unknown:
         warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
     rows = [

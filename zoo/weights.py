@@ -29,6 +29,7 @@ from .entries import MAX_SIDE, Preprocessing, WeightsEntry
 from .networks import BOTTLENECK_DEPTHS, Network
 
 FORMAT = "resnet_keras"
+ASSUMED = "preprocessing_assumed"  # in a header: whether nobody said how images were shown
 CONFIG, TENSORS = "config.json", "model.safetensors"
 
 
@@ -215,7 +216,7 @@ def _described(path, text, tensors):
                 raise ValueError(f"class names {names!r}")
             names = tuple(map(str, names))
         view = made.get("preprocessing")
-        unsaid = "" if view else provenance.UNSAID
+        unsaid = provenance.UNSAID if not view or made.get(ASSUMED) else ""
         view = view or guessed(options.get("input_shape"))._asdict()
         return WeightsFile(
             path=path,
