@@ -112,6 +112,8 @@ def overlap(first: str, second: str) -> bool:
         names = {one.name, two.name}
         held_in_trainval = "trainval" in names and names < {"train", "val", "trainval"}
         return held_in_trainval and one.is_whole and two.is_whole
+    if one.is_whole or two.is_whole:
+        return True
     bounds = [bound for bound in (*one[1:], *two[1:]) if bound]
     if all(bound.endswith("%") for bound in bounds):
         examples = 10**6

@@ -69,10 +69,10 @@ def main(argv: list[str] = sys.argv) -> int:
     spec = Spec(**json.loads(argv[1]))
     try:
         run, facts = make(spec)
+        run()  # traces, compiles, fills caches
     except InputError as error:
         answer(error=str(error))
         return cli.USER_ERROR
-    run()  # traces, compiles, fills caches
     watched = reset_peak_memory()
     answer(**facts)
     for line in sys.stdin:

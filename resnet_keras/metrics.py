@@ -89,7 +89,8 @@ def _checked(labels, classes):
     """Labels as int32 (batch,), 0 where they are none of the classes, and where they are one."""
     labels = ops.reshape(ops.convert_to_tensor(labels), (-1,))
     whole = ops.cast(labels, "int32")
-    valid = ops.logical_and(labels >= 0, labels < classes)
+    # As int32: of uint8 labels there may be more classes than the type holds.
+    valid = ops.logical_and(whole >= 0, whole < classes)
     valid = ops.logical_and(valid, ops.equal(ops.cast(whole, labels.dtype), labels))
     backends.name_invalid(labels, valid, classes)
     return ops.where(valid, whole, 0), valid

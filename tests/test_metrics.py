@@ -72,6 +72,11 @@ def test_fit_under_xla_reports_no_loss_of_zero():
     assert np.isnan(history["loss"][0])
 
 
+def test_there_may_be_more_classes_than_the_labels_type_holds():
+    logits = np.eye(300, dtype="float32")[:2] * 50
+    np.testing.assert_array_equal(top1_error(np.array([0, 255], "uint8"), logits), [0, 1])
+
+
 def test_float_labels_of_the_classes_are_labels():
     for labels in (np.array([0, 2, 1], "float32"), np.array([[0], [2], [1]], "float64")):
         for measure in MEASURES:
