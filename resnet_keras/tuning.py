@@ -33,6 +33,7 @@ _MALLOC = (
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 _malloc_is_set = False
+_repeats = False  # whether oneDNN is as an earlier process had it, which later calls leave alone
 
 
 def tune_cpu(recorded: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -46,10 +47,11 @@ def tune_cpu(recorded: Mapping[str, str] | None = None) -> dict[str, str]:
         What is on, for the record: {"onednn": "1", "0" or "default" (TensorFlow's own choice),
         "malloc": "kept" or "given back"}.
     """
-    global _malloc_is_set
+    global _malloc_is_set, _repeats
     if recorded is not None:
         _repeat_onednn(recorded.get("onednn", DEFAULT))
-    elif _wanted() and ONEDNN not in os.environ and _is_x86():
+        _repeats = True
+    elif not _repeats and _wanted() and ONEDNN not in os.environ and _is_x86():
         if "tensorflow" in sys.modules:
             warnings.warn(
                 "TensorFlow was imported before tune_cpu() was called, so oneDNN stays as it is: "

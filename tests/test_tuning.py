@@ -79,7 +79,13 @@ def test_freed_memory_is_kept():
     tuned(code)
 
 
+def test_what_was_recorded_outlasts_later_calls():
+    code = "import resnet_keras; resnet_keras.tune_cpu({'onednn': 'default'})"
+    assert tuned(code)["onednn"] == "default"
+
+
 def test_late_calls_are_told(monkeypatch):
+    monkeypatch.setattr(tuning, "_repeats", False)
     monkeypatch.delenv(tuning.ONEDNN, raising=False)
     monkeypatch.delenv(tuning.SWITCH, raising=False)
     if X86:  # TensorFlow is imported here
@@ -90,6 +96,7 @@ def test_late_calls_are_told(monkeypatch):
 @pytest.mark.parametrize("value", ["0", "1", "default"])
 @pytest.mark.parametrize("given", ["0", "1", None])
 def test_a_run_goes_on_with_what_it_was_begun_with(value, given, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tuning, "_repeats", False)  # and again after the test
     for name in (tuning.ONEDNN, tuning.SWITCH):
         monkeypatch.delenv(name, raising=False)
     if given is not None:
