@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from safetensors.numpy import save as serialize
+from written import without_names
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
@@ -49,17 +50,6 @@ def write(model, path):
     else:
         model.save(path)
     return path
-
-
-def without_names(path):
-    """Makes a `.weights.h5` file as an older Keras wrote it: layers have numbers only."""
-    import h5py
-
-    with h5py.File(path, "a") as file:
-        named = []
-        file.visititems(lambda _, item: named.append(item) if "name" in item.attrs else None)
-        for item in named:
-            del item.attrs["name"]
 
 
 FORMATS = ("w.safetensors", "w.weights.h5", "w.keras", "w.h5")
