@@ -46,6 +46,8 @@ _TASKS = {
     OPENVINO: ("predict",),
     UNTUNED: MODEL_TASKS,
 }
+# All contestants live at once, so that none may take a GPU's whole memory beforehand.
+_SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 _LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
 
 
@@ -169,7 +171,8 @@ def report(result: dict[str, Any]) -> str:
         if name in result["ratio"]:
             times = result["ratio"][name]
             line += f"{times['wall']:>7.2f}x ({times['cpu']:.2f}x CPU)"
-        lines.append(line)
+        device = result["contestants"][name]["device"]
+        lines.append(line if device == "cpu" else f"{line} on {device}")
     if result["gflops"]:
         lines.append(f"  the machine's limit: a matrix product at {result['gflops']:.0f} GFLOP/s")
     return "\n".join(lines)
@@ -204,7 +207,8 @@ class _Process:
 def _process(spec: Spec) -> Iterator[tuple[_Process, dict[str, Any]]]:
     """A contestant that has built its network, and the facts that it tells."""
     command = [sys.executable, "-m", "resnet_keras.benchmark_peers", json.dumps(spec._asdict())]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**_SHARED_GPU, **os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             command,

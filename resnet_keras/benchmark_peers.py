@@ -4,13 +4,14 @@
 process builds its network, makes one uncounted round, and writes a line of JSON that describes it;
 for each line "run" on its stdin it makes a round and writes a line with its `Timing`. Only
 `resnet_keras` itself makes the settings of `tuning`: all others run as their users run them, on all
-cores. The networks of torch, ONNX Runtime and OpenVINO are torchvision's, with the paper's stride,
-so that all compute the same.
+cores; Keras and torch on a GPU where they find one. The networks of torch, ONNX Runtime and OpenVINO
+are torchvision's, with the paper's stride, so that all compute the same.
 """
 
 import functools
 import gc
 import json
+import math
 import os
 import sys
 import tempfile
@@ -97,15 +98,20 @@ def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
         cli.start_keras()
         import keras
 
+        from .backends import device
+
         facts = {"backend": keras.backend.backend(), "keras": keras.__version__, **settings}
-        return _keras_round(spec), facts
+        return _keras_round(spec), {**facts, "device": device()}
     torch = require("torch", "torch")
     torch.set_num_threads(tuning.cores())
     if spec.task == "train":
-        return _torch_training(spec, torch), {"torch": torch.__version__}
-    predict, version = _predictors()[spec.contestant](spec, torch)
-    batches = list(_images(spec).transpose(0, 1, 4, 2, 3))
-    return lambda: timed(lambda: [predict(batch) for batch in batches]), version
+        return _torch_training(spec, torch), _torch_facts(torch)
+    predict, facts = _predictors()[spec.contestant](spec, torch)
+    in_torch = spec.contestant in (TORCH, COMPILED)
+    batches = (
+        _torch_batches(spec, torch) if in_torch else list(_images(spec).transpose(0, 1, 4, 2, 3))
+    )
+    return lambda: timed(lambda: [predict(batch) for batch in batches]), facts
 
 
 def _images(spec):
@@ -214,17 +220,41 @@ def _torch_training(spec, torch):
     network = _torchvision(spec, torch).train()
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
     forward = torch.compile(network) if spec.contestant == COMPILED else network
-    batches = [torch.from_numpy(batch) for batch in _images(spec).transpose(0, 1, 4, 2, 3).copy()]
+    batches = _torch_batches(spec, torch)
     labels = torch.randint(0, 1000, (spec.batch_size,), generator=torch.Generator().manual_seed(1))
 
     def step(images):
         optimizer.zero_grad(set_to_none=True)
         with _autocast(spec, torch):
-            loss = torch.nn.functional.cross_entropy(forward(images), labels)
+            logits = forward(_on_device(images, torch))
+            loss = torch.nn.functional.cross_entropy(logits, labels.to(logits.device))
         loss.backward()
         optimizer.step()
+        return loss
 
-    return lambda: timed(lambda: [step(batch) for batch in batches])
+    # Reading the last loss waits for a device that runs behind.
+    return lambda: timed(lambda: float([step(batch) for batch in batches][-1].detach()))
+
+
+def _torch_batches(spec, torch):
+    """Pixels in host memory: on CPUs as the network takes them; bytes to be sent to a GPU."""
+    images = _images(spec)
+    if not torch.cuda.is_available():
+        return list(torch.from_numpy(images.transpose(0, 1, 4, 2, 3).copy()))
+    bytes_ = torch.from_numpy(images.astype("uint8")).pin_memory()
+    return list(bytes_.permute(0, 1, 4, 2, 3))
+
+
+def _on_device(images, torch):
+    """A batch as the network takes it, on the network's device."""
+    if not torch.cuda.is_available():
+        return images
+    return images.to("cuda", non_blocking=True).float()
+
+
+def _torch_facts(torch):
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {"torch": torch.__version__, "device": name}
 
 
 def _predictors():
@@ -243,9 +273,9 @@ def _torch_predictor(spec, torch, *, compiled):
 
     def predict(batch):
         with torch.inference_mode(), _autocast(spec, torch):
-            return forward(torch.from_numpy(batch)).float().numpy()
+            return forward(_on_device(batch, torch)).float().cpu().numpy()
 
-    return predict, {"torch": torch.__version__}
+    return predict, _torch_facts(torch)
 
 
 def _onnxruntime_predictor(spec, torch):
@@ -260,8 +290,8 @@ def _onnxruntime_predictor(spec, torch):
         torch.onnx.export(_torchvision(spec, torch).eval(), (example,), path, verbose=False)
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    version = {"onnxruntime": onnxruntime.__version__}
-    return lambda batch: session.run(None, {name: batch}), version
+    facts = {"onnxruntime": onnxruntime.__version__, "device": "cpu"}
+    return lambda batch: session.run(None, {name: batch}), facts
 
 
 def _openvino_predictor(spec, torch):
@@ -273,7 +303,8 @@ def _openvino_predictor(spec, torch):
     compiled = openvino.Core().compile_model(
         network, "CPU", {"INFERENCE_PRECISION_HINT": precision}
     )
-    return lambda batch: compiled(batch), {"openvino": openvino.__version__}
+    facts = {"openvino": openvino.__version__, "device": "cpu"}
+    return lambda batch: compiled(batch), facts
 
 
 def _torchvision(spec, torch):
@@ -293,13 +324,16 @@ def _torchvision(spec, torch):
     for block in network.modules():
         if hasattr(block, "conv3"):
             block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    if spec.contestant in (TORCH, COMPILED) and torch.cuda.is_available():
+        return network.to("cuda", memory_format=torch.channels_last)
     return network
 
 
 def _autocast(spec, torch):
     if spec.dtype == "mixed_float16":
         raise InputError("torch is timed in float32 and mixed_bfloat16, not in mixed_float16.")
-    return torch.autocast("cpu", torch.bfloat16, enabled=spec.dtype == "mixed_bfloat16")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(device, torch.bfloat16, enabled=spec.dtype == "mixed_bfloat16")
 
 
 # Clocks
@@ -349,19 +383,27 @@ def peak_memory_gib() -> float | None:
 
 
 def matrix_product(dtype: str) -> float:
-    """Billions of floating-point operations per second of a large matrix product, the best of 3."""
+    """Billions of floating-point operations per second of large matrix products, the best of 3."""
     import numpy as np
     from keras import ops
 
     compute = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}.get(dtype, dtype)
-    matrix = ops.cast(np.random.default_rng(0).normal(size=(MATRIX, MATRIX)), compute)
+    values = np.random.default_rng(0).normal(size=(MATRIX, MATRIX)) / math.sqrt(MATRIX)
+    matrix = ops.cast(values, compute)
 
-    def product():
-        # One value is read: to copy all of them would take its time, too.
-        np.asarray(ops.cast(ops.matmul(matrix, matrix)[0, 0], "float32"))
+    def products(count):
+        # Each waits for the one before; one value of the last is read, as to copy all takes time.
+        product = matrix
+        for _ in range(count):
+            product = ops.matmul(product, matrix)
+        np.asarray(ops.cast(product[0, 0], "float32"))
 
-    product()
-    return 2 * MATRIX**3 / min(timed(product).wall for _ in range(3)) / 1e9
+    products(1)
+    count = 1
+    while (seconds := timed(functools.partial(products, count)).wall) < 0.2 and count < 1024:
+        count *= 2  # on a fast device, starting and reading would outweigh one product
+    seconds = min(seconds, *(timed(functools.partial(products, count)).wall for _ in range(2)))
+    return 2 * MATRIX**3 * count / seconds / 1e9
 
 
 if __name__ == "__main__":

@@ -110,19 +110,26 @@ def compile_classifier(
     optimizer,
     *,
     label_smoothing: float = 0.0,
-    jit_compile: bool = False,
+    jit_compile: bool | None = None,
     steps_per_execution: int = 1,
 ) -> None:
     """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics.
 
     Builds the optimizer, one of `optimizers.SGD`.
 
+    `jit_compile` is by default off on TensorFlow, whose own kernels were measured to be faster on
+    CPUs, and on on JAX, where Keras would otherwise run every operation by itself.
+
     Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights
     of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss` would count the examples that
     weigh nothing, so cross-entropy is a metric as well.
     """
+    import keras
+
     from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
 
+    if jit_compile is None:
+        jit_compile = keras.backend.backend() == "jax"
     model.compile(
         optimizer,
         loss=CrossEntropy(label_smoothing),

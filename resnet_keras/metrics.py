@@ -5,7 +5,7 @@ makes them; an error is then counted against the largest share.
 
 A label that is none of the classes (negative, too large, not whole) makes every measure NaN. On
 TensorFlow, `fit` and `evaluate` fail and name it, but not under XLA, which drops such checks; on
-JAX they print it.
+JAX they print it where they run on CPUs.
 """
 
 import math
