@@ -237,7 +237,7 @@ def training(
         return stream.prefetch(made, device, threads=threads, ram_budget=ram_budget)
     if view is not None or services:
         raise InputError(f"{dataset} is held in memory: a view and --services are for photographs.")
-    _check_no_exif(dataset, exif_orientation)
+    check_no_exif(dataset, exif_orientation)
     images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     augmented = stream.training(
         images,
@@ -291,7 +291,7 @@ def evaluation(
     if known.in_memory:
         if protocol:
             raise InputError(f"{dataset} is evaluated as it is, without {', '.join(protocol)}.")
-        _check_no_exif(dataset, exif_orientation)
+        check_no_exif(dataset, exif_orientation)
         images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
         examples, batches_of = len(labels), functools.partial(stream.evaluation, images, labels)
     else:
@@ -313,7 +313,8 @@ def evaluation(
     )
 
 
-def _check_no_exif(dataset, exif_orientation):
+def check_no_exif(dataset: str, exif_orientation: bool | None) -> None:
+    """Raises `InputError` where EXIF is asked for of pixels in memory."""
     if exif_orientation is not None:
         raise InputError(f"{dataset} is held in memory: exif_orientation is for photographs.")
 

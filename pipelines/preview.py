@@ -11,7 +11,7 @@ import numpy as np
 from resnet_keras.errors import InputError, require
 from resnet_keras.files import make_folder, write_atomically
 
-from . import arrays, imagenet, info, open_split, stream, training
+from . import arrays, check_no_exif, imagenet, info, open_split, stream, training
 from .view import View, test_side
 
 EXTRA = "plot"
@@ -104,6 +104,7 @@ def examples(
     """
     known = info(dataset, data_dir)
     if known.in_memory:
+        check_no_exif(dataset, exif_orientation)
         names = ()
         batches = _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir)
     else:

@@ -105,7 +105,7 @@ def share(split: Split, labels: Sequence[int], names: Sequence[bytes]) -> np.nda
 def overlap(first: str, second: str) -> bool:
     """Whether two splits surely have examples in common.
 
-    Shares of which one is in percent and the other in examples are not compared.
+    Bounds are compared where all are in percent, or all counted from the same end.
     """
     one, two = parse(first), parse(second)
     if one.name != two.name:
@@ -117,9 +117,11 @@ def overlap(first: str, second: str) -> bool:
     bounds = [bound for bound in (*one[1:], *two[1:]) if bound]
     if all(bound.endswith("%") for bound in bounds):
         examples = 10**6
-    elif not any(bound.endswith("%") or bound.startswith("-") for bound in bounds):
-        examples = max(map(int, bounds)) + 1
-    else:
+    elif any(bound.endswith("%") for bound in bounds):
         return False
+    elif len({bound.startswith("-") for bound in bounds}) > 1:
+        return False  # that depends on how many examples there are
+    else:
+        examples = max(abs(int(bound)) for bound in bounds) + 1
     (low, high), (start, stop) = one.limits(examples), two.limits(examples)
     return max(low, start) < min(high, stop)

@@ -46,18 +46,23 @@ _TASKS = {
     OPENVINO: ("predict",),
     UNTUNED: MODEL_TASKS,
 }
+_PRECISIONS = {TORCH: ("float32", "mixed_bfloat16"), ONNXRUNTIME: ("float32",)}
 # All contestants live at once, so that none may take a GPU's whole memory beforehand.
 _SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 _LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
 
 
-def check(task: str, model: str, peers: Sequence[str], image_size: int) -> None:
-    """Raises `InputError` for a peer that does not do the task, or has no such network."""
+def check(task: str, model: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
+    """Raises `InputError` for a peer that does not do what is asked, or has no such network."""
     for peer in peers:
         if peer not in PEERS:
             raise unknown("peer", peer, [*PEERS, "none"])
         if task not in _TASKS[peer]:
             raise InputError(f"{peer} is not timed at {task}, but at {', '.join(_TASKS[peer])}.")
+        if dtype not in _PRECISIONS.get(peer, (dtype,)):
+            raise InputError(
+                f"{peer} is timed in {' and '.join(_PRECISIONS[peer])} here, not in {dtype}."
+            )
         known = {KERAS_APPLICATIONS: tuple(IN_KERAS_APPLICATIONS), UNTUNED: (model,)}
         networks = known.get(peer, IN_TORCHVISION)
         if model not in networks:
@@ -98,7 +103,7 @@ def compare(
     Raises:
         InputError: a peer that is not installed, or does not do what is asked.
     """
-    check(task, model, peers, image_size)
+    check(task, model, peers, image_size, dtype)
     contestants = [OURS, *(name for peer in peers for name in PEERS[peer])]
     per_step = 1 if task in WHOLE else steps
     shared = (task, model, batch_size, image_size, dtype, per_step, jit_compile)

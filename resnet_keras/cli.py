@@ -212,7 +212,7 @@ def preprocessing_of(
             stacklevel=2,
         )
     if crop == "stretch" and own.crop_mode != "stretch":
-        own = zoo.Preprocessing.stretched(own.image_size)
+        own = zoo.Preprocessing.stretched(own.image_size, own.interpolation)
     elif crop and crop != own.crop_mode:
         own = zoo.Preprocessing(own.image_size, own.resize, own.interpolation)
     shown = own._replace(

@@ -229,7 +229,7 @@ def _photograph_scores(model, split, protocol) -> Scores:
             FLAGS.dataset,
             split,
             data_dir=FLAGS.data_dir,
-            exif_orientation=FLAGS.exif_orientation,
+            exif_orientation=_exif_orientation(modes),
         )
         return multi_scale_scores(
             fully_convolutional(model, size),
@@ -246,7 +246,7 @@ def _photograph_scores(model, split, protocol) -> Scores:
         max(1, FLAGS.batch_size // 10) if ten else FLAGS.batch_size,
         image_size=size,
         data_dir=FLAGS.data_dir,
-        exif_orientation=FLAGS.exif_orientation,
+        exif_orientation=_exif_orientation(modes),
         device=None,
         resize=protocol["resize"],
         interpolation=interpolation,
@@ -254,6 +254,13 @@ def _photograph_scores(model, split, protocol) -> Scores:
         **modes,
     )
     return crop_scores(model, dataset)
+
+
+def _exif_orientation(modes) -> bool | None:
+    """The flag's; without it None, the data set's usual way, but for what Keras's loader shows."""
+    if FLAGS.exif_orientation is None and not zoo.Preprocessing(**modes).heeds_exif:
+        return False
+    return FLAGS.exif_orientation
 
 
 def measure(model: "keras.Model", dataset) -> Errors:

@@ -227,6 +227,8 @@ class SGD(keras.optimizers.SGD):
                 "The optimizer does not know the model's weights yet: call "
                 "model.optimizer.build(model.trainable_variables)."
             )
+        if self.ema and not int(ops.convert_to_numpy(self.iterations)):
+            self._begin_averages()  # the weights may have been loaded since `build`
         for variable, average in self._averages.pairs.values():
             value = _copied(variable)
             variable.assign(_copied(average))
@@ -408,7 +410,9 @@ def _misfit(variables, values):
         what = f"shape {found[index]} where this one has {needed[index]}, {variables[index].path}"
     return InputError(
         f"The saved state is of another optimizer or network: it has {what}; load without it, by "
-        "load_model(..., compile=False) or load_weights before compile, and compile then."
+        "load_model(..., compile=False) or load_weights before compile, and compile then. (Keras "
+        "wraps the optimizer of a float16 model: for its state, first call "
+        "keras.config.set_dtype_policy('mixed_float16').)"
     )
 
 

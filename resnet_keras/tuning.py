@@ -93,7 +93,7 @@ def cores() -> int:
 
 
 def _wanted():
-    return os.environ.get(SWITCH, "1") != "0"
+    return os.environ.get(SWITCH, "1").lower() not in ("0", "false", "off", "no")
 
 
 def _is_x86():

@@ -132,6 +132,8 @@ def test_runs_without_a_peer_and_on_jax(command):
         (["train", "--peer=openvino"], "not timed at train, but at predict"),
         (["build", "--peer=torch"], "not timed at build"),
         (["train", "--peer=torch", "--model=resnet20"], "torch has no resnet20: take resnet18"),
+        (["train", "--peer=torch", "--dtype=mixed_float16"], "torch is timed in float32 and"),
+        (["predict", "--peer=onnxruntime", "--dtype=mixed_bfloat16"], "is timed in float32 here"),
         (["train", "--rounds=0"], "rounds"),
         (["train", "--image_size=16"], "32 or more"),
         (["train", "--model=resnet51"], "Unknown model"),

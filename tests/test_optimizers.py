@@ -254,6 +254,23 @@ def test_the_norms_of_the_last_gradients_are_kept():
         assert norms[update] == pytest.approx(math.sqrt(sum(squares)), rel=1e-3)
 
 
+def test_weights_that_are_loaded_after_compile_are_averaged(tmp_path):
+    model, other = small_model(), small_model()
+    model.set_weights([weights + 1 for weights in other.get_weights()])
+    model.save_weights(tmp_path / "m.weights.h5")
+    optimizer = optimizers.SGD(0.1, ema=0.6)
+    other.compile(optimizer, "mse")
+    optimizer.build(other.trainable_variables)
+    other.load_weights(tmp_path / "m.weights.h5")
+    with optimizer.averaged():
+        averaged = other.get_weights()
+    for one, another, loaded in zip(
+        averaged, other.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, loaded)
+        np.testing.assert_array_equal(another, loaded)
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_moving_averages_of_weights_and_statistics(replicas, mirrored):
     def run():

@@ -47,6 +47,7 @@ def tuned(code="", **environment):
         ({"MALLOC_ARENA_MAX": "2"}, {**ON, "malloc": "given back"}),
         ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}, {**ON, "malloc": "given back"}),
         ({"RESNET_KERAS_TUNING": "0"}, {"onednn": "default", "malloc": "given back"}),
+        ({"RESNET_KERAS_TUNING": "false"}, {"onednn": "default", "malloc": "given back"}),
         (
             {"RESNET_KERAS_TUNING": "0", "TF_ENABLE_ONEDNN_OPTS": "1"},
             {"onednn": "1", "malloc": "given back"},

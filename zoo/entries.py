@@ -68,6 +68,11 @@ class Preprocessing(NamedTuple):
         return cls(image_size, image_size, interpolation, crop_mode="stretch", antialias=False)
 
     @property
+    def heeds_exif(self) -> bool:
+        """Whether images of one's own are turned as EXIF says; Keras's loader leaves them."""
+        return self.crop_mode != "stretch" or self.antialias
+
+    @property
     def crop_fraction(self) -> float:
         return self.image_size / self.resize
 

@@ -10,7 +10,7 @@ from typing import Any
 from resnet_keras.errors import InputError
 
 from .formats import Opened, Tensor
-from .networks import Network, is_name
+from .networks import Network, find, is_name
 from .pickles import shortened
 from .wrappers import FOREIGN_HEAD
 
@@ -227,7 +227,10 @@ def check_published(path: Path, text: str) -> None:
     if kind not in (None, "resnet"):
         raise InputError(f"{path} is a folder of {owner}: it is {_ANOTHER}.")
     network = _transformers_network(config) if kind else config.get("architecture")
-    network = network if is_name(network) else "resnet50"
+    if network is None:
+        network = "resnet50"
+    elif not is_name(network) or find(network).dataset != "imagenet":  # theirs are all of it
+        raise InputError(f"{path} is a folder of {owner}: it is {_ANOTHER}.")
     raise InputError(
         f"{path} is a folder of {owner}, not of zoo.save's: name the network and give the folder "
         f"as its weights, zoo.get({network!r}, weights={str(path)!r})."

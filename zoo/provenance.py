@@ -130,7 +130,7 @@ def _timm_config(config, num_classes):
     crop_pct = shown.get("crop_pct", 0.875)  # timm's own defaults
     crop_mode = shown.get("crop_mode", "center")
     interpolation = shown.get("interpolation", "bicubic")
-    _require(_whole(height) and height > 0 and _whole(width) and width > 0, "input_size", shown)
+    _require(is_whole(height) and height > 0 and is_whole(width) and width > 0, "input_size", shown)
     side = min(height, width)
     least = side / entries.MAX_SIDE
     _require(_number(crop_pct) and 0 < least <= crop_pct <= 1, "crop_pct", shown)
@@ -186,7 +186,8 @@ def _require(condition, key, shown):
         raise ValueError(f"{key} {shown[key]!r}")
 
 
-def _whole(value):
+def is_whole(value: Any) -> bool:
+    """Whether it is an int; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

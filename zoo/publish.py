@@ -36,8 +36,10 @@ def remember(
     model: "keras.Model", file, *, class_names: tuple[str, ...] | None, new_head: bool
 ) -> None:
     """Lets `save` know the weights that a model began with."""
-    side = model.input_shape[1]
-    preprocessing = file.preprocessing if side is None else file.preprocessing.at(side)
+    height, width = model.input_shape[1:3]
+    preprocessing = file.preprocessing
+    if height == width is not None:
+        preprocessing = preprocessing.at(height)
     entry = file.entry
     source = f"{entry.model} {entry.tag}: {entry.origin}" if entry else file.path.name
     source = file.training.get(_SOURCE, source)
@@ -95,30 +97,43 @@ def save(
                 f"{len(names)} class_names do not fit {model.name}: it has "
                 f"{options.get('num_classes', 'no')} classes."
             )
+    square = _is_square(options)
+    if preprocessing and not square:
+        raise InputError(
+            f"{model.name} was built for images of {_size(options)} pixels, and a Preprocessing "
+            "is of square ones: leave it out, and tell in `training` how images were shown."
+        )
     licence = licence or (origin.licence if origin else None)
     began = {_SOURCE: origin.source} if origin else {}
     unknown = _unknown(origin, preprocessing is not None, names is not None, options)
     try:
         shown = Preprocessing(*(shown or weights_files.guessed(options["input_shape"])))
+        checked = weights_files.check_preprocessing(shown)
         made = weights_files.describe(
             name,
             options,
             training={**(training or {}), **began},
-            preprocessing=weights_files.check_preprocessing(shown),
+            preprocessing=checked if square else None,
             class_names=names,
         )
-        if unknown and "preprocessing" in unknown[1]:
+        if square and unknown and "preprocessing" in unknown[1]:
             made[weights_files.ASSUMED] = True  # for `predict` and `evaluate` to tell
         config = json.dumps(made, indent=2) + "\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
-    if unknown:
+    if not square:
+        warnings.warn(
+            f"{model.name} was built for images of {_size(options)} pixels: how they are shown is "
+            "not written, and predict and evaluate, which show squares, will ask for image_size.",
+            stacklevel=2,
+        )
+    elif unknown:
         warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
     rows = [
         ("network", f"{name}, {parameters:,} parameters"),
         ("options", pages.listed(options)),
         ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
-        ("images", str(shown)),
+        ("images", str(shown) if square else f"{_size(options)} pixels"),
         ("classes", pages.classes(names, options.get("num_classes"))),
         *made["training"].items(),
         ("accuracy", "not measured"),
@@ -199,6 +214,16 @@ def _described(model) -> tuple[str, dict[str, Any], int]:
     if _outline(twin) != _outline(model):
         raise _no_network(model)
     return name, options, resnet.count_parameters(twin)  # of the model, some may be frozen
+
+
+def _is_square(options):
+    height, width = options["input_shape"][:2]
+    return height == width
+
+
+def _size(options):
+    height, width = options["input_shape"][:2]
+    return f"{height} x {width}"
 
 
 def _pixels(options):

@@ -27,6 +27,7 @@ from . import (
 )
 from .entries import MAX_SIDE, Preprocessing, WeightsEntry
 from .networks import BOTTLENECK_DEPTHS, Network
+from .provenance import is_whole
 
 FORMAT = "resnet_keras"
 ASSUMED = "preprocessing_assumed"  # in a header: whether nobody said how images were shown
@@ -68,8 +69,18 @@ class WeightsFile(NamedTuple):
         return self.options.get("include_top") is False
 
     def shown(self, image_size: int | None = None) -> Preprocessing:
-        """How images are shown at a size; without one, at that which the network was built for."""
-        built_for = (self.options.get("input_shape") or (None,))[0]
+        """How images are shown at a size; without one, at that which the network was built for.
+
+        Raises:
+            InputError: it was built for images that are not square.
+        """
+        height, width = (self.options.get("input_shape") or (None, None))[:2]
+        if image_size is None and height != width:
+            raise InputError(
+                f"{self.path} was built for images of {height} x {width} pixels, and here they are "
+                "shown as squares: give their side as image_size, or call the network itself."
+            )
+        built_for = height
         return self.preprocessing.at(image_size or built_for or self.preprocessing.image_size)
 
 
@@ -237,11 +248,11 @@ def _described(path, text, tensors):
 
 
 _CHECKS = {
-    "num_classes": lambda v: _whole(v) and v > 0,
+    "num_classes": lambda v: is_whole(v) and v > 0,
     "input_shape": lambda v: (
         isinstance(v, list | tuple)
         and len(v) == 3
-        and all(s is None or (_whole(s) and s > 0) for s in v)
+        and all(s is None or (is_whole(s) and s > 0) for s in v)
     ),
     "include_top": lambda v: isinstance(v, bool),
     "pooling": lambda v: v in ("avg", "max", None),
@@ -264,14 +275,10 @@ def _check_options(options, network, classes):
         raise ValueError(f"{options['num_classes']} classes and logits for {classes}")
 
 
-def _whole(value):
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def check_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
     """Returns it; `ValueError` where images cannot be shown so."""
     size, resize, interpolation, crop_mode, antialias = preprocessing
-    if not (_whole(size) and _whole(resize) and 1 <= size <= resize <= MAX_SIDE):
+    if not (is_whole(size) and is_whole(resize) and 1 <= size <= resize <= MAX_SIDE):
         raise ValueError(f"a crop of {size!r} from a shorter side of {resize!r}")
     if interpolation not in entries.INTERPOLATIONS:
         raise ValueError(f"interpolation {interpolation!r}")
@@ -284,8 +291,8 @@ def check_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
 
 def guessed(input_shape):
     """The paper's 1-crop test at the network's own size; of small images, the whole."""
-    side = input_shape[0] if input_shape else None
-    if side is None:
+    side, width = input_shape[:2] if input_shape else (None, None)
+    if side is None or side != width:
         return Preprocessing()
     return Preprocessing(side, side) if side < 64 else Preprocessing().at(side)
 
@@ -300,8 +307,9 @@ def _foreign(path, opened, network):
             raise foreign.unknown(path, found, opened)
         tensors = layouts.translate(layout, found, network, opened.layers)
     except InputError as error:
-        named = str(path) in str(error)
-        raise error if named else InputError(f"{path}: {error}") from error
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from error
     if layout in (layouts.OWN, layouts.KERAS) and not foreign.is_own(tensors):
         raise foreign.unknown(path, found, opened)
     layers = opened.layers.values()

@@ -137,8 +137,8 @@ def _choose(path, prefixes):
         (other,) = set(prefixes) - set(averaged)
         warnings.warn(
             f"Of the two sets of weights in {path} the averaged ones, {averaged[0]}*, are taken, "
-            f"as timm does, and not {other or 'those without a prefix, '}*: save these alone to "
-            "load them.",
+            f"as timm does, and not {f'{other}*' if other else 'those without a prefix'}: save "
+            "these alone to load them.",
             stacklevel=7,  # of `zoo.get`
         )
         return averaged[0]

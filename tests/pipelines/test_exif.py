@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from resnet_keras import pipelines, predict, zoo
+from resnet_keras import evaluate, pipelines, predict, zoo
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import __main__ as command
 from resnet_keras.pipelines import decode, exif, folder
@@ -251,7 +251,36 @@ def test_predict_sees_the_upright_images(turned, tmp_path, capsys):
         return [row.split(":")[1] for row in capsys.readouterr().out.splitlines() if "prob" in row]
 
     assert said(phone) == said(upright)
-    assert said(phone, "--noexif_orientation") != said(upright)
+    lying = said(phone, "--noexif_orientation")
+    assert lying != said(upright)
+
+    # Keras's loader, by whose images it was trained then, leaves them as they lie.
+    zoo.save(model, tmp_path / "own", preprocessing=zoo.Preprocessing.stretched(24))
+    assert said(phone) == said(phone, "--noexif_orientation")
+    assert said(phone) != said(phone, "--exif_orientation") == said(upright)
+
+
+def test_evaluate_sees_what_the_network_was_trained_on(turned, tmp_path):
+    phone, upright = turned
+    model = zoo.get("resnet8", num_classes=2, input_shape=(24, 24, 3))
+    def images(root, *more):
+        arguments = (f"--model={tmp_path / 'own'}", "--dataset=folder", f"--data_dir={root}")
+        assert evaluate.main(["evaluate", *arguments, *more]) == 0
+        return seen[-1]
+
+    seen = []
+    found = evaluate.crop_scores
+
+    def spy(model, dataset):
+        seen.append(np.concatenate([batch for batch, _ in dataset.as_numpy_iterator()]))
+        return found(model, dataset)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "crop_scores", spy)
+        for shown, turns in ((zoo.Preprocessing(24, 28), True), (zoo.Preprocessing.stretched(24), False)):
+            zoo.save(model, tmp_path / "own", preprocessing=shown)
+            assert np.array_equal(images(phone), images(upright)) == turns
+            assert np.array_equal(images(phone, "--exif_orientation"), images(upright))
 
 
 @pytest.mark.parametrize("how", ["--decode", "--nodecode"])

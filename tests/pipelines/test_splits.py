@@ -193,6 +193,10 @@ def test_what_is_no_share_is_told(text, words, dataset, only_train):
         ("train[:90%]", "train", True),
         ("train[:100]", "train[100:]", False),
         ("train[:100]", "train[99:]", True),
+        ("train[-500:]", "train[-1000:]", True),
+        ("train[:-500]", "train[-1000:]", True),
+        ("train[:-500]", "train[-500:]", False),
+        ("train[:5000]", "train[-500:]", False),
         ("train[:100]", "train[90%:]", False),  # not known without the number of examples
     ],
 )

@@ -473,6 +473,13 @@ def test_other_projects_folders_as_networks_and_the_advice(folder, config):
 def test_folders_that_hold_something_else(folder, imagenet_state):
     (folder / "config.json").write_text(json.dumps({**CONFIG, "hidden_act": "gelu"}))
     refused(folder, "hidden_act=gelu", "another network", network="resnet18")
+    for other in (
+        {"architecture": "resnet50d", "pretrained_cfg": {}},
+        {**CONFIG, "depths": [1, 1, 1, 3]},
+    ):
+        (folder / "config.json").write_text(json.dumps(other))
+        with pytest.raises(InputError, match="it is another network than those here"):
+            zoo.get(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "vit"}))
     with pytest.raises(InputError, match=r"transformers' .vit.: it is another network"):
         zoo.get(folder)

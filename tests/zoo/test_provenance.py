@@ -153,6 +153,7 @@ SOURCES = [
     (by_nothing, Preprocessing.stretched(32), ("--crop=stretch",)),
     (by_folder_of_save, Preprocessing.stretched(32, "bicubic"), ("--interpolation=bicubic",)),
     (by_folder_of_save, Preprocessing(32, 36), ("--crop=centre", "--resize=36")),
+    (by_timm, Preprocessing.stretched(32, "bicubic"), ("--crop=stretch",)),
 ]
 
 

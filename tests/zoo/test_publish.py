@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import layers, zoo
+from resnet_keras import layers, predict, zoo
 from resnet_keras.errors import InputError
 from resnet_keras.zoo import pages
 
@@ -195,6 +195,24 @@ def test_what_cannot_be_published(tmp_path):
     assert not (tmp_path / "mine").exists()
     with pytest.raises(InputError, match="/proc/nowhere"):
         zoo.save(model, "/proc/nowhere")
+
+
+def test_networks_that_are_not_square(tmp_path, photographs, capsys):
+    wide = {"input_shape": (16, 32, 3), "num_classes": 2}
+    fresh, model = zoo.get("resnet8", **wide), zoo.get("resnet20", weights="digits", **wide)
+    with pytest.raises(InputError, match=r"16 x 32 pixels, and a Preprocessing is of square ones"):
+        zoo.save(model, tmp_path / "mine", preprocessing=zoo.Preprocessing(32, 32))
+    for network in (fresh, model):
+        with pytest.warns(UserWarning, match=r"16 x 32 pixels: how they are shown is not written"):
+            zoo.save(network, tmp_path / "mine")
+        assert "16 x 32 pixels" in (tmp_path / "mine" / "README.md").read_text()
+        again = zoo.get(tmp_path / "mine")
+        images = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 3), "uint8")
+        np.testing.assert_array_equal(again(images), network(images))
+    arguments = ["predict", f"--model={tmp_path / 'mine'}", str(photographs / "val" / "discs")]
+    assert predict.main(arguments) == 2
+    assert "give their side as image_size" in capsys.readouterr().err
+    assert predict.main([*arguments, "--image_size=32"]) == 0
 
 
 def test_published_folders_that_are_broken(tmp_path):
