@@ -98,7 +98,9 @@ def compare(
         the medians over rounds of a step's wall, CPU and system seconds and page faults, and the
         process's peak memory in GiB (None elsewhere than on Linux); under "ratio" for each peer its
         wall and CPU seconds over ours, medians of the rounds' ratios; under "gflops" what the
-        machine makes of a matrix product in the same precision, for `train` and `predict`.
+        machine makes of a matrix product in the same precision, and under "share_of_limit" the part
+        of it that our steps make, for `train` and `predict`. (A backward pass counts as two forward
+        ones; what --remat computes again does not count.)
 
     Raises:
         InputError: a peer that is not installed, or does not do what is asked.
@@ -120,6 +122,7 @@ def compare(
             for name, process in running.items():
                 answers[name].append(process.ask("run"))
     timings = {name: [Timing(**a["timing"]) for a in found] for name, found in answers.items()}
+    own = medians(timings[OURS], per_step)
     peaks = {name: found[-1]["peak_memory_gib"] for name, found in answers.items()}
     return {
         "task": task,
@@ -144,6 +147,7 @@ def compare(
             if name != OURS
         },
         "gflops": gflops,
+        "share_of_limit": None if gflops is None else facts[OURS]["gflop"] / own["wall"] / gflops,
     }
 
 
@@ -179,7 +183,10 @@ def report(result: dict[str, Any]) -> str:
         device = result["contestants"][name]["device"]
         lines.append(line if device == "cpu" else f"{line} on {device}")
     if result["gflops"]:
-        lines.append(f"  the machine's limit: a matrix product at {result['gflops']:.0f} GFLOP/s")
+        lines.append(
+            f"  the machine's limit: a matrix product at {result['gflops']:.0f} GFLOP/s, of which "
+            f"resnet_keras makes {100 * result['share_of_limit']:.0f} %"
+        )
     return "\n".join(lines)
 
 

@@ -101,7 +101,8 @@ def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
         from .backends import device
 
         facts = {"backend": keras.backend.backend(), "keras": keras.__version__, **settings}
-        return _keras_round(spec), {**facts, "device": device()}
+        run, gflop = _keras_round(spec)
+        return run, {**facts, "device": device(), "gflop": gflop}
     torch = require("torch", "torch")
     torch.set_num_threads(tuning.cores())
     if spec.task == "train":
@@ -125,22 +126,27 @@ def _images(spec):
 # Keras: this package and keras.applications
 
 
-def _keras_round(spec) -> Callable[[], Timing]:
+def _keras_round(spec) -> tuple[Callable[[], Timing], float | None]:
+    """A function that makes a round, and billions of operations of a step, where there are steps."""
     import numpy as np
+
+    from .resnet import count_multiply_adds
 
     build = _applications(spec) if spec.contestant == KERAS_APPLICATIONS else _ours(spec)
     if spec.task == "build":
-        return lambda: timed(build)
+        return lambda: timed(build), None
     if spec.task == "load":
-        return _loading(spec, build)
+        return _loading(spec, build), None
     model = build()
+    passes = {"predict": 1, "train": 3}[spec.task]
+    gflop = 2e-9 * count_multiply_adds(model) * spec.batch_size * passes
     images = _images(spec).astype("uint8")  # all that crosses to the network
     if spec.task == "predict":
         model.compile(jit_compile=spec.jit_compile)
-        return lambda: timed(lambda: [model.predict_on_batch(batch) for batch in images])
+        return lambda: timed(lambda: [model.predict_on_batch(batch) for batch in images]), gflop
     images = images.reshape(-1, *images.shape[2:])
     labels = np.random.default_rng(1).integers(0, model.output_shape[-1], len(images), "int32")
-    return _keras_training(spec, model, images, labels)
+    return _keras_training(spec, model, images, labels), gflop
 
 
 def _ours(spec):

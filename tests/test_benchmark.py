@@ -33,7 +33,14 @@ def test_times_all_in_turns(task, capsys):
     told = benchmark_networks.report(result)
     assert told.count("x CPU)") == 2
     assert result["processor"]["name"] in told
-    assert ("GFLOP/s" in told) == (task == "predict" or task == "train")
+    steps = task in ("predict", "train")
+    assert ("GFLOP/s, of which resnet_keras makes" in told) == steps
+    # ResNet-50 has 4.1e9 multiply-adds at 224x224.
+    gflop = result["contestants"]["resnet_keras"]["gflop"]
+    passes = {"train": 3, "predict": 1}.get(task)
+    assert gflop == (
+        pytest.approx(passes * 2 * 3.9 * 2 * 32**2 / 224**2, rel=0.1) if steps else None
+    )
 
 
 def test_ratio_is_the_median_of_the_rounds():

@@ -263,6 +263,7 @@ def test_predict_sees_the_upright_images(turned, tmp_path, capsys):
 def test_evaluate_sees_what_the_network_was_trained_on(turned, tmp_path):
     phone, upright = turned
     model = zoo.get("resnet8", num_classes=2, input_shape=(24, 24, 3))
+
     def images(root, *more):
         arguments = (f"--model={tmp_path / 'own'}", "--dataset=folder", f"--data_dir={root}")
         assert evaluate.main(["evaluate", *arguments, *more]) == 0
@@ -277,7 +278,10 @@ def test_evaluate_sees_what_the_network_was_trained_on(turned, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "crop_scores", spy)
-        for shown, turns in ((zoo.Preprocessing(24, 28), True), (zoo.Preprocessing.stretched(24), False)):
+        for shown, turns in (
+            (zoo.Preprocessing(24, 28), True),
+            (zoo.Preprocessing.stretched(24), False),
+        ):
             zoo.save(model, tmp_path / "own", preprocessing=shown)
             assert np.array_equal(images(phone), images(upright)) == turns
             assert np.array_equal(images(phone, "--exif_orientation"), images(upright))
