@@ -11,6 +11,18 @@ from typing import Any
 from . import pipelines
 from .errors import InputError
 
+# Columns of metrics.csv: what Keras's logs call them. The loss is the cross-entropy; weight decay is
+# not in it. Keras's own val_loss would count the examples that weigh nothing.
+COLUMNS = {
+    "loss": "cross_entropy",
+    "top1_error": "top1_error",
+    "top5_error": "top5_error",
+    "val_loss": "val_cross_entropy",
+    "val_top1_error": "val_top1_error",
+    "val_top5_error": "val_top5_error",
+}
+MONITOR = ("val_top1_error", "min")
+
 
 def model_options(
     dataset: str,

@@ -1,6 +1,7 @@
 """Results are never partly overwritten: write aside, sync, rename."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -44,7 +45,26 @@ def expanded(path: str | os.PathLike | None) -> str | None:
 def remove_parts(folder: str | os.PathLike) -> None:
     """Removes what killed processes had not finished writing; none may be writing there now."""
     for part in Path(folder).glob(f".*{PART}"):
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def move_into(folder: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Moves a file that is whole into a folder of the same disk, in place of one of its name.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    target = Path(folder) / Path(path).name
+    try:
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(path, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def make_folder(path: str | os.PathLike) -> Path:

@@ -1,25 +1,27 @@
-"""The folders that `train` writes: taken by one process, and read by any. Imports no TensorFlow."""
+"""Reads the folders that `train` writes. Imports no TensorFlow."""
 
-import contextlib
 import csv
 import datetime
-import itertools
-import json
 import os
 import re
 import statistics
 import textwrap
-import warnings
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import InputError
-from .files import make_folder, remove_parts, write_atomically
+from .training.run_folder import (
+    ENVIRONMENT,
+    FLAGS,
+    LAST,
+    METRICS,
+    flags_of,
+    read_environment,
+    read_text,
+)
 
-FLAGS, METRICS, ENVIRONMENT = "run.flags", "metrics.csv", "environment.json"
-CHECKPOINTS = "checkpoints"
-WEIGHTS = "weights.safetensors"  # is written last: with it a run is finished
+WEIGHTS = f"{LAST}.safetensors"  # of `train`
 TRAINING, TEST = "top1_error", "val_top1_error"  # columns of metrics.csv
 MISSING = "-"  # in place of what was not measured
 
@@ -37,107 +39,6 @@ class Run(NamedTuple):
     rows: list[dict[str, Any]]
     environment: dict[str, str]
     finished: bool
-
-
-@contextlib.contextmanager
-def take(
-    workdir: str | None, name: str, flags: str, *, free: Collection[str] = (), is_chief: bool = True
-) -> Iterator[Path]:
-    """Gives a run's folder, and keeps other processes out of it.
-
-    Args:
-        workdir: a new folder, or one with a run of the same flags; runs/NAME, runs/NAME-2, ...
-            without one.
-        name: of the run.
-        flags: the flagfile that repeats the run; its second line names the versions.
-        free: flags with which a run goes on though they differ.
-        is_chief: whether this process may write; others only look at what is there.
-
-    Raises:
-        InputError: the folder holds a run with other flags, is in use, or cannot be written to.
-    """
-    from filelock import FileLock, Timeout
-
-    if not is_chief:
-        _check_same(Path(workdir or "."), flags, free)
-        yield Path(workdir or ".")
-        return
-    folder = make_folder(workdir) if workdir is not None else _new_folder(name)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise InputError(
-            f"Another process trains in {folder}: wait for it, or choose another --workdir."
-        ) from error
-    try:
-        _check_same(folder, flags, free)
-        for place in (folder, folder / CHECKPOINTS):
-            remove_parts(place)
-        if not (folder / FLAGS).exists():
-            write_atomically(folder / FLAGS, flags)
-        yield folder
-    finally:
-        lock.release()
-
-
-def settings(workdir: str | None) -> dict[str, str] | None:
-    """What `tuning.tune_cpu` returned when the run in a folder began; None where none has begun."""
-    path = Path(workdir or "") / ENVIRONMENT
-    if workdir is None or not path.exists():
-        return None
-    recorded = _environment(path)
-    return {key: recorded[key] for key in ("onednn", "malloc") if key in recorded}
-
-
-def _new_folder(name):
-    taken = {path.name for path in Path("runs").glob("*")}
-    numbered = (f"{name}-{number}" for number in itertools.count(2))
-    free = next(n for n in itertools.chain([name], numbered) if n not in taken)
-    return make_folder(Path("runs") / free)
-
-
-def _check_same(folder, flags, free):
-    """Refuses a run of other flags, and warns of one that other versions began."""
-    if not (folder / FLAGS).exists():
-        return
-    shown = differences(folder, flags, free)
-    if shown:
-        raise InputError(
-            f"{folder} holds a run with other flags: {'; '.join(shown)}. Choose another --workdir."
-        )
-    versions = _text(folder / FLAGS).splitlines()[1]
-    if versions not in flags:
-        warnings.warn(
-            f"the run in {folder} was begun with {versions[2:]}: its bits may differ", stacklevel=2
-        )
-
-
-def differences(folder: Path, flags: str, free: Collection[str] = ()) -> list[str]:
-    """Tells how the flags of the run in a folder differ from those of a flagfile.
-
-    Args:
-        folder: of a run that has begun.
-        flags: the flagfile.
-        free: flags that may differ.
-    """
-    there, here = _flags(_text(folder / FLAGS)), _flags(flags)
-    return [
-        f"{_flag(name, there)} there, {_flag(name, here)} here"
-        for name in sorted({*there, *here})
-        if not _same(there.get(name), here.get(name)) and name not in free
-    ]
-
-
-def _same(one, other):
-    """Whether two values of a flag, or None, mean the same; ~ may stand for the user's folder."""
-    if one is None or other is None:
-        return one == other
-    return os.path.expanduser(one) == os.path.expanduser(other)
-
-
-def _flag(name, values):
-    return f"--{name}={values[name]}" if name in values else f"no --{name}"
 
 
 def find(arguments: Sequence[str]) -> list[Path]:
@@ -177,9 +78,9 @@ def read(folders: Sequence[Path]) -> list[Run]:
     return [
         Run(
             name,
-            _flags(_text(folder / FLAGS)),
+            flags_of(read_text(folder / FLAGS)),
             *_metrics(folder / METRICS),
-            _environment(folder / ENVIRONMENT),
+            read_environment(folder / ENVIRONMENT),
             os.path.exists(folder / WEIGHTS),
         )
         for folder, name in zip(folders, _names(folders), strict=True)
@@ -197,27 +98,8 @@ def _names(folders):
     return names
 
 
-def _flags(text):
-    found = {}
-    for line in text.splitlines():
-        name, given, value = line.strip().removeprefix("--").partition("=")
-        if line.startswith("--") and given:
-            found[name] = value
-        elif line.startswith("--"):  # booleans
-            found[name.removeprefix("no")] = "false" if name.startswith("no") else "true"
-    return found
-
-
-def _environment(path):
-    try:
-        values = json.loads(_text(path) or "{}")
-        return {name: str(value) for name, value in values.items()}
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise InputError(f"{path} is no JSON object: remove it, or leave out the run.") from error
-
-
 def _metrics(path):
-    text = _text(path)
+    text = read_text(path)
     whole = text[: text.rfind("\n") + 1]  # of a run in progress, the last line may be half written
     columns, *lines = [*csv.reader(whole.splitlines())] or [[]]
     missing = {"step", TRAINING, TEST}.difference(columns)
@@ -236,15 +118,6 @@ def _row(path, columns, fields):
         raise InputError(
             f"A line of {path} does not fit its header: {line!r}; remove it, or leave out the run."
         ) from error
-
-
-def _text(path):
-    try:
-        return path.read_bytes().decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}; leave out the run.") from error
 
 
 def readable(text: str) -> str:

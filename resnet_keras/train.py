@@ -9,14 +9,9 @@ TensorBoard events, checkpoints and, at the end, weights.safetensors. The same c
 stopped exits with status 75.
 """
 
-import contextlib
 import functools
-import json
-import os
-import platform
 import signal
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +19,15 @@ from typing import Any
 
 from absl import flags
 
-from . import __version__, cli, pipelines, runs, tuning, zoo
-from .classifier import compile_classifier, make_optimizer, model_options
+from . import __version__, cli, pipelines, runs, zoo
+from .classifier import COLUMNS, MONITOR, compile_classifier, make_optimizer, model_options
 from .errors import InputError, told
-from .files import make_folder, write_atomically
 from .pipelines import splits
+from .training import run_folder
 
 FLAGS = cli.new_flags()
 MIB = 2**20
-BEST = "best.safetensors"
+BEST = f"{run_folder.BEST}.safetensors"
 # Flags that decide nothing: a run goes on with other values.
 _FREE = {
     "checkpoint_every",
@@ -208,18 +203,19 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main() -> int:
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     _check_flags(file)
-    cli.start_tensorflow(runs.settings(FLAGS.workdir))
+    cli.start_tensorflow(run_folder.settings(FLAGS.workdir))
     _choose_splits()
 
-    from . import distribution, resume
+    from .training import replicas
+    from .training.signals import Preempted, Signals
 
     try:
-        with resume.Signals() as signals:
+        with Signals() as signals:
             return _run(network, file, signals)
-    except resume.Preempted as stopped:
+    except Preempted as stopped:
         print(f"{stopped}: the same command goes on from there, with its --workdir")
         return cli.INTERRUPTED if stopped.signum == signal.SIGINT else cli.PREEMPTED
-    except distribution.WORKER_LOST as error:
+    except replicas.WORKER_LOST as error:
         if FLAGS.strategy != "multi_worker" or told(error):
             raise
         print(
@@ -232,69 +228,79 @@ def _main() -> int:
 
 def _run(network, file, signals) -> int:
     """Builds, trains and saves; returns the exit status."""
-    from . import distribution
+    from . import training
+    from .training import replicas
 
-    used = distribution.strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
+    strategy = replicas.make_strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     signals.listen()
-    distribution.check(
-        used,
+    replicas.check(
+        strategy,
         batch_size=FLAGS.batch_size,
         jit_compile=FLAGS.jit_compile,
         accumulate_steps=FLAGS.accumulate_steps,
     )
-    _make_deterministic(distribution.device_kind())
-    model, rules, options = _build(network, file, used)
-    feeds = _feeds(used)
-    workers = distribution.workers(used)
-    name = FLAGS.recipe or _default_name()
-    with runs.take(
-        FLAGS.workdir, name, run_flags(), free=_FREE, is_chief=workers.is_chief
-    ) as workdir:
-        if (workdir / runs.WEIGHTS).exists():
-            print(f"{workdir} holds a finished run: {workdir / runs.WEIGHTS}")
-            return 0
-        if workers.is_chief and not (workdir / runs.ENVIRONMENT).exists():
-            _write_environment(workdir, used, model)
-        print(_told(used, workdir), flush=True)
-        class_names = _class_names() if workers.is_chief else None  # once: it opens a split
-
-        def save(path, step):
-            if workers.is_chief:
-                with _averaged(model.optimizer):
-                    _save(path, step, model, network, file, options, class_names)
-
-        signals.hold()
-        counter, metrics = _train(model, rules, used, feeds, workdir, save, signals)
-        save(workdir / runs.WEIGHTS, counter.step)
-        if workers.is_chief:
-            print(_result(counter, metrics, workdir))
+    _make_deterministic(replicas.device_kind())
+    identity = run_flags()
+    if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, _FREE):
+        folder = Path(FLAGS.workdir)
+        print(f"{folder} holds a finished run: {run_folder.last_weights(folder)}")
+        return 0
+    train, test = _streams(strategy)
+    model, rules, options = _build(network, file, strategy)
+    is_chief = replicas.workers(strategy).is_chief
+    class_names = _class_names() if is_chief else None  # once: it opens a split
+    workdir = FLAGS.workdir or run_folder.new_folder(_default_name())
+    print(_told(strategy, workdir), flush=True)
+    result = training.fit(
+        model,
+        train,
+        test,
+        workdir=workdir,
+        steps=FLAGS.train_steps,
+        eval_every=FLAGS.eval_every,
+        identity=identity,
+        monitor=MONITOR,
+        callbacks=rules,
+        save=lambda path: _save(path, model, network, file, options, class_names),
+        strategy=strategy,
+        columns=COLUMNS,
+        checkpoint_every=FLAGS.checkpoint_every,
+        keep=FLAGS.keep_checkpoints,
+        free=_FREE,
+        test_name=FLAGS.eval_split,
+        tensorboard=FLAGS.tensorboard,
+        profile=FLAGS.profile,
+        progress=is_chief,
+    )
+    if is_chief:
+        print(_result(result))
     return 0
 
 
-def _told(used, workdir) -> str:
+def _told(strategy, workdir) -> str:
     """The first line of a run."""
-    from . import distribution
+    from .training import replicas
 
-    workers, replicas = distribution.workers(used), used.num_replicas_in_sync
-    alone = replicas > 1 and not FLAGS.sync_batch_norm
+    workers, count = replicas.workers(strategy), strategy.num_replicas_in_sync
+    alone = count > 1 and not FLAGS.sync_batch_norm
     return (
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} images, {replicas} replica(s) on {distribution.device_kind()}"
+        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}"
         f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
         f"{f'writing to {workdir}' if workers.is_chief else f'worker {workers.place}'}"
     )
 
 
-def _result(counter, metrics, workdir) -> str:
+def _result(result) -> str:
     """The last line of a run."""
-    from . import callbacks
+    from .training.callbacks import duration
 
-    error = 100 * float(metrics.rows[-1]["val_top1_error"])
+    error = 100 * result.rows[-1]["val_top1_error"]
     return (
         f"{FLAGS.eval_split} error {error:.2f} % (top-1) after {FLAGS.train_steps} steps and "
-        f"{callbacks.duration(counter.seconds)} of training, {callbacks.verdict(counter)}; "
+        f"{duration(result.seconds)} of training, {result.verdict}; "
         f"{runs.WEIGHTS}, {BEST}, metrics.csv, run.flags"
-        f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {workdir}"
+        f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {result.workdir}"
     )
 
 
@@ -327,7 +333,7 @@ def _make_deterministic(device: str) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def _build(network, file, used):
+def _build(network, file, strategy):
     """The compiled model, the rules of its learning rate, and the options it was built with."""
     import keras
 
@@ -345,7 +351,7 @@ def _build(network, file, used):
         options["include_top"] = True  # new, where the weights have none
     training_only = {"stochastic_depth": FLAGS.stochastic_depth, "dropout": FLAGS.dropout}
     keras.utils.set_random_seed(FLAGS.seed)
-    with used.scope():
+    with strategy.scope():
         model = zoo.build(
             network,
             file,
@@ -388,108 +394,15 @@ def _build(network, file, used):
     return model, rules, options
 
 
-def _train(model, rules, used, feeds, workdir, save, signals):
-    """Trains from the last checkpoint on; returns the counter of steps and the metrics."""
-    import keras
+def _save(path, model, network, file, options, class_names) -> None:
+    from keras import ops
 
-    from . import callbacks, distribution, resume
-
-    counter = callbacks.Counter(FLAGS.steps_per_execution)
-    metrics = callbacks.Metrics(counter, FLAGS.batch_size)
-    best = callbacks.Best(lambda: save(workdir / BEST, counter.step))
-    guard = callbacks.Guard(
-        counter, "lower --learning_rate or lengthen the warm-up, in another --workdir."
-    )
-    stateful = {"counter": counter, "metrics": metrics, "best": best}
-    is_chief = distribution.workers(used).is_chief
-    keeper = resume.Checkpoints(
-        make_folder(workdir / runs.CHECKPOINTS) if is_chief else None,
-        used,
-        counter,
-        stateful | {type(rule).__name__: rule for rule in rules},
-        every=FLAGS.checkpoint_every or FLAGS.eval_every,
-        eval_every=FLAGS.eval_every,
-        total_steps=FLAGS.train_steps,
-        keep=FLAGS.keep_checkpoints,
-        guard=guard,
-        signals=signals,
-    )
-    _resume(model, used, keeper, counter, workdir)
-    averages = [callbacks.AveragedWeights()] if FLAGS.ema else []
-    watching = _watching(counter, metrics, workdir) if is_chief else []
-    # The rules come after what tells the learning rate that made the steps.
-    every = [counter, guard, *averages, metrics, best, *watching, *rules, keeper]
-    try:
-        _fit(
-            model,
-            feeds,
-            keras.callbacks.CallbackList(every, add_history=True, model=model),
-            counter,
-        )
-    finally:
-        for profile in (c for c in watching if isinstance(c, callbacks.Profile)):
-            profile.stop()
-    return counter, metrics
-
-
-def _resume(model, used, keeper, counter, workdir) -> None:
-    """Puts the run where its last checkpoint left it."""
-    from . import checkpoint, distribution
-
-    keeper.set_model(model)
-    found = checkpoint.latest(workdir / runs.CHECKPOINTS)
-    if found is not None:
-        keeper.resume(found)
-        print(f"going on from the checkpoint of step {found.step}", flush=True)
-    distribution.agree(used, counter.step)
-
-
-def _watching(counter, metrics, workdir) -> list:
-    """What tells how the run is going, in the one process that does."""
-    from . import callbacks
-
-    metrics.write(workdir / runs.METRICS)
-    watching: list[Any] = [
-        callbacks.Progress(counter, FLAGS.train_steps, FLAGS.batch_size, FLAGS.eval_split)
-    ]
-    if FLAGS.tensorboard:
-        watching.append(callbacks.TensorBoardScalars(workdir / "tensorboard", metrics))
-    if FLAGS.profile:
-        watching.append(callbacks.Profile(workdir / "tensorboard"))
-    return watching
-
-
-def _fit(model, feeds, watching, counter) -> None:
-    """Trains and evaluates by `fit`, from wherever the run is to its end."""
-    from . import resume
-
-    train, test = feeds
-    at_rest = counter.step % FLAGS.eval_every == 0 or counter.step == FLAGS.train_steps
-    if counter.step and at_rest:
-        resume.finish_epoch(model, test.batches(), watching)
-    for epochs, steps in resume.stretches(counter.step, FLAGS.train_steps, FLAGS.eval_every):
-        counter.feed = train(counter.step)
-        model.fit(
-            counter.feed.batches(),
-            epochs=epochs,
-            steps_per_epoch=steps * FLAGS.accumulate_steps,
-            validation_data=test.batches(),
-            callbacks=watching,
-            shuffle=False,  # the stream is shuffled
-            verbose=0,
-        )
-
-
-def _averaged(optimizer):
-    return optimizer.averaged() if FLAGS.ema else contextlib.nullcontext()
-
-
-def _save(path, step, model, network, file, options, class_names) -> None:
-    training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": step}
+    steps = int(ops.convert_to_numpy(model.optimizer.iterations))
+    training = {"recipe": FLAGS.recipe, "seed": FLAGS.seed, "steps": steps}
     if file is not None:
         training["weights"] = FLAGS.weights or FLAGS.model
     zoo.weights.save(
-        path,
+        f"{path}.safetensors",
         model,
         name=network.name,
         options={**(file.defaults | file.options if file else {}), **options},
@@ -513,21 +426,19 @@ def _choose_splits() -> None:
         )
 
 
-def _feeds(used):
+def _streams(strategy):
     """A function from the first step to the training batches, and the evaluation's batches."""
-    from . import distribution
+    from .training import replicas
 
     shared: dict[str, Any] = {
         "image_size": FLAGS.image_size,
         "data_dir": FLAGS.data_dir,
         "exif_orientation": FLAGS.exif_orientation,
-        "shard": tuple(distribution.workers(used)),
+        "shard": tuple(replicas.workers(strategy)),
         "device": None,  # the strategy brings batches to the devices
         "threads": FLAGS.threads,
         "ram_budget": FLAGS.ram_budget and FLAGS.ram_budget * MIB,
     }
-    # Several workers fail in Keras's loop; theirs is in Python.
-    in_graph = FLAGS.steps_per_execution > 1 and distribution.workers(used).total == 1
     in_memory = pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
     view = cli.view_of(FLAGS, in_memory=in_memory)
     if in_memory and FLAGS.eval_resize:
@@ -535,7 +446,7 @@ def _feeds(used):
 
     @functools.cache  # a new run's first batches are those that were tried below
     def train(start_step):
-        batches = pipelines.training(
+        return pipelines.training(
             FLAGS.dataset,
             FLAGS.train_split,
             FLAGS.batch_size,
@@ -547,7 +458,6 @@ def _feeds(used):
             view=view,
             **shared,
         )
-        return distribution.Feed(used, batches, in_graph=in_graph)
 
     train(0)  # what is wrong with the data shows before anything is written
     protocol: dict[str, Any] = {} if in_memory else {"interpolation": FLAGS.interpolation}
@@ -557,11 +467,11 @@ def _feeds(used):
         FLAGS.dataset,
         FLAGS.eval_split,
         FLAGS.eval_batch_size,
-        replicas=used.num_replicas_in_sync,
+        replicas=strategy.num_replicas_in_sync,
         **protocol,
         **shared,
     )
-    return train, distribution.Feed(used, test, in_graph=in_graph)
+    return train, test
 
 
 def _preprocessing(size: int) -> zoo.Preprocessing:
@@ -582,33 +492,6 @@ def _class_names() -> tuple[str, ...] | None:
 
 def _default_name() -> str:
     return f"{Path(FLAGS.model).name}_{FLAGS.dataset.replace('/', '_')}"
-
-
-def _write_environment(folder: Path, used, model) -> None:
-    """What a reader of the results wants to know, and no flag tells."""
-    import keras
-    import tensorflow as tf
-
-    from . import distribution, resnet
-
-    processor = tuning.processor()
-    facts = {
-        "resnet_keras": __version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "processor": processor["name"],
-        "features": " ".join(processor["features"]),
-        **tuning.tune_cpu(),  # done already: tells what is on
-        "device": distribution.device_kind(),
-        "replicas": used.num_replicas_in_sync,
-        "workers": distribution.workers(used).total,
-        "parameters": resnet.count_parameters(model),
-        "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-    }
-    write_atomically(folder / runs.ENVIRONMENT, json.dumps(facts, indent=2) + "\n")
 
 
 def run_flags() -> str:
@@ -637,10 +520,10 @@ def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
         InputError, absl.flags.Error: the arguments are none of this command's.
     """
     cli.parse(FLAGS, ["train", *arguments])
-    if not (workdir / runs.FLAGS).exists():
+    if not (workdir / run_folder.FLAGS).exists():
         return []
     found_out = {name for name in _FOUND_OUT if FLAGS[name].value is None}
-    return runs.differences(workdir, _flag_lines(), _FREE | found_out)
+    return run_folder.differences(workdir, _flag_lines(), _FREE | found_out)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,11 @@ def tune_cpu(recorded: Mapping[str, str] | None = None) -> dict[str, str]:
             os.environ[ONEDNN] = "1"
     if _wanted() and not _malloc_is_set:
         _malloc_is_set = _set_malloc()
+    return settings()
+
+
+def settings() -> dict[str, str]:
+    """What is on, as `tune_cpu` returns it."""
     return {
         "onednn": os.environ.get(ONEDNN, DEFAULT),
         "malloc": KEPT if _malloc_is_set else GIVEN_BACK,

@@ -11,25 +11,39 @@ ROOT = Path(__file__).parent.parent
 RANKS = [
     ["__init__", "errors"],
     ["files", "tuning"],
-    ["runs", "tables", "processes"],
-    ["figures"],
+    ["tables", "processes"],
     ["backends"],
     ["layers", "metrics"],
-    ["resnet", "optimizers", "pipelines.augment"],
-    ["zoo", "pipelines", "keras_faults", "remat"],
-    ["distribution", "classifier", "experiments", "imagenet_tables"],
-    ["checkpoint", "callbacks"],
-    ["resume"],
+    ["resnet", "pipelines.augment"],
+    ["zoo", "pipelines", "remat"],
+    ["training"],
+    ["optimizers", "runs"],
+    ["figures"],
+    ["classifier", "experiments", "imagenet_tables"],
     ["cli"],
     ["benchmark_input", "benchmark_peers"],
     ["benchmark_networks"],
     ["train", "evaluate", "benchmark", "report", "responses", "launch", "pipelines.__main__"],
     ["predict", "reproduce"],
 ]
+# Inside a folder, from the ground.
+TRAINING = [
+    ["keras_patches", "schedules", "optimizers", "run_folder", "checkpoint"],
+    ["replicas"],
+    ["feed", "signals", "state", "environment"],
+    ["callbacks"],
+    ["checkpointing"],
+    ["fitting"],
+    ["__init__"],
+]
 WITHOUT_TENSORFLOW = [
     "resnet_keras/resnet.py",
     "resnet_keras/metrics.py",
     "resnet_keras/optimizers.py",
+    "resnet_keras/training/__init__.py",
+    "resnet_keras/training/optimizers.py",
+    "resnet_keras/training/run_folder.py",
+    "resnet_keras/training/schedules.py",
 ]
 SOURCES = sorted(p for d in ("resnet_keras", "pipelines", "zoo") for p in (ROOT / d).rglob("*.py"))
 
@@ -83,6 +97,18 @@ def test_imports_point_downward(path):
         assert rank(name) < own or (same_house and rank(name) == own), (
             f"{module(path)} imports {name}"
         )
+
+
+def test_training_imports_no_task_no_pipeline_and_nothing_in_a_circle():
+    floors = {name: floor for floor, names in enumerate(TRAINING) for name in names}
+    folder = ROOT / "resnet_keras/training"
+    assert floors.keys() == {path.stem for path in folder.glob("*.py")}
+    for path in folder.glob("*.py"):
+        for name in internal(path):
+            top, _, inside = name.partition(".")
+            assert top not in ("pipelines", "zoo", "classifier"), f"{path} imports {name}"
+            if top == "training" and inside and inside not in ("training",):
+                assert floors[inside.split(".")[0]] < floors[path.stem], f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("name", [*WITHOUT_TENSORFLOW, "zoo"])

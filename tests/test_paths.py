@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from resnet_keras import cli, files, pipelines, runs, zoo
+from resnet_keras import cli, files, pipelines, zoo
+from resnet_keras.training import run_folder
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = sorted(
@@ -96,8 +97,8 @@ def test_a_run_in_the_users_own_folder(home, capsys):
 
 def test_a_run_whose_flags_have_kept_the_tilde_goes_on(home):
     (home / "run.flags").write_text("--weights=~/own.safetensors\n--seed=1\n")
-    assert runs.differences(home, f"--weights={home}/own.safetensors\n--seed=1\n") == []
-    assert runs.differences(home, f"--weights={home}/other.safetensors\n--seed=1\n") != []
+    assert run_folder.differences(home, f"--weights={home}/own.safetensors\n--seed=1\n") == []
+    assert run_folder.differences(home, f"--weights={home}/other.safetensors\n--seed=1\n") != []
 
 
 def test_paths_given_to_functions(home):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from resnet_keras import pipelines, predict, train, zoo
+from resnet_keras.training import checkpoint
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -34,6 +35,33 @@ def test_models_example():
     assert names["model"].output_shape == (None, 100)
     assert names["model"].name == "resnet34"
     assert set(names["features"].output) == {"conv3", "conv5"}
+
+
+def test_a_notebook_goes_on_after_its_kernel_died(tmp_path, monkeypatch, capsys):
+    class Died(BaseException):
+        pass
+
+    def die(*arguments, **options):
+        write(*arguments, **options)
+        raise Died
+
+    monkeypatch.chdir(tmp_path)
+    cell = block("python", "training.fit")
+    write = checkpoint.write
+    monkeypatch.setattr(checkpoint, "write", die)
+    with pytest.raises(Died):
+        exec(cell, {})
+    monkeypatch.setattr(checkpoint, "write", write)
+    capsys.readouterr()
+    names: dict[str, Any] = {}
+    exec(cell, names)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "going on from the checkpoint of step 20"
+    result = names["result"]
+    assert [row["step"] for row in result.rows] == [20, 40, 60]
+    assert result.rows[-1]["accuracy"] > 0.5
+    assert result.weights == Path("runs/mine/weights.weights.h5")
+    exec("training.check_stream(train)", names)
 
 
 def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch, capsys):

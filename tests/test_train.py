@@ -44,7 +44,7 @@ def test_a_run_leaves_everything_it_promises(command, tmp_path, capsys):
     assert re.search(r"bounded by (input|compute): waited [\d.]+ of [\d.]+ s for input", last)
     assert last.endswith("are in run")
     for line in done.stdout.splitlines()[1:-1]:
-        assert re.search(r"step +\d+/10 \| loss .* error .* lr 0.05 .* images/s .* left", line)
+        assert re.search(r"step +\d+/10 \| loss .* top1_error .* lr 0.05 .* images/s .* left", line)
     # The weights are those that were evaluated last.
     weights = f"--weights={folder / 'weights.safetensors'}"
     assert evaluate.main(["evaluate", "--model=resnet8", weights, "--dataset=digits"]) == 0
@@ -185,7 +185,7 @@ def test_a_diverging_run_names_the_step_and_keeps_what_is_good(rate, good, tmp_p
     steps = ("--warmup_steps=8", f"--learning_rate={rate}", "--checkpoint_every=1")
     assert train.main(["train", *SMALL, *steps, f"--workdir={tmp_path}"]) == 2
     said = capsys.readouterr().err
-    found = re.search(r"error: The (loss|weights) (is|are) (.*) at step (\d+); lower", said)
+    found = re.search(r"error: The (loss|weights) (is|are) (.*) at step (\d+): lower", said)
     assert found, said
     assert "gradient norm" in said
     kept = sorted((tmp_path / "checkpoints").iterdir())
@@ -492,9 +492,12 @@ def test_mistakes_with_weights(arguments, words, capsys):
 
 
 def test_progress_bar_on_a_terminal():
-    from resnet_keras import callbacks, pipelines, train
+    from resnet_keras import pipelines, train
+    from resnet_keras.classifier import COLUMNS
+    from resnet_keras.training import callbacks
 
     stream, counter = Terminal(), callbacks.Counter()
+    columns = {name: COLUMNS[name] for name in ("loss", "val_loss", "val_top1_error")}
     options = train.model_options("digits", "trainval", image_size=8)
     model = zoo.get("resnet8", **options)
     optimizer, _ = train.make_optimizer(schedule="step", learning_rate=0.05, train_steps=30)
@@ -504,7 +507,7 @@ def test_progress_bar_on_a_terminal():
         steps_per_epoch=15,
         epochs=2,
         validation_data=pipelines.evaluation("digits", "test", 360, image_size=8),
-        callbacks=[counter, callbacks.Progress(counter, 30, 32, stream=stream)],
+        callbacks=[counter, callbacks.Progress(counter, 30, columns, 32, stream=stream)],
         shuffle=False,
         verbose=0,
     )
@@ -522,7 +525,7 @@ def test_progress_bar_on_a_terminal():
     ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3723, "1:02:03")]
 )
 def test_durations(seconds, text):
-    from resnet_keras import callbacks
+    from resnet_keras.training import callbacks
 
     assert callbacks.duration(seconds) == text
 

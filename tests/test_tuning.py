@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import resnet_keras
-from resnet_keras import runs, train, tuning
+from resnet_keras import train, tuning
+from resnet_keras.training import run_folder
 
 ROOT = Path(__file__).parent.parent
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -103,7 +104,7 @@ def test_a_run_goes_on_with_what_it_was_begun_with(value, given, monkeypatch, tm
     if given is not None:
         monkeypatch.setenv(tuning.ONEDNN, given)
     recorded = {"keras": "3.15.1", **({"onednn": value} if value != "default" else {})}
-    (tmp_path / runs.ENVIRONMENT).write_text(json.dumps(recorded))
+    (tmp_path / run_folder.ENVIRONMENT).write_text(json.dumps(recorded))
     # It ends at its flags, when TensorFlow has been started.
     arguments = ["train", f"--workdir={tmp_path}", "--dataset=folder"]
     assert train.main(arguments) == 2

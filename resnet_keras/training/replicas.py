@@ -3,22 +3,20 @@
 What Keras or TensorFlow does wrongly under a strategy is mended where it happens: the moving
 statistics of batch normalization in `layers`; accumulation, clipping and loss scaling in
 `optimizers`; a ragged last batch by the weights of `pipelines.evaluation(replicas=...)`; `fit` over
-several machines in `keras_faults`. What cannot be mended is refused by `check`.
+several machines in `keras_patches`. What cannot be mended is refused by `check`.
 """
 
 import functools
 import json
-import math
 import os
-import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from .errors import InputError, unknown
-from .pipelines import stream
+from resnet_keras.errors import InputError, unknown
+
+from . import keras_patches
 
 STRATEGIES = ("mirrored", "one_device", "multi_worker")
 # What the other workers' operations raise when one worker is gone, within some ten seconds.
@@ -42,7 +40,7 @@ class Workers(NamedTuple):
         return self.place == 0
 
 
-def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.Strategy:
+def make_strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.Strategy:
     """Returns the strategy under whose scope model and optimizer are built.
 
     Args:
@@ -63,12 +61,10 @@ def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.
         workers()  # says what is wrong with TF_CONFIG
     if logical_cpus > 1:
         if name != "mirrored":
-            raise InputError(f"Logical CPUs are replicas of --strategy=mirrored, not of {name}.")
+            raise InputError(f"logical_cpus are replicas of the strategy mirrored, not of {name}.")
         _split_cpu(logical_cpus)
     if name == "multi_worker":
-        from . import keras_faults
-
-        keras_faults.mend()
+        keras_patches.mend()
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     devices = gpus or [device.name for device in tf.config.list_logical_devices("CPU")]
@@ -79,18 +75,18 @@ def strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduction)
 
 
-def workers(used: tf.distribute.Strategy | None = None) -> Workers:
+def workers(strategy: tf.distribute.Strategy | None = None) -> Workers:
     """Returns this process's place, by TF_CONFIG; with a strategy of one process, 0 of 1.
 
     Raises:
         InputError: TF_CONFIG is missing or wrong.
     """
-    if used is not None and not isinstance(used, tf.distribute.MultiWorkerMirroredStrategy):
+    if strategy is not None and not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return Workers()
     text = os.environ.get("TF_CONFIG")
     if not text:
         raise InputError(
-            "--strategy=multi_worker needs the environment variable TF_CONFIG on each machine; on "
+            "The strategy multi_worker needs the environment variable TF_CONFIG on each machine; on "
             "one machine, python -m resnet_keras.launch --workers=2 -- ... sets it."
         )
     try:
@@ -104,29 +100,29 @@ def workers(used: tf.distribute.Strategy | None = None) -> Workers:
     return Workers(index, len(addresses))
 
 
-def agree(used: tf.distribute.Strategy, step: int) -> None:
+def agree(strategy: tf.distribute.Strategy, step: int) -> None:
     """Makes sure that all workers begin at the same step.
 
     Raises:
         InputError: they do not: they see different folders.
     """
-    if total(used, np.array(step)) != step * workers(used).total:
+    if total(strategy, np.array(step)) != step * workers(strategy).total:
         raise InputError(
-            f"This worker would go on from step {step} and others would not: give a --workdir that "
-            "all workers see."
+            f"This worker would go on from step {step} and others would not: give a workdir that all "
+            "workers see."
         )
 
 
-def total(used: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
+def total(strategy: tf.distribute.Strategy, values: np.ndarray) -> np.ndarray:
     """Adds up arrays of one shape and dtype over all workers, which must call this together."""
-    if workers(used).total == 1:
+    if workers(strategy).total == 1:
         return values
-    return _summing(used)(tf.constant(values)).numpy()
+    return _summing(strategy)(tf.constant(values)).numpy()
 
 
 @functools.cache
-def _summing(used):
-    replicas = used.num_replicas_in_sync // workers(used).total
+def _summing(strategy):
+    replicas = strategy.num_replicas_in_sync // workers(strategy).total
 
     def bring(values):  # once for each worker
         first = tf.distribute.get_replica_context().replica_id_in_sync_group % replicas == 0
@@ -134,13 +130,17 @@ def _summing(used):
 
     @tf.function
     def add(values):
-        return used.reduce("SUM", used.run(bring, args=(values,)), axis=None)
+        return strategy.reduce("SUM", strategy.run(bring, args=(values,)), axis=None)
 
     return add
 
 
 def check(
-    used: tf.distribute.Strategy, *, batch_size: int, jit_compile: bool, accumulate_steps: int = 1
+    strategy: tf.distribute.Strategy,
+    *,
+    batch_size: int,
+    jit_compile: bool,
+    accumulate_steps: int = 1,
 ) -> None:
     """Refuses what a strategy would do wrongly or not at all.
 
@@ -148,7 +148,7 @@ def check(
         InputError: a global batch that the replicas cannot share equally, or XLA under mirrored
             replicas, which Keras does not compile.
     """
-    replicas = used.num_replicas_in_sync
+    replicas = strategy.num_replicas_in_sync
     if batch_size % (replicas * accumulate_steps):
         parts = f"{replicas} replicas"
         if accumulate_steps > 1:
@@ -157,54 +157,15 @@ def check(
             f"A global batch of {batch_size} cannot be split equally among {parts}: "
             f"take a multiple of {replicas * accumulate_steps}."
         )
-    if jit_compile and not isinstance(used, tf.distribute.OneDeviceStrategy):
-        raise InputError("XLA does not compile mirrored replicas: add --strategy=one_device.")
-
-
-class Feed:
-    """Hands a worker's batches to the replicas, and counts the seconds it waits for them.
-
-    Give `batches()` to `fit` or `evaluate`.
-
-    Args:
-        used: the strategy.
-        dataset: this worker's share of each global batch, of a size that is known and the same for
-            all batches.
-        in_graph: Keras may loop over batches in its graph (`steps_per_execution`), where the wait
-            cannot be seen: `seconds` is then NaN.
-    """
-
-    def __init__(
-        self, used: tf.distribute.Strategy, dataset: tf.data.Dataset, *, in_graph: bool = False
-    ):
-        self.seconds = math.nan if in_graph else 0.0
-        self._in_graph = in_graph
-        cardinality = int(dataset.cardinality())
-        self._count = cardinality if cardinality >= 0 else None
-        shared = stream.split(dataset, used.num_replicas_in_sync // workers(used).total)
-        self._distributed = used.distribute_datasets_from_function(lambda context: shared)
-
-    def batches(self):
-        """What `fit` takes: see `keras_faults.Batches`."""
-        from .keras_faults import Batches
-
-        return Batches(self._distributed if self._in_graph else self, self._count)
-
-    def __iter__(self) -> Iterator[Any]:
-        iterator = iter(self._distributed)
-        while True:
-            began = time.perf_counter()
-            try:
-                batch = next(iterator)
-            except StopIteration:
-                return
-            self.seconds += time.perf_counter() - began
-            yield batch
+    if jit_compile and not isinstance(strategy, tf.distribute.OneDeviceStrategy):
+        raise InputError(
+            "XLA does not compile mirrored replicas: take the strategy one_device, or no jit_compile."
+        )
 
 
 def _split_cpu(count: int) -> None:
     if tf.config.list_physical_devices("GPU"):
-        raise InputError("Logical CPUs are for machines without a GPU: leave --logical_cpus at 1.")
+        raise InputError("logical_cpus are for machines without a GPU: leave logical_cpus at 1.")
     parts = [tf.config.LogicalDeviceConfiguration()] * count
     try:
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)

@@ -1,17 +1,17 @@
-"""Fails when a new Keras has mended or moved what `keras_faults` replaces: then look there again."""
+"""Fails when a new Keras has mended or moved what `keras_patches` replaces: then look there again."""
 
 import inspect
 
 import pytest
 from test_launch import SMALL, both
 
-from resnet_keras import keras_faults
+from resnet_keras.training import keras_patches
 
 
 def test_keras_still_has_the_two_faults():
-    averaging = inspect.getsource(keras_faults.REDUCE_PER_REPLICA)
+    averaging = inspect.getsource(keras_patches.REDUCE_PER_REPLICA)
     assert 'strategy.reduce("MEAN", v, axis=0)' in averaging
-    building = inspect.getsource(keras_faults.MAYBE_SYMBOLIC_BUILD)
+    building = inspect.getsource(keras_patches.MAYBE_SYMBOLIC_BUILD)
     assert "data_batch = self.distribute_strategy.reduce(" in building
 
 
@@ -23,7 +23,7 @@ def test_each_of_them_alone_breaks_training(left, tmp_path):
 import os, sys
 from resnet_keras import cli, train
 cli.start_tensorflow()
-from resnet_keras import keras_faults as faults
+from resnet_keras.training import keras_patches as faults
 mend = faults.mend
 def half():
     mend()

@@ -1,14 +1,14 @@
-"""What watches a run: guards, metrics, profiles; and how it stops and goes on."""
+"""What watches a run: guards, metrics, profiles."""
 
 import math
-import signal
 
 import keras
 import numpy as np
 import pytest
 
-from resnet_keras import callbacks, optimizers, resume
+from resnet_keras import optimizers
 from resnet_keras.errors import InputError
+from resnet_keras.training import callbacks, fitting
 
 X = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
 Y = np.random.default_rng(1).integers(0, 3, 64)
@@ -26,18 +26,18 @@ def compiled(rate, **options):
 @pytest.mark.parametrize(
     ("step", "total", "expected"),
     [
-        (0, 10, [(2, 4), (1, 2)]),
-        (0, 8, [(2, 4)]),
-        (0, 3, [(1, 3)]),
-        (5, 10, [(1, 3), (1, 2)]),
-        (5, 20, [(1, 3), (3, 4)]),
-        (8, 10, [(1, 2)]),
-        (9, 10, [(1, 1)]),
+        (0, 10, [(0, 2, 4), (2, 1, 2)]),
+        (0, 8, [(0, 2, 4)]),
+        (0, 3, [(0, 1, 3)]),
+        (5, 10, [(1, 1, 3), (2, 1, 2)]),
+        (5, 20, [(1, 1, 3), (2, 3, 4)]),
+        (8, 10, [(2, 1, 2)]),
+        (9, 10, [(2, 1, 1)]),
         (10, 10, []),
     ],
 )
 def test_stretches_lead_to_the_end(step, total, expected):
-    assert resume.stretches(step, total, 4) == expected
+    assert fitting.stretches(step, total, 4) == expected
 
 
 class Poison(keras.callbacks.Callback):
@@ -54,9 +54,11 @@ class Poison(keras.callbacks.Callback):
 
 def test_a_loss_that_is_no_number_stops_at_its_step(capsys):
     counter = callbacks.Counter()
-    guard = callbacks.Guard(counter, "do something.")
+    guard = callbacks.Guard(counter)
     rate = optimizers.StepDecay(0.1, [3])
-    with pytest.raises(InputError, match=r"The loss is (nan|inf) at step 5; do something\."):
+    with pytest.raises(
+        InputError, match=r"The loss is (nan|inf) at step 5: lower the learning rate"
+    ):
         compiled(rate).fit(X, Y, 8, callbacks=[counter, Poison(5), guard], verbose=0)
     table = capsys.readouterr().err.splitlines()
     assert table[0].split() == ["step", "loss*", "lr", "gradient", "norm"]
@@ -69,7 +71,7 @@ def test_a_loss_that_is_no_number_stops_at_its_step(capsys):
 
 def test_weights_that_are_no_numbers_are_not_kept():
     counter = callbacks.Counter()
-    guard = callbacks.Guard(counter, "")
+    guard = callbacks.Guard(counter)
     model = compiled(0.1)
     model.fit(X[:8], Y[:8], 8, callbacks=[counter, guard], verbose=0)
     guard.check(True)
@@ -79,7 +81,7 @@ def test_weights_that_are_no_numbers_are_not_kept():
 
 def test_overflow_that_no_loss_scale_ends_stops_the_run():
     counter = callbacks.Counter()
-    guard = callbacks.Guard(counter, "")
+    guard = callbacks.Guard(counter)
     model = compiled(0.1, loss_scaling=True)
     model.fit(X[:8], Y[:8], 8, callbacks=[counter, guard], verbose=0)
     variables = model.trainable_variables
@@ -94,55 +96,12 @@ def test_overflow_that_no_loss_scale_ends_stops_the_run():
 
 def test_the_first_bad_step_of_an_execution_is_named():
     counter = callbacks.Counter(steps_per_call=4)
-    guard = callbacks.Guard(counter, "")
+    guard = callbacks.Guard(counter)
     model = compiled(0.1)
     images = np.concatenate([X[:24], np.full((8, 4), np.nan, "float32"), X[32:]])
     model.steps_per_execution = 4
     with pytest.raises(InputError, match="at step 4"):
         model.fit(images, Y, 8, callbacks=[counter, guard], shuffle=False, verbose=0)
-
-
-@pytest.fixture
-def usual_signals():
-    """Signals act as in a terminal; in the background of a shell SIGINT is ignored."""
-    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def test_a_signal_is_remembered_and_its_echo_is_not_a_second_one(usual_signals):
-    with resume.Signals() as signals:
-        signals.hold()
-        assert signals.received == 0
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
-        assert signals.received == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
-
-
-def test_a_later_signal_acts_as_ever(monkeypatch, usual_signals):
-    monkeypatch.setattr(resume, "REPEATS", -1)
-    with resume.Signals() as signals:
-        signals.hold()
-        signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-
-
-def test_signals_that_are_ignored_stay_so(usual_signals):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with resume.Signals() as signals:
-        signal.raise_signal(signal.SIGINT)
-        assert signals.received == 0
-
-
-def test_a_signal_before_training_ends_it_at_once(usual_signals):
-    said = "before the first step by SIGTERM"
-    with pytest.raises(resume.Preempted, match=said), resume.Signals():
-        signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_profile_is_written(tmp_path):

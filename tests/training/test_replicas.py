@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet_keras import callbacks, distribution, pipelines, zoo
+from resnet_keras import pipelines, zoo
 from resnet_keras.errors import InputError
 from resnet_keras.train import compile_classifier, make_optimizer, model_options
+from resnet_keras.training import callbacks, replicas
+from resnet_keras.training.feed import Feed
 
 
 @pytest.mark.parametrize("synchronized", [False, True])
@@ -29,7 +31,7 @@ def test_all_state_is_the_same_on_every_replica(mirrored, synchronized):
     batches = pipelines.training(
         "digits", "trainval", 32, seed=0, image_size=8, parts=2, device=None
     )
-    feed = distribution.Feed(mirrored, batches)
+    feed = Feed(mirrored, batches)
     model.fit(feed.batches(), steps_per_epoch=8, shuffle=False, verbose=0)
     for variable in [*model.variables, *optimizer.variables]:
         first, *others = (component.numpy() for component in variable.value.values)
@@ -50,7 +52,7 @@ def test_waiting_for_input_is_measured(mirrored):
     with mirrored.scope():
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
-    counter.feed = distribution.Feed(mirrored, dataset)
+    counter.feed = Feed(mirrored, dataset)
     model.fit(counter.feed.batches(), steps_per_epoch=12, callbacks=[counter], verbose=0)
     assert counter.input_share() > 0.5
     assert callbacks.verdict(counter).startswith("bounded by input")
@@ -58,7 +60,7 @@ def test_waiting_for_input_is_measured(mirrored):
 
 def test_replicas_take_their_shares_of_a_batch_in_order(mirrored):
     dataset = tf.data.Dataset.range(8).batch(4, drop_remainder=True).map(lambda x: (x, -x))
-    feed = distribution.Feed(mirrored, dataset)
+    feed = Feed(mirrored, dataset)
     assert feed.batches().num_batches == 2
     shares = [mirrored.experimental_local_results(batch[0]) for batch in feed]
     assert [[list(part.numpy()) for part in share] for share in shares] == [
@@ -89,20 +91,20 @@ def test_a_wrong_cluster_is_one_sentence(text, words, monkeypatch):
     if text is not None:
         monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(InputError, match=words):
-        distribution.strategy("multi_worker")
+        replicas.make_strategy("multi_worker")
 
 
 def test_logical_cpus_belong_to_one_process(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config())
     with pytest.raises(InputError, match="not of multi_worker"):
-        distribution.strategy("multi_worker", logical_cpus=2)
+        replicas.make_strategy("multi_worker", logical_cpus=2)
 
 
 def test_the_place_among_workers(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config())
-    assert distribution.workers() == (1, 2)
-    assert not distribution.workers().is_chief
-    assert distribution.workers(tf.distribute.get_strategy()) == (0, 1)
+    assert replicas.workers() == (1, 2)
+    assert not replicas.workers().is_chief
+    assert replicas.workers(tf.distribute.get_strategy()) == (0, 1)
 
 
 def test_parts_and_shares_make_up_the_batch():

@@ -13,7 +13,7 @@ import pytest
 from resnet_keras import layers, optimizers
 from resnet_keras.classifier import compile_classifier
 
-TESTS = Path(__file__).parent
+HERE = Path(__file__).parent
 OPTIONS = {
     "plain": {},
     "no_momentum": {"momentum": 0.0},
@@ -126,7 +126,7 @@ def test_every_option_on_jax(tmp_path):
         env={
             **os.environ,
             "KERAS_BACKEND": "jax",
-            "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)]),
+            "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE)]),
         },
         capture_output=True,
         text=True,

@@ -6,32 +6,26 @@ between two evaluations. A callback whose state decides how the run goes on has 
 """
 
 import collections
+import contextlib
 import csv
 import io
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from . import distribution
-from .errors import InputError
-from .files import write_atomically
+from resnet_keras.errors import InputError
+from resnet_keras.files import write_atomically
 
-# Column: what Keras's logs call it. The loss is the cross-entropy; weight decay is not in it.
-LOGGED = {
-    "loss": "cross_entropy",
-    "top1_error": "top1_error",
-    "top5_error": "top5_error",
-    "val_loss": "val_cross_entropy",
-    "val_top1_error": "val_top1_error",
-    "val_top5_error": "val_top5_error",
-}
+from .feed import Feed
+
 BAR_WIDTH = 20
-COLUMNS = ("step", "seconds", "images_per_second", "learning_rate", *LOGGED, "input_wait")
+# Columns of `Metrics` beside what is measured; the last one comes after that.
+_OWN = ("step", "seconds", "images_per_second", "learning_rate", "input_wait")
 SHOWN = 12  # steps that are shown when the loss is no number
 INPUT_BOUND = 0.1  # share of the time that training waits for input when that is what bounds it
 
@@ -49,7 +43,7 @@ class Counter(keras.callbacks.Callback):
         seconds, input_seconds: of training, and how many of them were spent waiting for batches;
             NaN where that cannot be seen.
         timed_steps: the steps that `seconds` covers.
-        feed: where the batches come from, a `distribution.Feed`.
+        feed: where the batches come from, a `Feed`.
     """
 
     def __init__(self, steps_per_call: int = 1):
@@ -57,7 +51,7 @@ class Counter(keras.callbacks.Callback):
         self.steps_per_call = steps_per_call
         self.step = self.timed_steps = 0
         self.seconds = self.input_seconds = 0.0
-        self.feed: distribution.Feed | None = None
+        self.feed: Feed | None = None
         self._warm = False
         self._mark = (0.0, 0.0)
 
@@ -88,25 +82,36 @@ class Counter(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """A line with step, loss, error, learning rate, images/s, input wait and time left.
+    """A line with step, measures, learning rate, examples/s, input wait and time left.
 
     On a terminal it begins with a bar and is rewritten twice a second; elsewhere it is printed
-    once per evaluation.
+    once per evaluation. Errors and accuracies are told in percent.
+
+    Args:
+        counter: of the steps.
+        total_steps: where the run ends.
+        columns: what to tell, {name: what Keras's logs call it}; names that begin with "val_" after
+            an evaluation only.
+        batch_size: examples in a step, if it is known.
+        test: what to call that on which the run is evaluated.
+        stream: to write to; stdout without.
     """
 
     def __init__(
         self,
         counter: Counter,
         total_steps: int,
-        batch_size: int,
-        eval_split: str = "test",
+        columns: Mapping[str, str],
+        batch_size: int | None = None,
+        test: str = "val",
         stream=None,
     ):
         super().__init__()
         self.counter = counter
         self.total_steps = total_steps
+        self.columns = columns
         self.batch_size = batch_size
-        self.eval_split = eval_split
+        self.test = test
         self.stream = stream or sys.stdout
         self._shown_at = 0.0
         # Step and time after the first step, which compiles.
@@ -124,22 +129,26 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         start = "\r\x1b[K" if self.stream.isatty() else ""
-        loss, error = logs["val_cross_entropy"], 100 * logs["val_top1_error"]
-        tested = f" | {self.eval_split} loss {loss:.4f} error {error:.2f} %"
+        tested = self._measures(logs, "val_")
+        tested = f" | {self.test} {tested}" if tested else ""
         self.stream.write(f"{start}{self._line(logs)}{tested}\n")
         self.stream.flush()
 
     def _line(self, logs):
         counter, width = self.counter, len(str(self.total_steps))
-        rate = counter.timed_steps * self.batch_size / counter.seconds if counter.seconds else 0.0
-        loss, error = float(logs["cross_entropy"]), 100 * float(logs["top1_error"])
-        return (
-            f"step {counter.step:{width}}/{self.total_steps} | "
-            f"loss {loss:.4f} error {error:.2f} % | "
-            f"lr {self.model.optimizer.learning_rate_at(counter.step):.3g} | "
-            f"{rate:,.0f} images/s | "
-            f"input wait {_percent(counter.input_share())} | {self._time_left()} left"
-        )
+        parts = [f"step {counter.step:{width}}/{self.total_steps}", self._measures(logs, "")]
+        parts.append(f"lr {learning_rate_at(self.model.optimizer, counter.step):.3g}")
+        if self.batch_size:
+            steps = counter.timed_steps / counter.seconds if counter.seconds else 0.0
+            parts.append(f"{steps * self.batch_size:,.0f} images/s")
+        parts.append(f"input wait {_percent(counter.input_share())}")
+        return " | ".join([*filter(None, parts), f"{self._time_left()} left"])
+
+    def _measures(self, logs, prefix):
+        """ "loss 0.1234 error 5.00 %", of an evaluation with the prefix "val_"."""
+        names = [n for n in self.columns if n.startswith("val_") == bool(prefix)]
+        told = [(n.removeprefix("val_"), logs.get(self.columns[n])) for n in names]
+        return " ".join(measure(name, value) for name, value in told if value is not None)
 
     def _time_left(self):
         step = self.counter.step
@@ -151,19 +160,31 @@ class Progress(keras.callbacks.Callback):
 
 
 class Metrics(keras.callbacks.Callback):
-    """Keeps a row per evaluation, with `COLUMNS`, and writes them to a CSV file.
+    """Keeps a row per evaluation, and writes them to a CSV file.
 
-    The file is replaced as a whole, so that it never has a half row, nor one that a restarted run
-    has yet to reach.
+    The columns are step, seconds, images_per_second, learning_rate, `columns` and input_wait; where
+    `columns` is None, all that Keras logs at the first evaluation. The file is replaced as a whole,
+    so that it never has a half row, nor one that a restarted run has yet to reach.
+
+    Args:
+        counter: of the steps.
+        batch_size: examples in a step, if it is known.
+        columns: {column: what Keras's logs call it}.
 
     Attributes:
         rows: the values as text, by column.
     """
 
-    def __init__(self, counter: Counter, batch_size: int):
+    def __init__(
+        self,
+        counter: Counter,
+        batch_size: int | None = None,
+        columns: Mapping[str, str] | None = None,
+    ):
         super().__init__()
         self.counter = counter
         self.batch_size = batch_size
+        self.columns = columns
         self.rows: list[dict[str, str]] = []
         self._path: Path | None = None
         self._counted = (0, 0.0, 0.0)
@@ -179,23 +200,42 @@ class Metrics(keras.callbacks.Callback):
         counted = (counter.timed_steps, counter.seconds, counter.input_seconds)
         steps, seconds, waited = (a - b for a, b in zip(counted, self._counted, strict=True))
         self._counted = counted
+        examples = steps * self.batch_size if self.batch_size and seconds else 0
         row = {
             "step": str(counter.step),
             "seconds": f"{counter.seconds:.3f}",
-            "images_per_second": f"{steps * self.batch_size / seconds:.1f}" if seconds else "",
-            "learning_rate": repr(self.model.optimizer.learning_rate_at(counter.step)),
-            **{column: repr(float(logs[name])) for column, name in LOGGED.items()},
+            "images_per_second": f"{examples / seconds:.1f}" if examples else "",
+            "learning_rate": repr(learning_rate_at(self.model.optimizer, counter.step)),
+            **self._measures(logs or {}),
             "input_wait": f"{waited / seconds:.3f}" if seconds and waited >= 0 else "",
         }
         self.rows.append(row)
         if self._path is not None:
             self.write(self._path)
 
+    def _measures(self, logs):
+        if self.columns is None:
+            names = (
+                [name for name in self.rows[-1] if name not in _OWN] if self.rows else list(logs)
+            )
+            self.columns = {name: name for name in names}
+        missing = [name for name in self.columns.values() if name not in logs]
+        if missing:
+            raise InputError(
+                f"An evaluation has no {missing[0]}, but {', '.join(logs)}: a run has the same "
+                "measures from its begin to its end."
+            )
+        return {column: repr(float(logs[name])) for column, name in self.columns.items()}
+
     def write(self, path: Path):
         """Writes the file, now and after each evaluation; workers that do not write never do."""
         self._path = path
+        *first, last = _OWN
+        measured = self.columns or {
+            name: name for name in (self.rows or [{}])[0] if name not in _OWN
+        }
         text = io.StringIO(newline="")
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(text, (*first, *measured, last), lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows)
         write_atomically(path, text.getvalue())
@@ -225,7 +265,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             plugin_data={"plugin_name": "scalars"}, data_class="DATA_CLASS_SCALAR"
         )
         with self._writer.as_default(step=int(row["step"])):
-            for key in ("learning_rate", *LOGGED):
+            for key in row.keys() - {*_OWN} | {"learning_rate"}:
                 tf.summary.write(key, tf.constant(float(row[key])), metadata=metadata)
         self._writer.flush()
 
@@ -234,74 +274,112 @@ class AveragedWeights(keras.callbacks.Callback):
     """Evaluates the moving averages of the weights, those of an `optimizers.SGD(ema=...)`."""
 
     def on_test_begin(self, logs=None):
-        self.model.optimizer.swap_averages()
+        own_optimizer(self.model).swap_averages()
 
     def on_test_end(self, logs=None):
-        self.model.optimizer.swap_averages()
+        own_optimizer(self.model).swap_averages()
+
+
+class Evaluation(keras.callbacks.Callback):
+    """Adds what a function measures to the logs, for the callbacks after it.
+
+    Args:
+        evaluate: from the model, whose weights are their averages where it has them, to numbers by
+            name.
+    """
+
+    def __init__(self, evaluate: Callable[[keras.Model], Mapping[str, float]]):
+        super().__init__()
+        self.evaluate = evaluate
+
+    def on_epoch_end(self, epoch, logs=None):
+        with averaged(self.model):
+            measured = self.evaluate(self.model)
+        # Keras hands one dict from callback to callback.
+        (logs if logs is not None else {}).update({k: float(v) for k, v in measured.items()})
 
 
 class Best(keras.callbacks.Callback):
-    """Calls `save` whenever an evaluation has a lower top-1 error than all before."""
+    """Calls `save` whenever an evaluation is better than all before.
 
-    def __init__(self, save: Callable[[], None]):
+    Args:
+        save: takes nothing.
+        monitor: what Keras's logs call the measure.
+        direction: "min" or "max", which is better.
+    """
+
+    def __init__(self, save: Callable[[], None], monitor: str, direction: str):
         super().__init__()
         self.save = save
-        self.error = math.inf
+        self.monitor = monitor
+        self.sign = 1 if direction == "min" else -1
+        self.best = math.inf
 
     def get_state(self):
-        return {"error": self.error}
+        return {"best": self.best}
 
     def set_state(self, state):
-        self.error = state["error"]
+        self.best = state["best"]
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs["val_top1_error"] < self.error:
-            self.error = float(logs["val_top1_error"])
+        if self.monitor not in (logs or {}):
+            raise InputError(
+                f"The best weights are those of the best {self.monitor!r}, which is not among the "
+                f"measures: {', '.join(logs or {})}; name one of these as monitor."
+            )
+        value = self.sign * float(logs[self.monitor])
+        if value < self.best:
+            self.best = value
             self.save()
 
 
 class Guard(keras.callbacks.Callback):
     """Stops the run when the loss, or a weight, is no number.
 
-    Prints the loss, the learning rate and the gradient's norm at the steps before. The optimizer
-    is an `optimizers.SGD`.
+    Prints the loss, the learning rate and, where the optimizer remembers it, the gradient's norm at
+    the steps before.
     """
 
-    def __init__(self, counter: Counter, advice: str):
+    def __init__(self, counter: Counter):
         super().__init__()
         self.counter = counter
-        self.advice = advice
         self._losses = collections.deque(maxlen=SHOWN)  # (step, loss)
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["cross_entropy"])
+        if "loss" not in (logs or {}):  # of a model with a `train_step` of its own
+            return
+        loss = float(logs["loss"])
         self._losses.append((self.counter.step, loss))
         if not math.isfinite(loss):
             self._stop(f"The loss is {loss}")
 
     def check(self, finite: bool):
         """Raises `InputError` unless the weights, as told, and the updates lead anywhere."""
-        optimizer, step = self.model.optimizer, self.counter.step
+        optimizer, step = own_optimizer(self.model), self.counter.step
         if not finite:
             self._stop("The weights are no numbers after the update")
-        if optimizer.loss_scaling and float(keras.ops.convert_to_numpy(optimizer.loss_scale)) == 1:
-            norm = optimizer.gradient_norms().get(step, 0.0)
+        if _scales(optimizer) and float(keras.ops.convert_to_numpy(optimizer.loss_scale)) == 1:
+            norm = _norms(optimizer).get(step, 0.0)
             if not math.isfinite(norm):
                 self._stop(f"The gradient's norm is {norm} without any loss scaling left")
 
     def _stop(self, what):
-        optimizer, step = self.model.optimizer, self.counter.step
-        norms, losses = optimizer.gradient_norms(), dict(self._losses)
+        optimizer, step = own_optimizer(self.model), self.counter.step
+        norms, losses = _norms(optimizer), dict(self._losses)
         # Of several steps at once, the first bad one; with loss scaling, an overflow is none.
-        first = step if optimizer.loss_scaling else step - self.counter.steps_per_call + 1
+        first = step if _scales(optimizer) else step - self.counter.steps_per_call + 1
         bad = [s for s in range(first, step) if not math.isfinite(norms.get(s, 0.0))]
         print(f"{'step':>8}{'loss*':>12}{'lr':>12}{'gradient norm':>16}", file=sys.stderr)
-        for at in list(norms)[-SHOWN:]:
+        for at in sorted({*norms, *losses})[-SHOWN:]:
             loss = f"{losses[at]:.4g}" if at in losses else ""
-            rate = optimizer.learning_rate_at(at)
-            print(f"{at:>8}{loss:>12}{rate:>12.4g}{norms[at]:>16.4g}", file=sys.stderr)
+            rate = learning_rate_at(self.model.optimizer, at)
+            norm = f"{norms[at]:.4g}" if at in norms else ""
+            print(f"{at:>8}{loss:>12}{rate:>12.4g}{norm:>16}", file=sys.stderr)
         print("* mean since the last evaluation", file=sys.stderr)
-        raise InputError(f"{what} at step {bad[0] if bad else step}; {self.advice}")
+        raise InputError(
+            f"{what} at step {bad[0] if bad else step}: lower the learning rate or lengthen the "
+            "warm-up, in another workdir."
+        )
 
 
 class Profile(keras.callbacks.Callback):
@@ -332,6 +410,44 @@ class Profile(keras.callbacks.Callback):
         if self._running:
             tf.profiler.experimental.stop()
         self._running = False
+
+
+def own_optimizer(model: keras.Model):
+    """The model's optimizer, without Keras's wrapper that scales the loss."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+def learning_rate_at(optimizer, update: int) -> float:
+    """The learning rate of an update, counted from 1; without `learning_rate_at`, of the next."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if hasattr(optimizer, "learning_rate_at"):
+        return optimizer.learning_rate_at(update)
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
+def averaged(model: keras.Model) -> contextlib.AbstractContextManager:
+    """A context in which the weights are their moving averages, where the optimizer has them."""
+    optimizer = own_optimizer(model)
+    return optimizer.averaged() if has_averages(model) else contextlib.nullcontext()
+
+
+def has_averages(model: keras.Model) -> bool:
+    """Whether the optimizer keeps moving averages of the weights, beside them."""
+    return bool(getattr(own_optimizer(model), "ema", 0))
+
+
+def _norms(optimizer):
+    return optimizer.gradient_norms() if hasattr(optimizer, "gradient_norms") else {}
+
+
+def _scales(optimizer):
+    return getattr(optimizer, "loss_scaling", False)
+
+
+def measure(name: str, value: float) -> str:
+    """A measure for people: "loss 0.1234", "error 5.00 %"."""
+    share = name.endswith(("error", "accuracy"))
+    return f"{name} {100 * value:.2f} %" if share else f"{name} {value:.4f}"
 
 
 def _percent(share):

@@ -1,6 +1,7 @@
 """A run that is killed, stopped or spoilt ends in the bits of one that was not."""
 
 import random
+import shutil
 import signal
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_finished_run_stays_as_it_is(undisturbed, capsys):
     assert before == {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in files}
 
 
-def test_other_flags_and_a_second_process_are_refused(undisturbed, capsys):
+def test_other_flags_and_a_second_process_are_refused(undisturbed, tmp_path, capsys):
     import filelock
 
     from resnet_keras import train
@@ -77,8 +78,10 @@ def test_other_flags_and_a_second_process_are_refused(undisturbed, capsys):
     said = capsys.readouterr().err
     assert "--batch_size=32 there, --batch_size=64 here" in said
     assert "sync" not in said
-    with filelock.FileLock(undisturbed / ".lock"):
-        assert train.main(own) == 2
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(undisturbed, unfinished, ignore=shutil.ignore_patterns("weights.*"))
+    with filelock.FileLock(unfinished / ".lock"):
+        assert train.main(["train", *SMALL, f"--workdir={unfinished}"]) == 2
     assert "Another process trains in" in capsys.readouterr().err
 
 

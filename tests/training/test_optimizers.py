@@ -9,6 +9,7 @@ import pytest
 from resnet_keras import layers, optimizers
 from resnet_keras.errors import InputError
 from resnet_keras.optimizers import CosineDecay, DivideOnPlateau, StepDecay, WarmUpUntilBelow
+from resnet_keras.training.optimizers import INITIAL_LOSS_SCALE, NORMS
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(64, 6, 6, 2)).astype("float32")
@@ -212,7 +213,7 @@ def test_clipping_sees_the_sum_over_replicas(mirrored):
 
 
 def test_overflow_on_one_replica_leaves_the_update_out_on_all(mirrored, monkeypatch):
-    monkeypatch.setattr(optimizers, "GROW_AFTER", 3)
+    monkeypatch.setattr("resnet_keras.training.optimizers.GROW_AFTER", 3)
     calm = np.ones((4, 1), "float32")
     wild = calm.copy()
     wild[3] = 1e30  # in the second replica's share: its gradient overflows
@@ -231,24 +232,24 @@ def test_overflow_on_one_replica_leaves_the_update_out_on_all(mirrored, monkeypa
         scale = float(keras.ops.convert_to_numpy(scaled.loss_scale))
         norms = scaled.gradient_norms()
     assert found == pytest.approx(fit(optimizers.SGD(0.1, 0.9, 0.0), [calm, calm]))
-    assert scale == optimizers.INITIAL_LOSS_SCALE / 2
+    assert scale == INITIAL_LOSS_SCALE / 2
     assert not math.isfinite(norms[1])
     assert norms[2] == pytest.approx(2.0)
     assert int(keras.ops.convert_to_numpy(scaled.iterations)) == 3
     grown = optimizers.SGD(0.1, 0.9, 0.0, loss_scaling=True, accumulate_steps=2)
     fit(grown, [calm] * 6)
-    assert float(grown.loss_scale) == 2 * optimizers.INITIAL_LOSS_SCALE
+    assert float(grown.loss_scale) == 2 * INITIAL_LOSS_SCALE
 
 
 def test_the_norms_of_the_last_gradients_are_kept():
     optimizer = optimizers.SGD(0.5, 0.0, 0.0)
     model = small_model()
-    before, *after = [model.get_weights(), *train(model, optimizer, optimizers.NORMS + 6)]
+    before, *after = [model.get_weights(), *train(model, optimizer, NORMS + 6)]
     norms = optimizer.gradient_norms()
-    assert list(norms) == list(range(7, optimizers.NORMS + 7))
+    assert list(norms) == list(range(7, NORMS + 7))
     # Without momentum and decay a step is the gradient times the learning rate.
     trainable = [0, 1, 2, 3, 6, 7]
-    for update in (7, optimizers.NORMS + 6):
+    for update in (7, NORMS + 6):
         one, other = ([before, *after][at] for at in (update - 1, update))
         squares = [np.sum(np.square((one[i] - other[i]) / 0.5)) for i in trainable]
         assert norms[update] == pytest.approx(math.sqrt(sum(squares)), rel=1e-3)

@@ -7,19 +7,16 @@ functions that have them:
   shape; `Strategy.reduce` refuses batches. The shapes of one local replica's share serve as well.
 - `reduce_per_replica` averages the logs, scalars, with `axis=0`, which they do not have.
 
-And one need: `fit` takes data only by types it knows. `Batches` is of one of them, so that this
-package hands it batches that were fetched, and waited for, in Python.
-
-tests/test_keras_faults.py fails when a new Keras has mended or moved any of this.
+And two needs of `fitting`: to build a model before `fit` does, and to call `fit` several times
+without its last act. tests/training/test_keras_patches.py fails when a new Keras has mended or moved any of this.
 """
 
+import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow as tf
 from keras import tree
 from keras.src.backend.tensorflow import trainer
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 
 REDUCE_PER_REPLICA = trainer.reduce_per_replica  # Keras's own
 MAYBE_SYMBOLIC_BUILD = trainer.TensorFlowTrainer._maybe_symbolic_build
@@ -51,33 +48,27 @@ def _spans_workers(strategy):
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
-class _Distributed(tf.distribute.DistributedDataset):
-    """An iterable that Keras's trainer takes as distributed already."""
-
-    def __init__(self, source):
-        self._source = source
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._source)
-
-
-class Batches(DataAdapter):
-    """Distributed batches for `fit` and `evaluate`, from any iterable.
+def build(model, strategy: tf.distribute.Strategy, element_spec) -> None:
+    """Makes the variables of a compiled model, its metrics and optimizer, as `fit` itself does.
 
     Args:
-        source: gives one distributed value per batch, each time it is iterated over; a data set
-            that a strategy distributes, for Keras to loop over in its graph.
-        count: its batches, or None if it has no end.
+        model: compiled; built or not.
+        strategy: under which it was made.
+        element_spec: of the data set that it is to be trained on, tensors as Keras takes them.
     """
+    with strategy.scope():
+        model._symbolic_build(data_batch=element_spec)
 
-    def __init__(self, source, count: int | None):
-        distributed = isinstance(source, tf.distribute.DistributedDataset | tf.data.Dataset)
-        self._dataset = source if distributed else _Distributed(source)
-        self._count = count
 
-    def get_tf_dataset(self):
-        return self._dataset
+@contextlib.contextmanager
+def without_finalizing(optimizer) -> Iterator[None]:
+    """Keeps `fit` from putting the optimizer's own moving averages in the weights' place.
 
-    @property
-    def num_batches(self):
-        return self._count
+    It does so at the end of every call, with `use_ema`; a run that was interrupted has more calls.
+    """
+    finalize = optimizer.finalize_variable_values
+    optimizer.finalize_variable_values = lambda variables: None
+    try:
+        yield
+    finally:
+        optimizer.finalize_variable_values = finalize

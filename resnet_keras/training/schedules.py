@@ -1,0 +1,197 @@
+"""The learning-rate rules of the paper's recipes.
+
+A learning rate is a schedule, a pure function of the step, times the optimizer's
+`learning_rate_scale`, which the two data-dependent rules set: `DivideOnPlateau` and
+`WarmUpUntilBelow`. The scale is an optimizer variable, so it is saved and restored with the rest.
+"""
+
+import collections
+import math
+
+import keras
+from keras import ops
+
+from resnet_keras.errors import InputError
+
+
+def _warmed_up(rate, step, warmup_steps):
+    """Linear warm-up: the first step runs at rate / warmup_steps."""
+    if not warmup_steps:
+        return rate
+    return rate * ops.minimum((ops.cast(step, "float32") + 1.0) / warmup_steps, 1.0)
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """`base` times `factor` for every boundary passed: boundary 32000 acts from the 32,001st
+    step on, so that 32,000 steps run before it (Sec. 4.2). Keras's `PiecewiseConstantDecay`
+    changes one step later. Without boundaries it is constant.
+
+    Args:
+        base: the learning rate after warm-up.
+        boundaries: steps in increasing order.
+        factor: multiplies the rate at each boundary.
+        warmup_steps: length of a linear warm-up.
+    """
+
+    def __init__(self, base, boundaries=(), factor=0.1, warmup_steps=0):
+        if list(boundaries) != sorted(set(boundaries)) or any(b < 1 for b in boundaries):
+            raise InputError(f"Step boundaries must be positive and increase, not {boundaries!r}.")
+        self.base = base
+        self.boundaries = list(boundaries)
+        self.factor = factor
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "int32")
+        # One constant per piece: repeated multiplication would round differently at each depth.
+        rate = ops.convert_to_tensor(self.base, "float32")
+        for passed, boundary in enumerate(self.boundaries, start=1):
+            rate = ops.where(step >= boundary, self.base * self.factor**passed, rate)
+        return _warmed_up(rate, step, self.warmup_steps)
+
+    def get_config(self):
+        return dict(vars(self))
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Half a cosine from `base` to 0 at `total_steps`, after a linear warm-up inside them."""
+
+    def __init__(self, base, total_steps, warmup_steps=0):
+        if not 0 <= warmup_steps < total_steps:
+            raise InputError(
+                f"Cosine decay needs more steps ({total_steps}) than warm-up ({warmup_steps})."
+            )
+        self.base = base
+        self.total_steps = total_steps
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        done = ops.cast(step, "float32") - self.warmup_steps
+        share = ops.clip(done / (self.total_steps - self.warmup_steps), 0.0, 1.0)
+        rate = 0.5 * self.base * (1.0 + ops.cos(math.pi * share))
+        return _warmed_up(rate, step, self.warmup_steps)
+
+    def get_config(self):
+        return dict(vars(self))
+
+
+def _own_optimizer(model):
+    """The model's `SGD`, which Keras may have wrapped to scale the loss."""
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
+
+
+class DivideOnPlateau(keras.callbacks.Callback):
+    """Multiplies the learning rate by `factor` when the monitored error plateaus (Sec. 3.4).
+
+    Args:
+        monitor: a logged quantity to be small, read at the end of each `fit` epoch.
+        factor: in (0, 1).
+        patience: evaluations without improvement that make a plateau.
+        min_delta: what counts as an improvement.
+        min_scale: the scale is not taken below this.
+
+    The optimizer must be this module's `SGD`. `keras.callbacks.ReduceLROnPlateau` cannot be used
+    with a schedule, and so not with a warm-up.
+    """
+
+    def __init__(
+        self, monitor="val_top1_error", factor=0.1, patience=5, min_delta=1e-3, min_scale=1e-4
+    ):
+        super().__init__()
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = patience
+        self.min_delta = min_delta
+        self.min_scale = min_scale
+        self.best = math.inf
+        self.waited = 0
+
+    def get_state(self):
+        """What decides from here on, ready for JSON."""
+        return {"best": self.best, "waited": self.waited}
+
+    def set_state(self, state):
+        self.best, self.waited = state["best"], state["waited"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        current = (logs or {}).get(self.monitor)
+        if current is None:
+            raise InputError(
+                f"The plateau rule watches {self.monitor!r}, which is not among the logs: "
+                f"{', '.join(logs or {})}; evaluate at the end of each epoch."
+            )
+        if current < self.best - self.min_delta:
+            self.best, self.waited = current, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.waited = 0
+            variable = _own_optimizer(self.model).learning_rate_scale
+            # A relative margin: three divisions by 10 in float32 end a rounding below 1e-3.
+            scale = float(ops.convert_to_numpy(variable)) * self.factor
+            if scale >= self.min_scale * 0.999:
+                variable.assign(scale)
+
+
+class WarmUpUntilBelow(keras.callbacks.Callback):
+    """The warm-up of ResNet-110 (Sec. 4.2): lr 0.01 until training error is below 80 %, then 0.1.
+
+    Args:
+        scale: of the learning rate during warm-up.
+        error: training top-1 error, in [0, 1], that ends it.
+        batches: the error is the mean over the last so many batches, whatever epochs they are in;
+            a single batch falls below by chance.
+
+    Needs the metric `top1_error` and this module's `SGD`.
+    """
+
+    def __init__(self, scale=0.1, error=0.8, batches=100):
+        super().__init__()
+        self.scale = scale
+        self.error = error
+        self.active = True
+        self._last = collections.deque(maxlen=batches)
+        self._seen = 0  # batches of the epoch so far,
+        self._before = 0  # those of them before `fit` was resumed in the middle of the epoch,
+        self._epoch_sum = 0.0  # and the sum of their errors
+
+    def get_state(self):
+        """What decides from here on, ready for JSON."""
+        return {
+            "active": self.active,
+            "last": list(self._last),
+            "seen": self._seen,
+            "epoch_sum": self._epoch_sum,
+        }
+
+    def set_state(self, state):
+        self.active, self._seen = state["active"], state["seen"]
+        self._epoch_sum = state["epoch_sum"]
+        self._last.extend(state["last"])
+
+    def on_train_begin(self, logs=None):
+        if self.active:
+            _own_optimizer(self.model).learning_rate_scale.assign(self.scale)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._before = self._seen
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._seen, self._epoch_sum = 0, 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not self.active:
+            return
+        if "top1_error" not in (logs or {}):
+            raise InputError("The warm-up rule watches the metric top1_error: compile with it.")
+        # Keras logs the mean over the epoch so far; the difference of sums is this batch's error,
+        # or that of the batches of one execution.
+        seen = self._before + batch + 1
+        new, epoch_sum = seen - self._seen, float(logs["top1_error"]) * seen
+        self._last.extend([(epoch_sum - self._epoch_sum) / new] * new)
+        self._seen, self._epoch_sum = seen, epoch_sum
+        if len(self._last) == self._last.maxlen and sum(self._last) / len(self._last) < self.error:
+            self.active = False
+            _own_optimizer(self.model).learning_rate_scale.assign(1.0)
