@@ -249,7 +249,7 @@ def _run(network, file, signals) -> int:
     model, rules, options = _build(network, file, strategy)
     is_chief = replicas.workers(strategy).is_chief
     class_names = _class_names() if is_chief else None  # once: it opens a split
-    workdir = FLAGS.workdir or run_folder.new_folder(_default_name())
+    workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or _default_name())
     print(_told(strategy, workdir), flush=True)
     result = training.fit(
         model,
@@ -270,7 +270,7 @@ def _run(network, file, signals) -> int:
         test_name=FLAGS.eval_split,
         tensorboard=FLAGS.tensorboard,
         profile=FLAGS.profile,
-        progress=is_chief,
+        handle_signals=signals,
     )
     if is_chief:
         print(_result(result))

@@ -422,7 +422,8 @@ def learning_rate_at(optimizer, update: int) -> float:
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     if hasattr(optimizer, "learning_rate_at"):
         return optimizer.learning_rate_at(update)
-    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    rate = getattr(optimizer, "learning_rate", math.nan)  # MultiOptimizer has several
+    return float(keras.ops.convert_to_numpy(rate))
 
 
 def averaged(model: keras.Model) -> contextlib.AbstractContextManager:

@@ -61,6 +61,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.guard = guard
         self.agreement = agreement
         self.training_logs: dict[str, float] = {}
+        self._logs: dict[str, float] = {}  # of the last step
         self._metrics = None  # tensors of a checkpoint whose metrics are still to be restored
 
     def resume(self, found: checkpoint.Checkpoint):
@@ -69,15 +70,16 @@ class Checkpoints(keras.callbacks.Callback):
         Raises:
             InputError: the checkpoint is of another model, or of other callbacks.
         """
-        if found.record.keys() != self.stateful.keys():
+        state.restore(self.model, self.strategy, found.tensors)
+        stored = found.record["callbacks"]
+        if stored.keys() != self.stateful.keys():
             raise InputError(
-                f"The checkpoint is of a run with the callbacks {', '.join(found.record)}, and here "
+                f"The checkpoint is of a run with the callbacks {', '.join(stored)}, and here "
                 f"there are {', '.join(self.stateful)} (place and class): give the same ones."
             )
-        state.restore(self.model, self.strategy, found.tensors)
-        self._metrics = found.tensors
+        self._metrics, self._logs = found.tensors, found.record["logs"]
         for name, callback in self.stateful.items():
-            callback.set_state(found.record[name])
+            callback.set_state(stored[name])
 
     def on_epoch_begin(self, epoch, logs=None):
         self._restore_metrics()  # `fit` has just set them to zero
@@ -90,6 +92,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         step = self.counter.step
         asked = self.agreement.asked()
+        self._logs = {name: float(value) for name, value in (logs or {}).items() if _scalar(value)}
         if asked or any(step % interval == 0 for interval in self.intervals):
             self._save(step)
         if asked:
@@ -99,7 +102,10 @@ class Checkpoints(keras.callbacks.Callback):
         """Tells what training had measured, for a run that was resumed at the end of an epoch."""
         self._restore_metrics()
         results = self.model.get_metrics_result()
-        self.training_logs = {name: float(value) for name, value in results.items()}
+        # As `fit` has it: a model with a `train_step` of its own may log something else.
+        same = results.keys() == self._logs.keys()
+        logs = results if same or not self._logs else self._logs
+        self.training_logs = {name: float(value) for name, value in logs.items()}
 
     def on_test_batch_end(self, batch, logs=None):
         asked = self.agreement.asked()
@@ -109,7 +115,12 @@ class Checkpoints(keras.callbacks.Callback):
     def _save(self, step):
         tensors = state.capture(self.model, self.strategy)
         self.guard.check(state.is_finite(tensors))
-        record = {name: callback.get_state() for name, callback in self.stateful.items()}
+        states = {name: callback.get_state() for name, callback in self.stateful.items()}
+        record = {"callbacks": states, "logs": self._logs}
         if self.folder is not None:
             found = checkpoint.Checkpoint(step, tensors, record)
             checkpoint.write(self.folder, found, keep=self.keep)
+
+
+def _scalar(value):
+    return getattr(value, "shape", ()) == ()

@@ -62,6 +62,7 @@ class Feed:
             is known and the same for all batches.
         in_graph: Keras may loop over batches in its graph (`steps_per_execution`), where the wait
             cannot be seen: `seconds` is then NaN.
+        endless: that the batches end is an `InputError` (not in a graph).
 
     Attributes:
         seconds: see above.
@@ -69,11 +70,16 @@ class Feed:
     """
 
     def __init__(
-        self, strategy: tf.distribute.Strategy, dataset: tf.data.Dataset, *, in_graph: bool = False
+        self,
+        strategy: tf.distribute.Strategy,
+        dataset: tf.data.Dataset,
+        *,
+        in_graph: bool = False,
+        endless: bool = False,
     ):
         self.seconds = math.nan if in_graph else 0.0
         self.batch_size = batch_size(dataset)
-        self._in_graph = in_graph
+        self._in_graph, self._endless = in_graph, endless
         cardinality = int(dataset.cardinality())
         self._count = cardinality if cardinality >= 0 else None
         shared = split(dataset, strategy.num_replicas_in_sync // replicas.workers(strategy).total)
@@ -90,6 +96,11 @@ class Feed:
             try:
                 batch = next(iterator)
             except StopIteration:
+                if self._endless:
+                    raise InputError(
+                        "The training batches came to an end: a stream has none, as .repeat() "
+                        "makes it."
+                    ) from None
                 return
             self.seconds += time.perf_counter() - began
             yield batch

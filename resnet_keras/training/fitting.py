@@ -25,7 +25,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
 from . import callbacks as watching
-from . import checkpoint, environment, keras_patches, replicas, run_folder
+from . import checkpoint, environment, keras_patches, replicas, run_folder, state
 from .checkpointing import Checkpoints
 from .feed import Feed, batch_size
 from .signals import Agreement, Signals
@@ -64,7 +64,7 @@ def fit(
     workdir: str | os.PathLike,
     steps: int,
     eval_every: int,
-    identity: str | Mapping[str, Any] = "",
+    identity: str | Mapping[str, Any] | None = None,
     monitor: tuple[str, str] = ("val_loss", "min"),
     callbacks: Sequence[keras.callbacks.Callback] = (),
     save: Callable[[Path], object] | None = None,
@@ -77,7 +77,7 @@ def fit(
     test_name: str = "val",
     tensorboard: bool = True,
     profile: bool = False,
-    handle_signals: bool = True,
+    handle_signals: bool | Signals = True,
     progress: bool = True,
 ) -> Result:
     """Trains a compiled model, or goes on with a run that was stopped or killed.
@@ -95,14 +95,17 @@ def fit(
             metrics.csv, TensorBoard events, checkpoints, and the best and the last weights.
         steps: updates of the weights until the end, of which each is a batch of `train`.
         eval_every: steps between evaluations.
-        identity: what a start must agree with: values by name, or a flagfile. A folder whose run
-            has other values is refused, and the difference is told.
+        identity: what a start must agree with: values by name, beside `steps` and `eval_every`, or
+            a whole flagfile. A folder whose run has other values is refused, and the difference is
+            told.
         monitor: the measure whose best value decides which weights are the best ones, and whether
             it is to be small, "min", or large, "max".
         callbacks: of Keras. `fit` is called once for each start and each stretch of equal epochs;
             an epoch ends in an evaluation. What decides how training goes on and is no variable
             must come back: a callback that has `get_state()`, ready for JSON, and `set_state(...)`
-            is stored with the checkpoints, by its place and class.
+            is stored with the checkpoints, by its place and class. (Keras's EarlyStopping,
+            ReduceLROnPlateau and LearningRateScheduler begin anew with every call, and are
+            refused.) A callback may end the run by `model.stop_training`, in `on_epoch_end`.
         save: writes the model's weights, given a path without an ending, to which it adds one:
             `lambda path: model.save(f"{path}.keras")`. Without it, path.weights.h5.
         evaluate: measures more, after `test` or instead of it; its numbers join the others.
@@ -116,7 +119,8 @@ def fit(
         test_name: what the progress line calls `test`.
         tensorboard: write TensorBoard events.
         profile: write a TensorBoard profile of 10 executions, from the third on.
-        handle_signals: stop at a checkpoint on SIGTERM and SIGINT, as a notebook's interrupt is.
+        handle_signals: stop at a checkpoint on SIGTERM and SIGINT, as a notebook's interrupt is; or
+            the `Signals` that are taken already.
         progress: print a line for each evaluation.
 
     Returns:
@@ -132,24 +136,33 @@ def fit(
     strategy = strategy or model.distribute_strategy
     is_chief = replicas.workers(strategy).is_chief
     accumulate = getattr(watching.own_optimizer(model), "accumulate_steps", 1)
-    _check(model, steps, eval_every, checkpoint_every, monitor, accumulate)
+    _check(model, steps, eval_every, checkpoint_every, keep, monitor, accumulate)
     if test is None and evaluate is None and monitor[0].startswith("val_"):
         raise InputError(
             f"{monitor[0]} is measured by an evaluation: give test or evaluate, or name a measure of "
             "training as monitor, such as ('loss', 'min')."
         )
+    if not isinstance(identity, str):
+        identity = {**(identity or {}), "steps": steps, "eval_every": eval_every}
+    _check_callbacks(callbacks)
+    if replicas.workers(strategy).total > 1:
+        keras_patches.mend()  # as `make_strategy` has done already
     save = save or (lambda path: model.save_weights(f"{path}.weights.h5"))
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(
             run_folder.take(workdir, identity, free=free, is_chief=is_chief)
         )
         if run_folder.last_weights(folder) is not None:
+            if progress:
+                print(f"{folder} holds a finished run, and nothing is trained", flush=True)
             return _before(folder)
-        if is_chief and not (folder / run_folder.ENVIRONMENT).exists():
-            _write_environment(folder, strategy, model, monitor)
-        signals = Signals(held=True)
-        if handle_signals:
-            stack.enter_context(signals)
+        if isinstance(handle_signals, Signals):
+            signals = handle_signals
+            signals.hold()
+        else:
+            signals = Signals(held=True)
+            if handle_signals:
+                stack.enter_context(signals)
 
         def save_weights(name):
             if is_chief:
@@ -159,6 +172,9 @@ def fit(
         data = train(0)
         _check_batches(data, test)
         keras_patches.build(model, strategy, data.element_spec)
+        state.check(model)
+        if is_chief and not (folder / run_folder.ENVIRONMENT).exists():
+            _write_environment(folder, strategy, model, monitor)
         per_call = max(model.steps_per_execution // accumulate, 1)
         counter = watching.Counter(per_call)
         size = batch_size(data)
@@ -205,7 +221,9 @@ def fit(
         in_graph = per_call > 1 and replicas.workers(strategy).total == 1
         _train(
             model,
-            lambda step: Feed(strategy, data if step == 0 else train(step), in_graph=in_graph),
+            lambda step: Feed(
+                strategy, data if step == 0 else train(step), in_graph=in_graph, endless=True
+            ),
             None if test is None else Feed(strategy, test, in_graph=in_graph),
             keras.callbacks.CallbackList(every, add_history=True, model=model),
             keeper,
@@ -218,7 +236,7 @@ def fit(
             folder,
             counter.step,
             [_numbers(row) for row in metrics.rows],
-            run_folder.last_weights(folder),
+            run_folder.last_weights(folder) if is_chief else None,
             verdict=watching.verdict(counter),
             seconds=counter.seconds,
         )
@@ -227,6 +245,9 @@ def fit(
 def _train(model, train, test, every, keeper, *, steps, eval_every, batches_per_step) -> None:
     """Trains and evaluates by Keras's `fit`, from wherever the run is to its end."""
     counter, optimizer = keeper.counter, model.optimizer
+    if counter.step > steps:
+        raise InputError(f"The run is at step {counter.step} already, and steps={steps}.")
+    model.stop_training = False  # of some `fit` before
     try:
         with keras_patches.without_finalizing(optimizer):
             if counter.step and (counter.step % eval_every == 0 or counter.step == steps):
@@ -234,6 +255,7 @@ def _train(model, train, test, every, keeper, *, steps, eval_every, batches_per_
             for first, epochs, length in stretches(counter.step, steps, eval_every):
                 if model.stop_training:  # as Keras's EarlyStopping asks for
                     break
+                expected = counter.step + epochs * length
                 counter.feed = train(counter.step)
                 model.fit(
                     counter.feed.batches(),
@@ -245,6 +267,11 @@ def _train(model, train, test, every, keeper, *, steps, eval_every, batches_per_
                     shuffle=False,  # the stream is shuffled
                     verbose=0,
                 )
+                if counter.step < expected and not model.stop_training:
+                    raise InputError(
+                        f"train came to its end before step {expected}, at {counter.step}: a stream "
+                        "has no end, as .repeat() makes it."
+                    )
         optimizer.finalize_variable_values(model.trainable_variables)
     finally:
         for callback in every.callbacks:
@@ -325,8 +352,24 @@ def _same(one, other):
     )
 
 
-def _check(model, steps, eval_every, checkpoint_every, monitor, accumulate):
-    for name, value in (("steps", steps), ("eval_every", eval_every), ("keep", 1)):
+def _check_callbacks(callbacks):
+    begin_anew = (
+        keras.callbacks.EarlyStopping,
+        keras.callbacks.ReduceLROnPlateau,
+        keras.callbacks.LearningRateScheduler,
+    )
+    for callback in callbacks:
+        if isinstance(callback, begin_anew):
+            raise InputError(
+                f"Keras's {type(callback).__name__} begins anew whenever a run goes on, which would "
+                "then end otherwise: take a LearningRateSchedule of the optimizer, "
+                "optimizers.DivideOnPlateau, or a callback of your own with get_state and set_state."
+            )
+
+
+def _check(model, steps, eval_every, checkpoint_every, keep, monitor, accumulate):
+    every = ("checkpoint_every", eval_every if checkpoint_every is None else checkpoint_every)
+    for name, value in (("steps", steps), ("eval_every", eval_every), ("keep", keep), every):
         if not isinstance(value, int) or value < 1:
             raise InputError(f"{name} must be a positive whole number, not {value!r}.")
     if len(monitor) != 2 or monitor[1] not in DIRECTIONS:

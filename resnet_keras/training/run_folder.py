@@ -76,7 +76,7 @@ def save_weights(folder: Path, name: str, save: Callable[[Path], object]) -> Non
         save: takes the path without an ending, and adds one.
 
     Raises:
-        InputError: it wrote no file of that name.
+        InputError: it wrote no file of that name, or several.
     """
     with tempfile.TemporaryDirectory(PART, f".{name}.", folder) as aside:
         save(Path(aside) / name)
@@ -85,8 +85,12 @@ def save_weights(folder: Path, name: str, save: Callable[[Path], object]) -> Non
             raise InputError(
                 f"save wrote no file {name}.*: it is given the path without an ending."
             )
-        for path in written:
-            move_into(folder, path)
+        if len(written) > 1 or not written[0].is_file():
+            raise InputError(
+                "save must write one file, which takes the place of the last one as a whole, and "
+                f"not {', '.join(path.name for path in written)}."
+            )
+        move_into(folder, written[0])
 
 
 @contextlib.contextmanager
@@ -113,8 +117,8 @@ def take(
 
     text = text_of(identity)
     if not is_chief:
-        _check_same(Path(workdir), text, free)
-        yield Path(workdir)
+        _check_same(Path(workdir).expanduser(), text, free)
+        yield Path(workdir).expanduser()
         return
     folder = make_folder(workdir)
     lock = FileLock(folder / ".lock")

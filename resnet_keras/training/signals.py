@@ -51,6 +51,11 @@ class Signals:
             if before is not signal.SIG_IGN:  # as that of SIGINT is in a shell's background
                 signal.signal(number, self._receive)
 
+    def hold(self):
+        """From here on signals wait."""
+        self._held = True
+        self.listen()
+
     def __exit__(self, *error):
         for number, before in self._before.items():
             signal.signal(number, before if before is not None else signal.SIG_DFL)

@@ -1,6 +1,7 @@
 """All that decides how training goes on, as arrays: weights, optimizer, seeds and metrics.
 
-Variables are told apart by their place in the model, the optimizer or the metrics; their paths are
+Not among them is the state of Keras's global seed generator: give layers of your own that draw a
+`keras.random.SeedGenerator`, which is a variable. Variables are told apart by their place in the model, the optimizer or the metrics; their paths are
 for messages only, as a model that is built again in one process has layers of other names.
 """
 
@@ -50,6 +51,17 @@ def capture(model: "keras.Model", strategy: "tf.distribute.Strategy") -> dict[st
         # Other workers have filled other rows, and nothing changes a number that 0 is added to.
         tensors[f"{METRICS}/{place}/{variable.path}"] = replicas.total(strategy, values)
     return tensors
+
+
+def check(model: "keras.Model") -> None:
+    """Raises `InputError` where a variable is of a dtype that no checkpoint can hold."""
+    for variables in _shared(model).values():
+        for variable in variables:
+            if "bfloat16" in str(variable.dtype):
+                raise InputError(
+                    f"{variable.path} is stored as bfloat16, which checkpoints do not hold: take "
+                    "the dtype policy mixed_bfloat16, whose weights are float32."
+                )
 
 
 def is_finite(tensors: Mapping[str, np.ndarray]) -> bool:

@@ -286,7 +286,10 @@ def test_a_function_measures_what_decides_of_the_best(tmp_path):
 
 
 def test_a_callback_may_end_it(tmp_path):
-    stop = keras.callbacks.EarlyStopping("val_loss", min_delta=100, patience=1)
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
     model, example, _ = two_inputs()
     result = training.fit(
         model,
@@ -295,7 +298,7 @@ def test_a_callback_may_end_it(tmp_path):
         workdir=tmp_path / "run",
         steps=400,
         eval_every=2,
-        callbacks=[stop],
+        callbacks=[Stop()],
     )
     assert result.step == 4
     assert result.weights.exists()
@@ -326,6 +329,8 @@ def test_what_does_not_fit_is_told(tmp_path, mirrored):
         run(two_inputs, tmp_path / "killed", strategy=mirrored)
     with pytest.raises(InputError, match="'val_nothing', which is not among the measures"):
         run(lambda: (*two_inputs()[:2], ("val_nothing", "min")), tmp_path / "unmeasured")
+    with pytest.raises(InputError, match="--steps=10 there, --steps=20 here"):
+        run(two_inputs, tmp_path / "killed", steps=20)
     with pytest.raises(InputError, match=r"wrote no file best\.\*"):
         run(two_inputs, tmp_path / "unsaved", save=print)
 
@@ -341,6 +346,11 @@ def test_what_does_not_fit_is_told(tmp_path, mirrored):
         ({"train": lambda start: 7}, "gives a tf.data.Dataset, not a int"),
         ({"test": stream(two_inputs()[1], 4)(0).repeat()}, "test has no end"),
         ({"identity": {"a b": 1}}, "not 'a b'"),
+        ({"keep": 0}, "keep must be a positive"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be a positive"),
+        ({"callbacks": [keras.callbacks.EarlyStopping()]}, "Keras's EarlyStopping begins anew"),
+        ({"train": lambda start: stream(two_inputs()[1], 4, 12)(0).filter(lambda *_: True)}, "end"),
+        ({"save": lambda path: [open(f"{path}.{n}", "w").close() for n in "ab"]}, "one file"),
         ({"identity": {"a": print}}, "JSON"),
         ({"model": keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])}, "not compiled"),
     ],

@@ -54,6 +54,13 @@ def test_everything_is_captured_and_restored(tmp_path):
         assert one.get_metrics_result() == other.get_metrics_result()
 
 
+def test_variables_that_no_checkpoint_holds_are_named():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, dtype="bfloat16")])
+    model.compile("sgd", "mse")
+    with pytest.raises(InputError, match=r"dense.*/kernel is stored as bfloat16.* mixed_bfloat16"):
+        state.check(model)
+
+
 def test_what_is_no_number_is_noticed():
     good = {"model/0/kernel": np.ones(3, "float32"), "optimizer/0/norms": np.array([np.nan])}
     assert state.is_finite(good)
