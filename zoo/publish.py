@@ -105,7 +105,9 @@ def save(
         )
     licence = licence or (origin.licence if origin else None)
     began = {_SOURCE: origin.source} if origin else {}
-    unknown = _unknown(origin, preprocessing is not None, names is not None, options)
+    # Of images that are not square no preprocessing is written, so none is assumed.
+    told = preprocessing is not None or not square
+    unknown = _unknown(origin, told, names is not None, options)
     try:
         shown = Preprocessing(*(shown or weights_files.guessed(options["input_shape"])))
         checked = weights_files.check_preprocessing(shown)
@@ -116,7 +118,7 @@ def save(
             preprocessing=checked if square else None,
             class_names=names,
         )
-        if square and unknown and "preprocessing" in unknown[1]:
+        if unknown and "preprocessing" in unknown[1]:
             made[weights_files.ASSUMED] = True  # for `predict` and `evaluate` to tell
         config = json.dumps(made, indent=2) + "\n"
     except (TypeError, ValueError) as error:
@@ -127,7 +129,7 @@ def save(
             "not written, and predict and evaluate, which show squares, will ask for image_size.",
             stacklevel=2,
         )
-    elif unknown:
+    if unknown:
         warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
     rows = [
         ("network", f"{name}, {parameters:,} parameters"),

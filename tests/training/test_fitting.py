@@ -247,6 +247,30 @@ def test_killed_anywhere_it_ends_in_the_same_bits(make, replicas, tmp_path, mirr
     assert again.rows[-1].keys() == result.rows[-1].keys()
 
 
+def in_half_precision():
+    """Keras's wrapper that scales the loss, and two steps between two looks at the run."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model, example, monitor = two_inputs()
+        losses = {"kind": "sparse_categorical_crossentropy", "size": "mse"}
+        model.compile(keras.optimizers.Adam(1e-2), losses, steps_per_execution=2)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    return model, example, monitor
+
+
+def test_scaled_losses_and_several_steps_at_once(tmp_path):
+    options = {"checkpoint_every": 2, "rules": ()}
+    run(in_half_precision, tmp_path / "one", **options)
+    for where, count in (("train", 2), ("train", 1), ("test", 1)):
+        with pytest.raises(Killed):
+            run(in_half_precision, tmp_path / "other", where, count, **options)
+    run(in_half_precision, tmp_path / "other", **options)
+    assert_equal(tmp_path / "one", tmp_path / "other")
+
+
 def test_an_interrupt_stops_it_in_an_evaluation(tmp_path):
     run(segmenter, tmp_path / "one")
     with pytest.raises(training.Preempted, match="at step 8 by SIGINT"):

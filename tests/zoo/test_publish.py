@@ -203,7 +203,10 @@ def test_networks_that_are_not_square(tmp_path, photographs, capsys):
     with pytest.raises(InputError, match=r"16 x 32 pixels, and a Preprocessing is of square ones"):
         zoo.save(model, tmp_path / "mine", preprocessing=zoo.Preprocessing(32, 32))
     for network in (fresh, model):
-        with pytest.warns(UserWarning, match=r"16 x 32 pixels: how they are shown is not written"):
+        with (
+            pytest.warns(UserWarning, match=r"16 x 32 pixels: how they are shown is not written"),
+            pytest.warns(UserWarning, match=r"so zoo\.save assumes classes without names; to say"),
+        ):
             zoo.save(network, tmp_path / "mine")
         assert "16 x 32 pixels" in (tmp_path / "mine" / "README.md").read_text()
         again = zoo.get(tmp_path / "mine")
