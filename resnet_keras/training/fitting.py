@@ -253,7 +253,7 @@ def _train(model, train, test, every, keeper, *, steps, eval_every, batches_per_
             if counter.step and (counter.step % eval_every == 0 or counter.step == steps):
                 _finish_epoch(model, test, every, keeper, -(-counter.step // eval_every) - 1)
             for first, epochs, length in stretches(counter.step, steps, eval_every):
-                if model.stop_training:  # as Keras's EarlyStopping asks for
+                if model.stop_training:  # as a callback may ask
                     break
                 expected = counter.step + epochs * length
                 counter.feed = train(counter.step)
