@@ -199,7 +199,7 @@ def training(
             are read from the beginning of their epoch on, but not decoded.)
         view: of encoded images; `image_size` takes its place where given.
         exif_orientation: of encoded images, see `open_split`.
-        max_corrupt: how many images that cannot be decoded are replaced, see `imagenet.training`.
+        max_corrupt: how many images that cannot be decoded are replaced, see `encoded.training`.
         parts: each batch is delivered as so many equal smaller ones, for gradients that are
             accumulated over them; `start_step` still counts whole ones.
         shard: (index, count) gives the index-th of count equal parts of each delivered batch, for
@@ -222,14 +222,14 @@ def training(
         raise InputError(f"A batch of {global_batch_size} has no {parts} equal parts.")
     known = info(dataset, data_dir)
     if not known.in_memory:
-        from . import imagenet, service
+        from . import encoded, service
 
         view = view or View()
         view = view._replace(image_size=image_size or view.image_size)
         opened = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
 
         def batches(chunks):
-            return imagenet.training(opened, chunks, seed=seed, view=view, max_corrupt=max_corrupt)
+            return encoded.training(opened, chunks, seed=seed, view=view, max_corrupt=max_corrupt)
 
         # What is made depends on the position only, and not on where batches end.
         chunks = stream.Chunks(global_batch_size // parts, start_step * parts, *shard)
@@ -278,7 +278,7 @@ def evaluation(
         shard: as for `training`; with `replicas`. (Every host decodes all images.)
         device, threads, ram_budget: see `stream.prefetch`.
         **protocol: `resize`, `interpolation`, `crops`, `crop_mode` and `antialias` of
-            `imagenet.evaluation`.
+            `encoded.evaluation`.
 
     Returns:
         A dataset of (images, labels), or of (images, labels, weights) with `replicas`.
@@ -295,13 +295,13 @@ def evaluation(
         images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
         examples, batches_of = len(labels), functools.partial(stream.evaluation, images, labels)
     else:
-        from . import imagenet
+        from . import encoded
 
         opened = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
         side = image_size or known.image_size
         view = {"image_size": side, "resize": test_side(side), **protocol}
         examples = opened.num_examples
-        batches_of = functools.partial(imagenet.evaluation, opened, **view)
+        batches_of = functools.partial(encoded.evaluation, opened, **view)
     if replicas is None:
         batches = batches_of(batch_size)
     else:

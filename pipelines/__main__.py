@@ -17,16 +17,16 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from resnet_keras import cli
+from resnet_keras.commands import shared_flags, shell
 from resnet_keras.errors import InputError
 
-FLAGS = cli.new_flags()
+FLAGS = shared_flags.new_flags()
 TASKS = ("check", "preview", "serve")
 PROBLEMS = 1
 
-cli.define_data_flags(FLAGS, None)
-cli.define_view_flags(FLAGS)
-cli.define_path(
+shared_flags.define_data_flags(FLAGS, None)
+shared_flags.define_view_flags(FLAGS)
+shared_flags.define_path(
     FLAGS,
     "archives",
     "check: folder of ImageNet's archives; DATA_DIR/downloads/manual for imagenet2012 without.",
@@ -48,8 +48,8 @@ flags.DEFINE_bool(
 flags.DEFINE_integer(
     "limit", 0, "check: read only so many examples of each split; 0 for all.", 0, flag_values=FLAGS
 )
-cli.define_split_flag(FLAGS, "split", "preview: whose images to show.", default="train")
-cli.define_path(FLAGS, "out", "preview: the PNG file to write.")
+shared_flags.define_split_flag(FLAGS, "split", "preview: whose images to show.", default="train")
+shared_flags.define_path(FLAGS, "out", "preview: the PNG file to write.")
 flags.DEFINE_integer("count", 32, "preview: how many images.", 1, 1000, flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "preview: of order and augmentation.", 0, flag_values=FLAGS)
 flags.DEFINE_bool(
@@ -69,8 +69,8 @@ flags.DEFINE_string(
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    task, rest = cli.split_task(argv)
-    return cli.run(lambda: _main(task), FLAGS, rest, __doc__)
+    task, rest = shell.split_task(argv)
+    return shell.run(lambda: _main(task), FLAGS, rest, __doc__)
 
 
 def _main(task: str | None) -> int:
@@ -80,7 +80,7 @@ def _main(task: str | None) -> int:
 
 
 def _check() -> int:
-    cli.start_tensorflow()
+    shell.start_tensorflow()
     from . import check
 
     dataset = FLAGS.dataset or check.dataset_in(FLAGS.data_dir)
@@ -109,7 +109,7 @@ def _preview() -> int:
         raise InputError("Give --dataset: " + FLAGS["dataset"].help)
     if FLAGS.out is None:
         raise InputError("Give --out=FILE.png, the picture to write.")
-    cli.start_tensorflow()
+    shell.start_tensorflow()
     from . import info, preview
 
     print(
@@ -119,7 +119,9 @@ def _preview() -> int:
             FLAGS.split,
             FLAGS.count,
             seed=FLAGS.seed,
-            view=cli.view_of(FLAGS, in_memory=info(FLAGS.dataset, FLAGS.data_dir).in_memory),
+            view=shared_flags.view_of(
+                FLAGS, in_memory=info(FLAGS.dataset, FLAGS.data_dir).in_memory
+            ),
             image_size=FLAGS.image_size,
             augmented=FLAGS.augment,
             data_dir=FLAGS.data_dir,
@@ -131,7 +133,7 @@ def _preview() -> int:
 
 def _serve() -> int:
     _check_port(FLAGS.port)
-    cli.start_tensorflow()
+    shell.start_tensorflow()
     from . import service
 
     server = service.Server(FLAGS.port, FLAGS.host or socket.gethostname())
@@ -143,7 +145,7 @@ def _serve() -> int:
         waiting.join()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
-        os._exit(cli.INTERRUPTED)  # taking the server down would wait for its clients to end
+        os._exit(shell.INTERRUPTED)  # taking the server down would wait for its clients to end
     return 0
 
 

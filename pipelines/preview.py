@@ -11,7 +11,7 @@ import numpy as np
 from resnet_keras.errors import InputError, require
 from resnet_keras.files import make_folder, write_atomically
 
-from . import arrays, check_no_exif, imagenet, info, open_split, stream, training
+from . import arrays, check_no_exif, encoded, info, open_split, stream, training
 from .view import View, test_side
 
 EXTRA = "plot"
@@ -135,14 +135,14 @@ def _photographs(source, count, seed, view, side, augmented):
     chunks = stream.Chunks(count)
     if augmented:
         view = (view or View())._replace(image_size=side)
-        return imagenet.training(source, chunks, seed=seed, view=view)
+        return encoded.training(source, chunks, seed=seed, view=view)
 
     def in_training_order():
         rows = source.training(seed, chunks)
         return rows.map(lambda number, *row: row).unbatch().take(count)
 
     same = source._replace(ordered=in_training_order)
-    return imagenet.evaluation(same, count, image_size=side, resize=test_side(side))
+    return encoded.evaluation(same, count, image_size=side, resize=test_side(side))
 
 
 def titles(labels: np.ndarray, names: tuple[str, ...]) -> list[str]:

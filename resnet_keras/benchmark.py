@@ -25,11 +25,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from . import benchmark_networks, cli, zoo
+from . import zoo
+from .benchmarks import networks
+from .commands import shared_flags, shell
 from .errors import InputError
 
-FLAGS = cli.new_flags()
-TASKS = (*benchmark_networks.MODEL_TASKS, "input")
+FLAGS = shared_flags.new_flags()
+TASKS = (*networks.MODEL_TASKS, "input")
 
 flags.DEFINE_integer("rounds", 5, "Rounds of each.", 1, flag_values=FLAGS)
 flags.DEFINE_integer("batch_size", 32, "Images in a batch.", 1, flag_values=FLAGS)
@@ -39,8 +41,7 @@ flags.DEFINE_string("model", "resnet50", "Zoo network (not for input).", flag_va
 flags.DEFINE_list(
     "peer",
     ["keras.applications"],
-    f"Whom to compare with, some of {', '.join(benchmark_networks.PEERS)}, or none (input: see "
-    "--peers).",
+    f"Whom to compare with, some of {', '.join(networks.PEERS)}, or none (input: see --peers).",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
@@ -96,8 +97,8 @@ flags.DEFINE_integer(
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    task, rest = cli.split_task(argv)
-    return cli.run(lambda: _main(task), FLAGS, rest, __doc__)
+    task, rest = shell.split_task(argv)
+    return shell.run(lambda: _main(task), FLAGS, rest, __doc__)
 
 
 def _main(task: str | None) -> None:
@@ -109,7 +110,7 @@ def _main(task: str | None) -> None:
         _input()
         return
     zoo.networks.find(FLAGS.model)
-    result = benchmark_networks.compare(
+    result = networks.compare(
         task,
         FLAGS.model,
         peers=[peer for peer in FLAGS.peer if peer != "none"],
@@ -121,14 +122,14 @@ def _main(task: str | None) -> None:
         jit_compile="auto" if FLAGS.jit_compile is None else FLAGS.jit_compile,
         remat=FLAGS.remat,
     )
-    print(json.dumps(result, indent=2) if FLAGS.json else benchmark_networks.report(result))
+    print(json.dumps(result, indent=2) if FLAGS.json else networks.report(result))
 
 
 def _input() -> None:
-    cli.start_tensorflow()
-    from . import benchmark_input
+    shell.start_tensorflow()
+    from .benchmarks import input as input_benchmark
 
-    result = benchmark_input.compare(
+    result = input_benchmark.compare(
         files=FLAGS.files,
         images=FLAGS.images,
         rounds=FLAGS.rounds,
@@ -136,7 +137,7 @@ def _input() -> None:
         peers=FLAGS.peers,
         memory_images=FLAGS.memory_images,
     )
-    print(json.dumps(result, indent=2) if FLAGS.json else benchmark_input.report(result))
+    print(json.dumps(result, indent=2) if FLAGS.json else input_benchmark.report(result))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
-from . import __version__, cli, pipelines, zoo
+from . import __version__, pipelines, zoo
+from .commands import shared_flags, shell
 from .errors import InputError
 from .files import make_folder, write_atomically
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-FLAGS = cli.new_flags()
+FLAGS = shared_flags.new_flags()
 PROTOCOLS = ("single_crop", zoo.paper.TEN_CROP, zoo.paper.MULTI_SCALE)
 SCALES = (224, 256, 384, 480, 640)  # Sec. 3.4
 
@@ -38,24 +39,28 @@ def _define_flags() -> None:
     def choice(name, default, choices, help):
         flags.DEFINE_enum(name, default, choices, help, flag_values=FLAGS)
 
-    cli.define_model_flags(FLAGS, "resnet20")
-    cli.define_paths(
+    shared_flags.define_model_flags(FLAGS, "resnet20")
+    shared_flags.define_paths(
         FLAGS,
         "ensemble",
         "Instead of --model and --weights: NAME=WEIGHTS for each of several models, whose softmax "
         "scores are averaged.",
     )
-    cli.define_data_flags(FLAGS, "digits")
-    cli.define_split_flag(FLAGS, "split", "Examples; test, or val of photographs, without.")
+    shared_flags.define_data_flags(FLAGS, "digits")
+    shared_flags.define_split_flag(
+        FLAGS, "split", "Examples; test, or val of photographs, without."
+    )
     choice("protocol", "single_crop", list(PROTOCOLS), "For photographs; see above.")
-    cli.define_crop_flags(FLAGS)
+    shared_flags.define_crop_flags(FLAGS)
     flags.DEFINE_list(
         "scales", [str(s) for s in SCALES], "Shorter sides of multi_scale.", flag_values=FLAGS
     )
     flags.DEFINE_integer("batch_size", 100, "Crops evaluated at once.", 1, flag_values=FLAGS)
     choice("dtype", "float32", ["float32", "mixed_bfloat16"], "Precision of the layers.")
-    cli.define_path(FLAGS, "per_class", "CSV file in which to write the errors of each class.")
-    cli.define_path(
+    shared_flags.define_path(
+        FLAGS, "per_class", "CSV file in which to write the errors of each class."
+    )
+    shared_flags.define_path(
         FLAGS,
         "results",
         "JSON file of measurements in which to write this one, in place of an older one of the "
@@ -87,13 +92,15 @@ class Scores(NamedTuple):
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    return cli.run(_main, FLAGS, argv, __doc__)
+    return shell.run(_main, FLAGS, argv, __doc__)
 
 
 def _main() -> None:
     members = _members()
-    found = [cli.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members]
-    cli.start_tensorflow()
+    found = [
+        shared_flags.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members
+    ]
+    shell.start_tensorflow()
     photographs = not pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
     crops = (FLAGS.resize, FLAGS.interpolation, FLAGS.crop, FLAGS.image_size)
     if not photographs and (FLAGS.protocol != "single_crop" or any(crops)):
@@ -176,7 +183,7 @@ _MODES = ("crop_mode", "antialias")
 
 def _protocol(file) -> dict[str, Any]:
     """How photographs are shown to a model: by the flags, or as its weights say."""
-    shown = cli.preprocessing_of(FLAGS, file)
+    shown = shared_flags.preprocessing_of(FLAGS, file)
     size = shown.image_size
     protocol: dict[str, Any] = {"protocol": FLAGS.protocol, "image_size": size}
     if shown.crop_mode != "centre" and FLAGS.protocol != "single_crop":
@@ -185,7 +192,7 @@ def _protocol(file) -> dict[str, Any]:
             "stretched ones: take --protocol=single_crop, or say --crop=centre."
         )
     if FLAGS.protocol == "multi_scale":
-        protocol["scales"] = cli.whole_numbers("scales", FLAGS.scales)
+        protocol["scales"] = shared_flags.whole_numbers("scales", FLAGS.scales)
         if min(protocol["scales"], default=0) < size:
             raise InputError(
                 f"--scales must be {size} or more, for {file.model} was made for images of side "
@@ -309,7 +316,7 @@ def fully_convolutional(model: "keras.Model", image_size: int) -> "keras.Model":
     """
     import keras
 
-    from .resnet import CHANNELS_LAST
+    from .networks.resnet import CHANNELS_LAST
 
     features = model.get_layer("avg_pool").input
     window = keras.Model(model.input, features).compute_output_shape(
@@ -339,16 +346,16 @@ def multi_scale_scores(
         model: of `fully_convolutional`.
         source: of encoded images.
         scales: lengths of the shorter side.
-        pixels_per_batch, interpolation, antialias: see `imagenet.whole_images`.
+        pixels_per_batch, interpolation, antialias: see `encoded.whole_images`.
     """
     import numpy as np
 
-    from .pipelines import imagenet, stream
+    from .pipelines import encoded, stream
 
     total = np.zeros((source.num_examples, model.output_shape[-1]), "float64")
     labels = np.zeros(source.num_examples, "int32")
     for scale in scales:
-        batches = imagenet.whole_images(
+        batches = encoded.whole_images(
             source, scale, pixels_per_batch, interpolation=interpolation, antialias=antialias
         )
         for numbers, images, batch_labels in stream.prefetch(batches, None):

@@ -19,10 +19,11 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from . import cli, processes
+from . import processes
+from .commands import shared_flags, shell
 from .errors import InputError
 
-FLAGS = cli.new_flags()
+FLAGS = shared_flags.new_flags()
 flags.DEFINE_integer("workers", 2, "Processes to start.", 1, flag_values=FLAGS)
 flags.DEFINE_integer(
     "gpus_per_worker",
@@ -38,8 +39,8 @@ flags.DEFINE_integer(
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    own, rest = cli.split_rest(argv)
-    return cli.run(lambda: _main(rest), FLAGS, own, __doc__)
+    own, rest = shell.split_rest(argv)
+    return shell.run(lambda: _main(rest), FLAGS, own, __doc__)
 
 
 def _main(arguments: Sequence[str]) -> int:

@@ -4,8 +4,8 @@ from pipelines import check as check
 from pipelines import cifar as cifar
 from pipelines import decode as decode
 from pipelines import digits as digits
+from pipelines import encoded as encoded
 from pipelines import folder as folder
-from pipelines import imagenet as imagenet
 from pipelines import modern as modern
 from pipelines import preview as preview
 from pipelines import records as records

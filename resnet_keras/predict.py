@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from . import cli, zoo
+from . import zoo
+from .commands import shared_flags, shell
 from .errors import InputError, require
 from .files import make_folder, write_atomically
 from .pipelines import listing
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-FLAGS = cli.new_flags()
+FLAGS = shared_flags.new_flags()
 MOST_DRAWN = 100
 
 
 def _define_flags() -> None:
-    cli.define_model_flags(FLAGS, None)
+    shared_flags.define_model_flags(FLAGS, None)
     flags.DEFINE_integer(
         "image_size",
         None,
         "Side of the crop; the weights' own without.",
         1,
-        zoo.weights.MAX_SIDE,
+        zoo.entries.MAX_SIDE,
         flag_values=FLAGS,
     )
-    cli.define_crop_flags(FLAGS)
+    shared_flags.define_crop_flags(FLAGS)
     flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
     flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
     flags.DEFINE_bool("json", False, "Print JSON instead of a table.", flag_values=FLAGS)
@@ -51,7 +52,7 @@ def _define_flags() -> None:
         "unless the network was trained on what Keras's loader shows, which does not.",
         flag_values=FLAGS,
     )
-    cli.define_path(
+    shared_flags.define_path(
         FLAGS,
         "plot",
         f"PNG file in which to draw the images, as the network sees them, with their labels; "
@@ -84,7 +85,7 @@ class Prediction(NamedTuple):
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    return cli.run(_main, FLAGS, argv, __doc__, positional=True)
+    return shell.run(_main, FLAGS, argv, __doc__, positional=True)
 
 
 def _main(arguments: list[str]) -> int:
@@ -96,9 +97,9 @@ def _main(arguments: list[str]) -> int:
             raise InputError(f"--plot is a PNG: name it {FLAGS.plot}.png.")
         make_folder(Path(FLAGS.plot).parent)
         require("matplotlib.figure", extra="plot")
-    network, file = cli.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
-    shown = cli.preprocessing_of(FLAGS, file)
-    cli.start_tensorflow()
+    network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
+    shown = shared_flags.preprocessing_of(FLAGS, file)
+    shell.start_tensorflow()
     size = shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3))
     found = predict(
@@ -186,10 +187,10 @@ def predict(
     import numpy as np
 
     from .evaluate import log_softmax
-    from .pipelines import imagenet, stream
+    from .pipelines import encoded, stream
 
     shown = {**preprocessing._asdict(), "exif_orientation": exif_orientation}
-    files = imagenet.images(paths, **shown).batch(batch_size)
+    files = encoded.images(paths, **shown).batch(batch_size)
     names = iter(paths)
     for images, readable in stream.prefetch(files, None):
         images = np.asarray(images)

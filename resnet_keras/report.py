@@ -15,13 +15,14 @@ from pathlib import Path
 
 from absl import flags
 
-from . import __version__, cli
+from . import __version__
+from .commands import shared_flags, shell
 from .errors import InputError
-from .figures import colours, error_curves, png
 from .files import make_folder, write_atomically
-from .runs import MISSING, Run, eval_split, find, read, readable, shown, state, summary
+from .reproduction.figures import colours, error_curves, png
+from .reproduction.runs import MISSING, Run, eval_split, find, read, readable, shown, state, summary
 
-FLAGS = cli.new_flags()
+FLAGS = shared_flags.new_flags()
 STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
@@ -51,7 +52,7 @@ summary { cursor: pointer; margin: 1rem 0 .25rem; }
   figure, tr, li { break-inside: avoid; } h2, h3 { break-after: avoid; } }
 """
 
-cli.define_path(
+shared_flags.define_path(
     FLAGS, "out", "Path without suffix: OUT.png and OUT.html are written.", default="report"
 )
 flags.DEFINE_string("title", None, "Title; the runs' data sets without.", flag_values=FLAGS)
@@ -67,7 +68,7 @@ flags.DEFINE_float(
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    return cli.run(_main, FLAGS, argv, __doc__, positional=True)
+    return shell.run(_main, FLAGS, argv, __doc__, positional=True)
 
 
 def _main(arguments: list[str]) -> None:

@@ -28,22 +28,15 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from . import (
-    cli,
-    experiments,
-    figures,
-    imagenet_tables,
-    pipelines,
-    processes,
-    responses,
-    runs,
-)
+from . import pipelines, processes
+from .commands import shared_flags, shell
 from .errors import InputError, unknown
 from .files import make_folder, write_atomically
-from .runs import readable
+from .reproduction import experiments, figures, imagenet, responses, runs
+from .reproduction.runs import readable
 from .tables import Table, markdown
 
-FLAGS = cli.new_flags()
+FLAGS = shared_flags.new_flags()
 TASKS = (*experiments.EXPERIMENTS, "imagenet")
 FAILED = 1
 # Flags that say where things are, or that only look: left out of the command that is written down.
@@ -68,10 +61,12 @@ def _define_flags() -> None:
     )
     items("depths", [], "Layers of the networks; by default the experiment's own.")
     items("seeds", [], "A run of each network for each; by default 0,1,2, or 0 for quick.")
-    cli.define_path(
+    shared_flags.define_path(
         FLAGS, "folder", "Where the runs are made, and kept for other experiments.", "reproduced"
     )
-    cli.define_path(FLAGS, "out", "Path without suffix of what is written; below --folder without.")
+    shared_flags.define_path(
+        FLAGS, "out", "Path without suffix of what is written; below --folder without."
+    )
     flags.DEFINE_integer("workers", 1, "Runs at a time on this machine.", 1, flag_values=FLAGS)
     flags.DEFINE_integer(
         "gpus_per_worker",
@@ -84,15 +79,19 @@ def _define_flags() -> None:
     flags.DEFINE_bool(
         "run", True, "--norun runs nothing, and tells of what is there.", flag_values=FLAGS
     )
-    cli.define_path(FLAGS, "data_dir", "As for train and evaluate.")
-    cli.define_paths(FLAGS, "trained", "imagenet: runs of train, or folders of them, to evaluate.")
+    shared_flags.define_path(FLAGS, "data_dir", "As for train and evaluate.")
+    shared_flags.define_paths(
+        FLAGS, "trained", "imagenet: runs of train, or folders of them, to evaluate."
+    )
     items(
         "weights",
         None,
         "imagenet: tags of registered weights; by default imagenet, or none beside --trained. The "
         "ensemble has all residual networks that are evaluated.",
     )
-    cli.define_path(FLAGS, "weights_dir", "imagenet: folder with files of registered weights.")
+    shared_flags.define_path(
+        FLAGS, "weights_dir", "imagenet: folder with files of registered weights."
+    )
 
 
 _define_flags()
@@ -100,9 +99,9 @@ _define_flags()
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    own, rest = cli.split_rest(argv)
-    task, own = cli.split_task(own)
-    return cli.run(lambda: _main(task, rest), FLAGS, own, __doc__)
+    own, rest = shell.split_rest(argv)
+    task, own = shell.split_task(own)
+    return shell.run(lambda: _main(task, rest), FLAGS, own, __doc__)
 
 
 def _main(task, rest) -> int:
@@ -113,7 +112,7 @@ def _main(task, rest) -> int:
             else InputError(f"Name an experiment before the flags: {', '.join(TASKS)}.")
         )
     _check_flags(task)
-    known = imagenet_tables.DATASETS if task == "imagenet" else experiments.DATASETS
+    known = imagenet.DATASETS if task == "imagenet" else experiments.DATASETS
     dataset = FLAGS.dataset or known[0]
     if dataset not in known:
         raise unknown(f"data set of {task}:", dataset, known)
@@ -139,7 +138,7 @@ def _check_flags(task) -> None:
 
 def _check_rest(command, name, rest, own: Sequence[str]) -> None:
     """Refuses flags after -- that the command does not have, or that are the experiment's own."""
-    cli.parse(command.FLAGS, [name, *rest])
+    shared_flags.parse(command.FLAGS, [name, *rest])
     for flag in own:
         if command.FLAGS[flag].present:
             raise InputError(
@@ -196,12 +195,12 @@ def _trained(task, dataset, folder, rest):
 
 
 def _numbers(flag) -> list[int]:
-    return list(dict.fromkeys(cli.whole_numbers(flag, FLAGS[flag].value)))
+    return list(dict.fromkeys(shared_flags.whole_numbers(flag, FLAGS[flag].value)))
 
 
 def _check_data(open_data) -> None:
     """Has what is missing told once, and not downloaded by several runs at a time."""
-    cli.start_tensorflow()
+    shell.start_tensorflow()
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")  # they are the runs'
@@ -269,7 +268,7 @@ def _training_jobs(members, dataset, folder, rest):
 
 def _response_jobs(folder, found):
     """A job for each finished run whose responses were not measured."""
-    command = [sys.executable, "-m", "resnet_keras.responses", *_data_dir()]
+    command = [sys.executable, "-m", "resnet_keras.reproduction.responses", *_data_dir()]
     return [
         processes.Job(member.name, [*command, str(folder / member.name)])
         for member, run in found.items()
@@ -291,7 +290,7 @@ def _run(jobs, told: str = "") -> int:
     ended, signum = processes.run_all(jobs, shares)
     if signum:
         print(f"stopped by {signal.Signals(signum).name}: the same command goes on from there")
-        return cli.INTERRUPTED if signum == signal.SIGINT else cli.PREEMPTED
+        return shell.INTERRUPTED if signum == signal.SIGINT else shell.PREEMPTED
     failed = [f"{name} ({_ending(status)})" for name, status in ended.items() if status]
     if failed:
         print(
@@ -313,20 +312,20 @@ def _imagenet(task, dataset, folder, rest):
     own = ("model", "weights", "ensemble", "dataset", "data_dir", "split", "protocol", "results")
     _check_rest(evaluate, "evaluate", rest, (*own, "weights_dir", "per_class", "help"))
     tags = FLAGS.weights if FLAGS.weights is not None else [] if FLAGS.trained else ["imagenet"]
-    weights = imagenet_tables.trained(FLAGS.trained, dataset) + imagenet_tables.registered(tags)
+    weights = imagenet.trained(FLAGS.trained, dataset) + imagenet.registered(tags)
     flags = [f"--dataset={dataset}", *rest]
     if dataset == pipelines.FOLDER and FLAGS.data_dir:  # TFDS's is the same anywhere
         flags.append(f"--data_dir={os.path.abspath(FLAGS.data_dir)}")
-    wanted = imagenet_tables.evaluations(weights, FLAGS.scale, folder, flags, FLAGS.weights_dir)
+    wanted = imagenet.evaluations(weights, FLAGS.scale, folder, flags, FLAGS.weights_dir)
     jobs = _evaluation_jobs(wanted)
     if jobs and FLAGS.run:
         _check_data(lambda: pipelines.open_split(dataset, "val", data_dir=FLAGS.data_dir))
     status = _run(jobs, f"{len(wanted)} run(s), {len(wanted) - len(jobs)} of them finished before")
     if status not in (0, FAILED):
         return status, None
-    rows = {evaluation: imagenet_tables.read(evaluation.path) for evaluation in wanted}
-    figure = figures.protocols(imagenet_tables.points(rows, FLAGS.scale))
-    tables = imagenet_tables.tables(rows, FLAGS.scale)
+    rows = {evaluation: imagenet.read(evaluation.path) for evaluation in wanted}
+    figure = figures.protocols(imagenet.points(rows, FLAGS.scale))
+    tables = imagenet.tables(rows, FLAGS.scale)
     measured = [row for row in rows.values() if row is not None]
     versions = experiments.joined([row["versions"] for row in measured])
     return status, Found(tables, figure, None, versions, {"measurements": measured})
@@ -340,13 +339,15 @@ def _evaluation_jobs(wanted):
     return [
         processes.Job(each.name, [*command, *each.arguments, *places, f"--results={each.path}"])
         for each in wanted
-        if imagenet_tables.read(each.path) is None
+        if imagenet.read(each.path) is None
     ]
 
 
 def _command(task, rest):
     """The command that makes the same elsewhere."""
-    own = [f.serialize() for f in cli.all_flags(FLAGS) if f.present and f.name not in _PLACES]
+    own = [
+        f.serialize() for f in shared_flags.all_flags(FLAGS) if f.present and f.name not in _PLACES
+    ]
     after = ["--", *rest] if rest else []
     return readable(shlex.join(["python", "-m", "resnet_keras.reproduce", task, *own, *after]))
 

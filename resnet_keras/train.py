@@ -19,13 +19,21 @@ from typing import Any
 
 from absl import flags
 
-from . import __version__, cli, pipelines, runs, zoo
-from .classifier import COLUMNS, MONITOR, compile_classifier, make_optimizer, model_options
+from . import __version__, pipelines, zoo
+from .classification.classifier import (
+    COLUMNS,
+    MONITOR,
+    compile_classifier,
+    make_optimizer,
+    model_options,
+)
+from .commands import shared_flags, shell
 from .errors import InputError, told
 from .pipelines import splits
+from .reproduction import runs
 from .training import run_folder
 
-FLAGS = cli.new_flags()
+FLAGS = shared_flags.new_flags()
 MIB = 2**20
 BEST = f"{run_folder.BEST}.safetensors"
 # Flags that decide nothing: a run goes on with other values.
@@ -65,14 +73,18 @@ def _define_flags() -> None:
         flags.DEFINE_list(name, default, help, flag_values=FLAGS)
 
     text("recipe", None, f"Packaged recipe to start from: {', '.join(zoo.recipes.names())}.")
-    cli.define_path(FLAGS, "workdir", "Folder of the run. Without it, a new one below runs/.")
-    cli.define_model_flags(FLAGS, "resnet20")
+    shared_flags.define_path(
+        FLAGS, "workdir", "Folder of the run. Without it, a new one below runs/."
+    )
+    shared_flags.define_model_flags(FLAGS, "resnet20")
     text("freeze", None, "Last stage that is not trained, conv1 to conv5 (with --weights).")
     choice("shortcut", None, ["A", "B", "C"], "Shortcut option; the network's default without.")
     switch("stride_in_1x1", None, "Where bottleneck blocks stride; --nostride_in_1x1 is v1.5.")
-    cli.define_data_flags(FLAGS, "cifar10")
-    cli.define_split_flag(FLAGS, "train_split", "Without, trainval, or train of photographs.")
-    cli.define_split_flag(FLAGS, "eval_split", "Without, test, or val of photographs.")
+    shared_flags.define_data_flags(FLAGS, "cifar10")
+    shared_flags.define_split_flag(
+        FLAGS, "train_split", "Without, trainval, or train of photographs."
+    )
+    shared_flags.define_split_flag(FLAGS, "eval_split", "Without, test, or val of photographs.")
     choice(
         "normalization",
         "channel",
@@ -177,7 +189,7 @@ def _define_flags() -> None:
     switch("profile", False, "Write a TensorBoard profile of 10 executions, from the third on.")
 
     # Encoded images only: ImageNet, folders, other data sets of TFDS.
-    cli.define_view_flags(FLAGS)
+    shared_flags.define_view_flags(FLAGS)
     whole(
         "max_corrupt",
         100,
@@ -197,13 +209,13 @@ _define_flags()
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
-    return cli.run(_main, FLAGS, argv, __doc__)
+    return shell.run(_main, FLAGS, argv, __doc__)
 
 
 def _main() -> int:
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     _check_flags(file)
-    cli.start_tensorflow(run_folder.settings(FLAGS.workdir))
+    shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
     _choose_splits()
 
     from .training import replicas
@@ -214,7 +226,7 @@ def _main() -> int:
             return _run(network, file, signals)
     except Preempted as stopped:
         print(f"{stopped}: the same command goes on from there, with its --workdir")
-        return cli.INTERRUPTED if stopped.signum == signal.SIGINT else cli.PREEMPTED
+        return shell.INTERRUPTED if stopped.signum == signal.SIGINT else shell.PREEMPTED
     except replicas.WORKER_LOST as error:
         if FLAGS.strategy != "multi_worker" or told(error):
             raise
@@ -223,7 +235,7 @@ def _main() -> int:
             f"again, and they go on from the last checkpoint ({str(error).splitlines()[0]})",
             file=sys.stderr,
         )
-        return cli.PREEMPTED
+        return shell.PREEMPTED
 
 
 def _run(network, file, signals) -> int:
@@ -363,14 +375,14 @@ def _build(network, file, strategy):
         if FLAGS.freeze:
             zoo.freeze(model, FLAGS.freeze)
         if FLAGS.remat:
-            from . import remat
+            from .networks import rematerialize
 
-            model = remat.rematerialize(model)
+            model = rematerialize.rematerialize(model)
         optimizer, rules = make_optimizer(
             schedule=FLAGS.schedule,
             learning_rate=FLAGS.learning_rate,
             train_steps=FLAGS.train_steps,
-            boundaries=cli.whole_numbers("boundaries", FLAGS.boundaries),
+            boundaries=shared_flags.whole_numbers("boundaries", FLAGS.boundaries),
             decay_factor=FLAGS.decay_factor,
             patience=FLAGS.patience,
             warmup_steps=FLAGS.warmup_steps,
@@ -440,7 +452,7 @@ def _streams(strategy):
         "ram_budget": FLAGS.ram_budget and FLAGS.ram_budget * MIB,
     }
     in_memory = pipelines.info(FLAGS.dataset, FLAGS.data_dir).in_memory
-    view = cli.view_of(FLAGS, in_memory=in_memory)
+    view = shared_flags.view_of(FLAGS, in_memory=in_memory)
     if in_memory and FLAGS.eval_resize:
         raise InputError(f"{FLAGS.dataset} is evaluated as it is, without --eval_resize.")
 
@@ -507,7 +519,9 @@ def run_flags() -> str:
 
 
 def _flag_lines():
-    lines = [flag.serialize() for flag in cli.all_flags(FLAGS) if flag.name not in _UNSAVED]
+    lines = [
+        flag.serialize() for flag in shared_flags.all_flags(FLAGS) if flag.name not in _UNSAVED
+    ]
     return "".join(f"{line}\n" for line in lines if line)  # empty for a flag without a value
 
 
@@ -519,7 +533,7 @@ def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
     Raises:
         InputError, absl.flags.Error: the arguments are none of this command's.
     """
-    cli.parse(FLAGS, ["train", *arguments])
+    shared_flags.parse(FLAGS, ["train", *arguments])
     if not (workdir / run_folder.FLAGS).exists():
         return []
     found_out = {name for name in _FOUND_OUT if FLAGS[name].value is None}

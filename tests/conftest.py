@@ -152,7 +152,7 @@ def pytest_configure(config):
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # with -n, its workers run the tests
     # Before anything uses a device: the CPU can be split only then.
-    from resnet_keras.cli import captured_stderr
+    from resnet_keras.commands.shell import captured_stderr
 
     with captured_stderr():
         import tensorflow as tf

@@ -6,14 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from resnet_keras import benchmark, benchmark_networks, benchmark_peers, tuning
+from resnet_keras import benchmark, tuning
+from resnet_keras.benchmarks import networks, peers
 
 TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "--rounds=3")
 FIGURES = ("wall", "cpu", "system", "faults", "peak_memory_gib")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", benchmark_networks.MODEL_TASKS)
+@pytest.mark.parametrize("task", networks.MODEL_TASKS)
 def test_times_all_in_turns(task, capsys):
     arguments = (task, *TINY, "--peer=keras.applications,untuned", "--json")
     assert benchmark.main(["benchmark", *arguments]) == 0, capsys.readouterr().err
@@ -30,7 +31,7 @@ def test_times_all_in_turns(task, capsys):
     if tuning.tune_cpu()["malloc"] == tuning.KEPT:
         assert malloc == [tuning.KEPT, tuning.GIVEN_BACK, tuning.GIVEN_BACK]
     assert (result["gflops"] is None) == (task in ("build", "load"))
-    told = benchmark_networks.report(result)
+    told = networks.report(result)
     assert told.count("x CPU)") == 2
     assert result["processor"]["name"] in told
     steps = task in ("predict", "train")
@@ -45,11 +46,11 @@ def test_times_all_in_turns(task, capsys):
 
 def test_ratio_is_the_median_of_the_rounds():
     def timings(*seconds):
-        return [benchmark_peers.Timing(s, 2 * s, 0, 0) for s in seconds]
+        return [peers.Timing(s, 2 * s, 0, 0) for s in seconds]
 
-    ratio = benchmark_networks.ratio(timings(1, 2, 4), timings(3, 2, 8))
+    ratio = networks.ratio(timings(1, 2, 4), timings(3, 2, 8))
     assert ratio == {"wall": 2, "cpu": 2}
-    medians = benchmark_networks.medians(timings(1, 2, 6), 2)
+    medians = networks.medians(timings(1, 2, 6), 2)
     assert medians == {"wall": 1, "cpu": 2, "system": 0, "faults": 0}
 
 
@@ -66,32 +67,32 @@ def test_rematerialized_training_tells_its_peak_memory(dtype, peer, capsys):
     assert list(result["timings"]) == ["resnet_keras", *peers]
     assert list(result["ratio"]) == peers
     assert result["remat"] is True
-    told = benchmark_networks.report(result)
+    told = networks.report(result)
     assert told.startswith(f"train resnet8, rematerialized, {dtype}")
-    if benchmark_peers.CLEAR_REFS.exists():
+    if peers.CLEAR_REFS.exists():
         peak = result["timings"]["resnet_keras"]["peak_memory_gib"]
         assert 0.1 < peak < 64
         assert f"{peak:.2f}" in told
 
 
 def test_peak_memory_follows_what_is_held():
-    if not benchmark_peers.reset_peak_memory():
+    if not peers.reset_peak_memory():
         pytest.skip("peak memory is read from Linux's /proc")
-    before = benchmark_peers.peak_memory_gib()
+    before = peers.peak_memory_gib()
     assert before is not None
     # 2 GiB: of less, what the process had freed before may be taken again.
     held = np.ones(2**28)
     del held
-    peak = benchmark_peers.peak_memory_gib()
+    peak = peers.peak_memory_gib()
     assert peak is not None
     assert 1 < peak - before < 2.1
 
 
 def test_peak_memory_is_not_measured_without_linux(monkeypatch, tmp_path):
-    monkeypatch.setattr(benchmark_peers, "CLEAR_REFS", tmp_path / "no" / "clear_refs")
-    monkeypatch.setattr(benchmark_peers, "STATUS", tmp_path / "status")
-    assert not benchmark_peers.reset_peak_memory()
-    assert benchmark_peers.peak_memory_gib() is None
+    monkeypatch.setattr(peers, "CLEAR_REFS", tmp_path / "no" / "clear_refs")
+    monkeypatch.setattr(peers, "STATUS", tmp_path / "status")
+    assert not peers.reset_peak_memory()
+    assert peers.peak_memory_gib() is None
 
 
 @pytest.mark.parametrize("package", ["torch", "onnxruntime", "openvino"])

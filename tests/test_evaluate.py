@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_keras import evaluate, pipelines, zoo
-from resnet_keras.pipelines import imagenet, stream
+from resnet_keras.pipelines import encoded, stream
 
 DIGITS = ("--model=resnet20", "--weights=digits", "--dataset=digits")
 
@@ -212,7 +212,7 @@ def test_resize_crop_and_interpolation_come_from_the_weights(network, tmp_path):
     shown = zoo.entries.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
     options = {"num_classes": 2, "input_shape": (96, 96, 3)}
     zoo.weights.save(path, network, name="resnet18", options=options, preprocessing=shown)
-    evaluate.cli.parse(evaluate.FLAGS, ["evaluate"])
+    evaluate.shared_flags.parse(evaluate.FLAGS, ["evaluate"])
     _, file = zoo.weights.find("resnet18", path)
     assert evaluate._protocol(file) == {
         "protocol": "single_crop",
@@ -224,7 +224,7 @@ def test_resize_crop_and_interpolation_come_from_the_weights(network, tmp_path):
 
 def test_a_photograph_is_resized_once_for_each_scale(photographs):
     source = pipelines.open_split("folder", "val", data_dir=photographs)
-    shapes = [images.shape[1:3] for _, images, _ in imagenet.whole_images(source, 80, 30_000)]
+    shapes = [images.shape[1:3] for _, images, _ in encoded.whole_images(source, 80, 30_000)]
     assert all(min(shape) == 80 for shape in shapes)
 
 

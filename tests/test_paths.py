@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from resnet_keras import cli, files, pipelines, zoo
+from resnet_keras import files, pipelines, zoo
+from resnet_keras.commands import shared_flags
 from resnet_keras.training import run_folder
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +19,7 @@ COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("resnet_keras.")
     for folder in ("resnet_keras", "pipelines", "zoo")
     for path in (ROOT / folder).rglob("*.py")
-    if re.search(r"^FLAGS = cli.new_flags\(\)", path.read_text(), re.MULTILINE)
+    if re.search(r"^FLAGS = shared_flags.new_flags\(\)", path.read_text(), re.MULTILINE)
 )
 SPEAKS_OF_A_PATH = re.compile(r"folder|file|path|dir\b|\bout\b|runs of", re.IGNORECASE)
 # The name of a data set, of which one is "folder".
@@ -38,7 +39,7 @@ def home(tmp_path, monkeypatch):
 
 def path_flags(values):
     """The flags, by name, that speak of a file or folder and take text."""
-    texts = [f for f in cli.all_flags(values) if f.flag_type() in ("string", PATHS)]
+    texts = [f for f in shared_flags.all_flags(values) if f.flag_type() in ("string", PATHS)]
     speaking = [f for f in texts if SPEAKS_OF_A_PATH.search(f"{f.name} {f.help}")]
     return {flag.name: flag for flag in speaking if flag.name not in NO_PATHS}
 

@@ -154,13 +154,13 @@ def test_commands_parse():
         arguments = shlex.split(text)
         if name == "launch":
             place = arguments.index("--")
-            train.cli.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
+            train.shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
             arguments = arguments[:place]
         positional = name in ("predict", "report", "responses")
         if not arguments[0].startswith("-") and not positional:
             assert arguments.pop(0) in command.TASKS
         known = [a for a in arguments if not a.startswith("--flagfile")]  # of a run yet to be made
-        train.cli.parse(command.FLAGS, [name, *known], positional)
+        train.shared_flags.parse(command.FLAGS, [name, *known], positional)
 
 
 @pytest.mark.slow

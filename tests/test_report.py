@@ -12,7 +12,8 @@ import pytest
 import run_folders
 from run_folders import COLUMNS, ROWS
 
-from resnet_keras import figures, report, runs
+from resnet_keras import report
+from resnet_keras.reproduction import figures, runs
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import evaluate, layers, metrics, optimizers, remat, resnet, zoo
+from resnet_keras import evaluate, optimizers, zoo
+from resnet_keras.classification import metrics
+from resnet_keras.networks import layers, rematerialize, resnet
 
 ROOT = Path(__file__).parent.parent
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("float32")
@@ -111,7 +113,7 @@ def test_float16_comes_with_loss_scaling(make, how):
     options = {} if how == "global" else {"dtype": "mixed_float16"}
     model = zoo.get("resnet8", num_classes=3, **options)
     if how == "rematerialized":
-        model = remat.rematerialize(model)
+        model = rematerialize.rematerialize(model)
     else:
         assert model.dtype_policy.name == "mixed_float16"
     model.compile(make(), loss=metrics.CrossEntropy())

@@ -493,7 +493,7 @@ def test_mistakes_with_weights(arguments, words, capsys):
 
 def test_progress_bar_on_a_terminal():
     from resnet_keras import pipelines, train
-    from resnet_keras.classifier import COLUMNS
+    from resnet_keras.classification.classifier import COLUMNS
     from resnet_keras.training import callbacks
 
     stream, counter = Terminal(), callbacks.Counter()
@@ -533,9 +533,10 @@ def test_durations(seconds, text):
 def test_help_explains_every_flag_without_tensorflow(command):
     done = command("train", "--help", timeout=10)
     assert done.returncode == 0
-    from resnet_keras import cli, train
+    from resnet_keras import train
+    from resnet_keras.commands import shared_flags
 
-    for flag in cli.all_flags(train.FLAGS):
+    for flag in shared_flags.all_flags(train.FLAGS):
         assert f"--{flag.name}" in done.stdout
         assert len(flag.help) > 6
 

@@ -60,7 +60,7 @@ def test_the_environment_goes_first(environment, settings):
 
 
 def test_nothing_happens_on_import():
-    code = "import os; import resnet_keras.cli; assert 'TF_ENABLE_ONEDNN_OPTS' not in os.environ"
+    code = "import os; import resnet_keras.commands.shell; assert 'TF_ENABLE_ONEDNN_OPTS' not in os.environ"
     assert tuned(code) == ON
 
 

@@ -12,8 +12,8 @@ from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 from resnet_keras.tables import NOT_RUN, Table, markdown
 
-from . import entries, networks, paper
-from .entries import ENTRIES, WeightsEntry
+from . import building, cards, entries, networks, paper
+from .entries import ENTRIES
 
 EXPERIMENTS = entries.FOLDER / "experiments"
 # What a reader of an experiment's tables should know.
@@ -33,40 +33,6 @@ NOTES = {
     "shortcuts_digits": "The order is not the paper's: here projections did not help, and option "
     "C, with one in every block, trained worst.",
 }
-
-
-def facts(entry: WeightsEntry) -> list[tuple[str, str]]:
-    """What is known of registered weights, as labels and texts."""
-    published = entry.published
-    rows = [
-        ("from", entry.origin),
-        *([("published", _published_text(published))] if published else []),
-        *(("measured", text) for text in _measured(entry)),
-        ("images", str(entry.preprocessing)),
-        ("classes", classes(entry.class_names, None)),
-        ("options", listed(entry.options)),
-    ]
-    if entry.mean is not None:
-        rows.append(("pixels", f"mean {_numbers(entry.mean)}, std {_numbers(entry.std)} (RGB)"))
-    checksum = (
-        "SHA-256 as the hub states it with the file" if entry.checksum == "hub" else entry.checksum
-    )
-    return [
-        *rows,
-        ("licence", entry.licence),
-        ("file", f"{entry.file_name}, {checksum}"),
-        ("address", "comes with the package" if entry.packaged else entry.address),
-        *([("note", entry.notes)] if entry.notes else []),
-    ]
-
-
-def card(entry: WeightsEntry, parameters: int) -> str:
-    """The model card of weights that were trained here."""
-    rows = [("network", f"{entry.model}, {parameters:,} parameters"), *facts(entry)]
-    rows.append(("recipe", f"`python -m resnet_keras.train --recipe={entry.recipe}`"))
-    rows += [("command", f"`{_command(row)}`") for row in entry.measured]
-    call = f'zoo.get("{entry.model}", weights="{entry.tag}")'
-    return page(f'{entry.model}, weights "{entry.tag}"', call, rows)
 
 
 def results() -> str:
@@ -96,7 +62,7 @@ def results() -> str:
         "## Weights that come with the package",
         "Measured on digits, which the paper does not have; each by the command below.",
         markdown(Table("", _MEASURED, [_measured_row(row) for row in rows])),
-        "\n".join(f"    {_command(row)}" for row in rows),
+        "\n".join(f"    {cards.command(row)}" for row in rows),
         "## Experiments run here",
         "Means ± sample standard deviations over seeds; bands in figures span the seeds. Training\n"
         "errors are those of the iterations since the evaluation before the last, on augmented\n"
@@ -168,7 +134,7 @@ def _published(title, dataset):
         (
             *(f"`{entry.model}`", f"`{entry.tag}`", f"{found.top1_error:.2f}"),
             None if found.top5_error is None else f"{found.top5_error:.2f}",
-            *(found.protocol, found.source, "; ".join(_measured(entry)), entry.licence),
+            *(found.protocol, found.source, "; ".join(cards.measured(entry)), entry.licence),
         )
         for entry in ENTRIES.values()
         if (found := entry.published) and entry.dataset == dataset
@@ -220,72 +186,14 @@ def experiment(path: Path) -> list[str]:
     return parts + ([f"With {_versions(found['versions'])}."] if found["versions"] else [])
 
 
-def _command(row):
-    flags = {key: row[key] for key in ("model", "weights", "dataset", "split", "protocol")}
-    if flags["protocol"] == "single view":  # of data sets that have no other
-        del flags["protocol"]
-    return " ".join(
-        ["python -m resnet_keras.evaluate", *(f"--{key}={value}" for key, value in flags.items())]
-    )
-
-
-def _published_text(found):
-    top5 = "" if found.top5_error is None else f", {found.top5_error:.2f} % top-5"
-    return f"{found.top1_error:.2f} % top-1{top5} error ({found.protocol}; {found.source})"
-
-
-def _measured(entry):
-    return [
-        f"{100 * row['top1_error']:.2f} % top-1, {100 * row['top5_error']:.2f} % top-5 error on "
-        f"{row['dataset']}/{row['split']} ({row['examples']:,} images, {row['protocol']})"
-        for row in entry.measured
-    ] or ["not measured"]
-
-
-def classes(names, count):
-    if names is None:
-        return f"{count} without names" if count else "none: features"
-    shown = ", ".join(names[:3])
-    return f"{len(names)}: {shown}{', ...' if len(names) > 3 else ''}"
-
-
-def listed(options):
-    return ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
-
-
-def _numbers(values):
-    return ", ".join(f"{value:g}" for value in values)
-
-
-def page(title, call, rows):
-    table = "\n".join(f"| {label} | {_cell(text)} |" for label, text in rows)
-    return (
-        f"# {title}\n\n    from resnet_keras import zoo\n    model = {call}\n\n"
-        f"| | |\n|---|---|\n{table}\n"
-    )
-
-
-def _cell(text):
-    return " ".join(str(text).split()).replace("|", "\\|")
-
-
-def front_matter(licence):
-    lines = ["library_name: keras", "pipeline_tag: image-classification", "tags: [resnet, keras]"]
-    if licence:
-        lines.insert(0, f"license: {json.dumps(licence.lower())}")
-    return "\n".join(["---", *lines, "---", ""])
-
-
 def pages() -> dict[str, str]:
     """Every generated page by its path in a checkout."""
-    from resnet_keras.resnet import count_parameters
-
-    from . import get
+    from resnet_keras.networks.resnet import count_parameters
 
     made = {"RESULTS.md": results()}
     for entry in ENTRIES.values():
         if entry.recipe:
-            text = card(entry, count_parameters(get(entry.model, weights=entry.tag)))
+            text = cards.card(entry, count_parameters(building.get(entry.model, weights=entry.tag)))
             made[f"zoo/cards/{entry.model}_{entry.tag}.md"] = text
     return made
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from resnet_keras.pipelines import augment, folder, imagenet
+from resnet_keras.pipelines import augment, encoded, folder
 
 PHOTOGRAPHS = load_sample_images().images  # two, of 427 x 640 pixels
 INTERPOLATIONS = ("bilinear", "bicubic")
@@ -65,7 +65,7 @@ def compare_views(root, seed, views, files):
         side = int(generator.integers(20, 300))
         size = int(generator.integers(1, side + 1))
         shown = INTERPOLATIONS[view % 2]
-        ((found, _),) = imagenet.evaluation(
+        ((found, _),) = encoded.evaluation(
             source, files, image_size=size, resize=side, interpolation=shown
         ).as_numpy_iterator()
         for path, pixels in zip(paths, found, strict=True):

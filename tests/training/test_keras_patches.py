@@ -22,7 +22,7 @@ def test_each_of_them_alone_breaks_training(left, tmp_path):
     code = f"""
 import os, sys
 from resnet_keras import cli, train
-cli.start_tensorflow()
+shell.start_tensorflow()
 from resnet_keras.training import keras_patches as faults
 mend = faults.mend
 def half():

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import layers, optimizers, zoo
-from resnet_keras.classifier import compile_classifier
+from resnet_keras import optimizers, zoo
+from resnet_keras.classification.classifier import compile_classifier
 from resnet_keras.errors import InputError
+from resnet_keras.networks import layers
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(64, 8, 8, 3)).astype("float32")

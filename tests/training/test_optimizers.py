@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import layers, optimizers
+from resnet_keras import optimizers
 from resnet_keras.errors import InputError
+from resnet_keras.networks import layers
 from resnet_keras.optimizers import CosineDecay, DivideOnPlateau, StepDecay, WarmUpUntilBelow
 from resnet_keras.training.optimizers import INITIAL_LOSS_SCALE, NORMS
 

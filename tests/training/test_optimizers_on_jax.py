@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import layers, optimizers
-from resnet_keras.classifier import compile_classifier
+from resnet_keras import optimizers
+from resnet_keras.classification.classifier import compile_classifier
+from resnet_keras.networks import layers
 
 HERE = Path(__file__).parent
 OPTIONS = {

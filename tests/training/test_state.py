@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from resnet_keras import layers, optimizers
+from resnet_keras import optimizers
 from resnet_keras.errors import InputError
+from resnet_keras.networks import layers
 from resnet_keras.training import checkpoint, state
 from resnet_keras.training.checkpoint import Checkpoint
 

@@ -98,7 +98,9 @@ def test_recorded_logits_tell_where_the_stride_is(torch_file):
 
 
 def test_option_a_of_akamaster_is_renumbered_and_not_only_loaded(torch_file, monkeypatch):
-    from resnet_keras.zoo import layouts
+    from resnet_keras.zoo import weights
+
+    layouts = weights.layouts
 
     monkeypatch.setattr(layouts, "_zeros_behind", lambda tensors: tensors)
     model = zoo.get("resnet20", weights=torch_file("resnet20"))

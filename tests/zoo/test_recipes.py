@@ -124,7 +124,7 @@ def test_digits_recipe_reaches_its_goal(tmp_path, capsys):
 
 def test_parsed_flags_are_the_papers():
     for name in zoo.recipes.names():
-        train.cli.parse(train.FLAGS, ["train", f"--recipe={name}"])
+        train.shared_flags.parse(train.FLAGS, ["train", f"--recipe={name}"])
         flags = train.FLAGS
         assert flags.model == name.split("_")[0]
         if name.endswith("_digits"):
@@ -140,7 +140,7 @@ def test_parsed_flags_are_the_papers():
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_imagenet_flags_are_the_papers(name):
-    train.cli.parse(train.FLAGS, ["train", f"--recipe={name}"])
+    train.shared_flags.parse(train.FLAGS, ["train", f"--recipe={name}"])
     flags = train.FLAGS
     assert flags.model == name.split("_")[0]
     assert flags.shortcut == IMAGENET[name]
@@ -148,7 +148,7 @@ def test_imagenet_flags_are_the_papers(name):
     assert (flags.batch_size, flags.train_steps, flags.schedule) == (256, 600000, "plateau")
     assert (flags.learning_rate, flags.decay_factor) == (0.1, 0.1)
     assert (flags.momentum, flags.weight_decay) == (0.9, 1e-4)
-    view = train.cli.view(flags)
+    view = train.flags.view(flags)
     assert (flags.image_size, view.shorter_sides, view.flip, view.pca_noise) == (
         224,
         (256, 480),
@@ -159,7 +159,7 @@ def test_imagenet_flags_are_the_papers(name):
 
 
 def test_the_modern_recipe_takes_100_epochs():
-    train.cli.parse(train.FLAGS, ["train", f"--recipe={MODERN}"])
+    train.shared_flags.parse(train.FLAGS, ["train", f"--recipe={MODERN}"])
     epochs = train.FLAGS.train_steps * train.FLAGS.batch_size / 1_281_167
     assert epochs == pytest.approx(100, abs=0.1)
     assert train.FLAGS.stride_in_1x1 is False

@@ -11,7 +11,7 @@ import pytest
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
-from resnet_keras.resnet import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
+from resnet_keras.networks.resnet import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 from resnet_keras.zoo import networks, pages
 
 PAPER = [

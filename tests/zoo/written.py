@@ -6,7 +6,6 @@ import torch_names
 from safetensors.numpy import save_file
 
 from resnet_keras import zoo
-from resnet_keras.zoo import weights
 
 KERAS_APPLICATIONS = "applications.h5"
 TORCH = "torch.safetensors"
@@ -24,7 +23,7 @@ def write(model, folder, kind, **options):
     if kind == "folder":
         zoo.save(model, path)
     elif kind == "w.safetensors":
-        weights.save(path, model, name=model.name, options=options)
+        zoo.weights.save(path, model, name=model.name, options=options)
     elif kind == TORCH:
         save_file(_torch_tensors(model), path, metadata={"format": "pt"})
     elif kind == KERAS_APPLICATIONS:

@@ -1,0 +1,259 @@
+"""Times a network beside its peers, each in a process of its own; imports no TensorFlow.
+
+The contestants take turns, round by round, so that a machine whose speed drifts treats all alike.
+"""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from resnet_keras import tuning
+from resnet_keras.errors import InputError, unknown
+
+from .peers import (
+    COMPILED,
+    IN_KERAS_APPLICATIONS,
+    IN_TORCHVISION,
+    KERAS_APPLICATIONS,
+    ONNXRUNTIME,
+    OPENVINO,
+    OURS,
+    TORCH,
+    UNTUNED,
+    WHOLE,
+    Spec,
+    Timing,
+)
+
+MODEL_TASKS = ("train", "predict", "build", "load")
+# What stands behind each name of --peer.
+PEERS = {
+    KERAS_APPLICATIONS: (KERAS_APPLICATIONS,),
+    TORCH: (TORCH, COMPILED),
+    ONNXRUNTIME: (ONNXRUNTIME,),
+    OPENVINO: (OPENVINO,),
+    UNTUNED: (UNTUNED,),
+}
+_TASKS = {
+    KERAS_APPLICATIONS: MODEL_TASKS,
+    TORCH: ("train", "predict"),
+    ONNXRUNTIME: ("predict",),
+    OPENVINO: ("predict",),
+    UNTUNED: MODEL_TASKS,
+}
+_PRECISIONS = {TORCH: ("float32", "mixed_bfloat16"), ONNXRUNTIME: ("float32",)}
+# All contestants live at once, so that none may take a GPU's whole memory beforehand.
+_SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+_LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
+
+
+def check(task: str, model: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
+    """Raises `InputError` for a peer that does not do what is asked, or has no such network."""
+    for peer in peers:
+        if peer not in PEERS:
+            raise unknown("peer", peer, [*PEERS, "none"])
+        if task not in _TASKS[peer]:
+            raise InputError(f"{peer} is not timed at {task}, but at {', '.join(_TASKS[peer])}.")
+        if dtype not in _PRECISIONS.get(peer, (dtype,)):
+            raise InputError(
+                f"{peer} is timed in {' and '.join(_PRECISIONS[peer])} here, not in {dtype}."
+            )
+        known = {KERAS_APPLICATIONS: tuple(IN_KERAS_APPLICATIONS), UNTUNED: (model,)}
+        networks = known.get(peer, IN_TORCHVISION)
+        if model not in networks:
+            raise InputError(f"{peer} has no {model}: take {', '.join(networks)}, or --peer=none.")
+        if peer == KERAS_APPLICATIONS and image_size < 32:
+            raise InputError(f"{peer} takes images of side 32 or more, not {image_size}.")
+
+
+def compare(
+    task: str,
+    model: str,
+    *,
+    peers: Sequence[str],
+    batch_size: int,
+    image_size: int,
+    dtype: str,
+    steps: int,
+    rounds: int,
+    jit_compile: bool | str = "auto",
+    remat: bool = False,
+) -> dict[str, Any]:
+    """Times `model` and its peers in turns.
+
+    Args:
+        task: one of `MODEL_TASKS`.
+        model: a network of the zoo.
+        peers: of `PEERS`.
+        batch_size, image_size, dtype, steps, rounds, jit_compile, remat: as the flags of
+            `benchmark`.
+
+    Returns:
+        A dict with the settings and the processor; under "timings" for each contestant, ours first,
+        the medians over rounds of a step's wall, CPU and system seconds and page faults, and the
+        process's peak memory in GiB (None elsewhere than on Linux); under "ratio" for each peer its
+        wall and CPU seconds over ours, medians of the rounds' ratios; under "gflops" what the
+        machine makes of a matrix product in the same precision, and under "share_of_limit" the part
+        of it that our steps make, for `train` and `predict`. (A backward pass counts as two forward
+        ones; what --remat computes again does not count.)
+
+    Raises:
+        InputError: a peer that is not installed, or does not do what is asked.
+    """
+    check(task, model, peers, image_size, dtype)
+    contestants = [OURS, *(name for peer in peers for name in PEERS[peer])]
+    per_step = 1 if task in WHOLE else steps
+    shared = (task, model, batch_size, image_size, dtype, per_step, jit_compile)
+    with contextlib.ExitStack() as stack:
+        running, facts = {}, {}
+        # One after the other: building and compiling take all cores. Peers first, for they may not
+        # be installed.
+        for name in reversed(contestants):
+            spec = Spec(name, *shared, remat and name in (OURS, UNTUNED))
+            running[name], facts[name] = stack.enter_context(_process(spec))
+        answers = {name: [] for name in contestants}
+        for _ in range(rounds):
+            for name, process in running.items():
+                answers[name].append(process.ask("run"))
+        # Last, for its matrices count in the process's peak memory.
+        gflops = None if task in WHOLE else running[OURS].ask("limit")["gflops"]
+    timings = {name: [Timing(**a["timing"]) for a in found] for name, found in answers.items()}
+    own = medians(timings[OURS], per_step)
+    peaks = {name: found[-1]["peak_memory_gib"] for name, found in answers.items()}
+    return {
+        "task": task,
+        "model": model,
+        "backend": facts[OURS]["backend"],
+        "keras": facts[OURS]["keras"],
+        "processor": tuning.processor(),
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "dtype": dtype,
+        "remat": remat,
+        "rounds": rounds,
+        "steps": per_step,
+        "contestants": {label(name): facts[name] for name in contestants},
+        "timings": {
+            label(name): {**medians(found, per_step), "peak_memory_gib": peaks[name]}
+            for name, found in timings.items()
+        },
+        "ratio": {
+            label(name): ratio(timings[OURS], found)
+            for name, found in timings.items()
+            if name != OURS
+        },
+        "gflops": gflops,
+        "share_of_limit": None if gflops is None else facts[OURS]["gflop"] / own["wall"] / gflops,
+    }
+
+
+def label(contestant: str) -> str:
+    """What a table calls a contestant."""
+    return _LABELS.get(contestant, contestant)
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result as a table for people."""
+    processor = result["processor"]
+    features = f" with {', '.join(processor['features'])}" if processor["features"] else ""
+    lines = [
+        f"{result['task']} {result['model']}{', rematerialized' if result['remat'] else ''}, "
+        f"{result['dtype']}, batch {result['batch_size']}, "
+        f"{result['image_size']}x{result['image_size']}, {result['backend']} backend (Keras "
+        f"{result['keras']}), {processor['cores']} cores of {processor['name']}{features}, "
+        f"median of {result['rounds']} rounds of {result['steps']}",
+        f"  {'':<28}{'wall s':>9}{'CPU s':>9}{'system s':>9}{'faults':>9}{'GiB':>7}{'images/s':>10}"
+        f"{'resnet_keras is':>19}",
+    ]
+    for name, timing in result["timings"].items():
+        peak = timing["peak_memory_gib"]
+        rate = f"{result['batch_size'] / timing['wall']:.2f}"
+        line = (
+            f"  {name:<28}{timing['wall']:>9.4f}{timing['cpu']:>9.4f}{timing['system']:>9.4f}"
+            f"{timing['faults']:>9.0f}{'?' if peak is None else f'{peak:.2f}':>7}"
+            f"{'' if result['task'] in WHOLE else rate:>10}"
+        )
+        if name in result["ratio"]:
+            times = result["ratio"][name]
+            line += f"{times['wall']:>7.2f}x ({times['cpu']:.2f}x CPU)"
+        device = result["contestants"][name]["device"]
+        lines.append(line if device == "cpu" else f"{line} on {device}")
+    if result["gflops"]:
+        lines.append(
+            f"  the machine's limit: a matrix product at {result['gflops']:.0f} GFLOP/s, of which "
+            f"resnet_keras makes {100 * result['share_of_limit']:.0f} %"
+        )
+    return "\n".join(lines)
+
+
+class _Process:
+    """A contestant's process; see `benchmark_peers`."""
+
+    def __init__(self, process, errors):
+        self._process, self._errors = process, errors
+
+    def ask(self, what: str) -> dict[str, Any]:
+        """Sends it a line; returns its answer."""
+        self._process.stdin.write(f"{what}\n")
+        self._process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        line = self._process.stdout.readline()
+        if not line:
+            self._errors.seek(0)
+            sys.stderr.write(self._errors.read())
+            status = self._process.wait()
+            raise RuntimeError(f"{' '.join(self._process.args)} ended with status {status}.")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise InputError(answer["error"])
+        return answer
+
+
+@contextlib.contextmanager
+def _process(spec: Spec) -> Iterator[tuple[_Process, dict[str, Any]]]:
+    """A contestant that has built its network, and the facts that it tells."""
+    command = [sys.executable, "-m", "resnet_keras.benchmarks.peers", json.dumps(spec._asdict())]
+    environment = {**_SHARED_GPU, **os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=environment,
+        )
+        try:
+            contestant = _Process(process, errors)
+            yield contestant, contestant.answer()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def medians(timings: Sequence[Timing], steps: int) -> dict[str, float]:
+    """Each figure's median over rounds, for one step."""
+    return {
+        field: statistics.median(getattr(timing, field) for timing in timings) / steps
+        for field in Timing._fields
+    }
+
+
+def ratio(ours: Sequence[Timing], peers: Sequence[Timing]) -> dict[str, float]:
+    """A peer's seconds over ours: the median of the rounds' ratios."""
+    return {
+        field: statistics.median(
+            getattr(theirs, field) / getattr(our, field)
+            for our, theirs in zip(ours, peers, strict=True)
+        )
+        for field in ("wall", "cpu")
+    }

@@ -1,0 +1,413 @@
+"""One contestant of the network benchmark, in a process of its own that makes rounds when asked.
+
+`benchmark_networks` starts `python -m resnet_keras.benchmark_peers SPEC`, with a `Spec` as JSON. The
+process builds its network, makes one uncounted round, and writes a line of JSON that describes it;
+for each line "run" on its stdin it makes a round and writes a line with its `Timing`. Only
+`resnet_keras` itself makes the settings of `tuning`: all others run as their users run them, on all
+cores; Keras and torch on a GPU where they find one. The networks of torch, ONNX Runtime and OpenVINO
+are torchvision's, with the paper's stride, so that all compute the same.
+"""
+
+import functools
+import gc
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resnet_keras import tuning, zoo
+from resnet_keras.commands import shell
+from resnet_keras.errors import InputError, require
+
+OURS, UNTUNED = "resnet_keras", "untuned"
+KERAS_APPLICATIONS, TORCH, COMPILED = "keras.applications", "torch", "torch compiled"
+ONNXRUNTIME, OPENVINO = "onnxruntime", "openvino"
+# The networks of the paper that each project has too.
+IN_KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
+IN_TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+WHOLE = ("build", "load")  # tasks whose round is one model
+# Linux: "5" written to the one resets the high-water mark that the other shows.
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+MATRIX = 4096  # side of the matrices whose product shows the machine's limit
+
+
+class Spec(NamedTuple):
+    """What a contestant is to do; the fields are `benchmark`'s flags."""
+
+    contestant: str
+    task: str
+    model: str
+    batch_size: int
+    image_size: int
+    dtype: str
+    steps: int
+    jit_compile: bool | str = "auto"
+    remat: bool = False
+
+
+class Timing(NamedTuple):
+    """One round: seconds of wall clock, of all its threads' CPU time, of that the system's share,
+    and page faults."""
+
+    wall: float
+    cpu: float
+    system: float
+    faults: float
+
+
+def main(argv: list[str] = sys.argv) -> int:
+    """Answers to lines on stdin until it ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def answer(**values):
+        print(json.dumps(values), file=answers, flush=True)
+
+    spec = Spec(**json.loads(argv[1]))
+    try:
+        run, facts = make(spec)
+        run()  # traces, compiles, fills caches
+    except InputError as error:
+        answer(error=str(error))
+        return shell.USER_ERROR
+    watched = reset_peak_memory()
+    answer(**facts)
+    for line in sys.stdin:
+        if line.strip() == "limit":
+            answer(gflops=matrix_product(spec.dtype))
+            continue
+        timing = run()
+        answer(timing=timing._asdict(), peak_memory_gib=peak_memory_gib() if watched else None)
+    return 0
+
+
+def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
+    """Builds a contestant: a function that makes a round, and facts for the record.
+
+    Raises:
+        InputError: its packages are not installed, or it has no such network or precision.
+    """
+    if spec.contestant in (OURS, UNTUNED, KERAS_APPLICATIONS):
+        if spec.contestant != OURS:
+            os.environ[tuning.SWITCH] = "0"
+        settings = tuning.tune_cpu()
+        shell.start_keras()
+        import keras
+
+        from resnet_keras.backends import device
+
+        facts = {"backend": keras.backend.backend(), "keras": keras.__version__, **settings}
+        run, gflop = _keras_round(spec)
+        return run, {**facts, "device": device(), "gflop": gflop}
+    torch = require("torch", "torch")
+    torch.set_num_threads(tuning.cores())
+    if spec.task == "train":
+        return _torch_training(spec, torch), _torch_facts(torch)
+    predict, facts = _predictors()[spec.contestant](spec, torch)
+    in_torch = spec.contestant in (TORCH, COMPILED)
+    batches = (
+        _torch_batches(spec, torch) if in_torch else list(_images(spec).transpose(0, 1, 4, 2, 3))
+    )
+    return lambda: timed(lambda: [predict(batch) for batch in batches]), facts
+
+
+def _images(spec):
+    """Random pixels, float32 (steps, batch, height, width, 3)."""
+    import numpy as np
+
+    shape = (spec.steps, spec.batch_size, spec.image_size, spec.image_size, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, "uint8").astype("float32")
+
+
+# Keras: this package and keras.applications
+
+
+def _keras_round(spec) -> tuple[Callable[[], Timing], float | None]:
+    """A function that makes a round, and billions of operations of a step, where there are steps."""
+    import numpy as np
+
+    from resnet_keras.networks.resnet import count_multiply_adds
+
+    build = _applications(spec) if spec.contestant == KERAS_APPLICATIONS else _ours(spec)
+    if spec.task == "build":
+        return lambda: timed(build), None
+    if spec.task == "load":
+        return _loading(spec, build), None
+    model = build()
+    passes = {"predict": 1, "train": 3}[spec.task]
+    gflop = 2e-9 * count_multiply_adds(model) * spec.batch_size * passes
+    images = _images(spec).astype("uint8")  # all that crosses to the network
+    if spec.task == "predict":
+        model.compile(jit_compile=spec.jit_compile)
+        return lambda: timed(lambda: [model.predict_on_batch(batch) for batch in images]), gflop
+    images = images.reshape(-1, *images.shape[2:])
+    labels = np.random.default_rng(1).integers(0, model.output_shape[-1], len(images), "int32")
+    return _keras_training(spec, model, images, labels), gflop
+
+
+def _ours(spec):
+    def build():
+        shape = (spec.image_size, spec.image_size, 3)
+        network = zoo.get(spec.model, input_shape=shape, dtype=spec.dtype)
+        if not spec.remat:
+            return network
+        from resnet_keras.networks.rematerialize import rematerialize  # not above: it imports Keras
+
+        return rematerialize(network)
+
+    return build
+
+
+def _applications(spec):
+    import keras
+
+    build = getattr(keras.applications, IN_KERAS_APPLICATIONS[spec.model])
+    shape = (spec.image_size, spec.image_size, 3)
+
+    def make():
+        previous = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(spec.dtype)
+        try:
+            return build(weights=None, input_shape=shape, classifier_activation=None)
+        finally:
+            keras.config.set_dtype_policy(previous)
+
+    return make
+
+
+def _loading(spec, build):
+    """Builds a model and loads its weights from a file: ours safetensors, the peer's .weights.h5."""
+    folder = tempfile.TemporaryDirectory()  # removed with the function that holds it
+    if spec.contestant == KERAS_APPLICATIONS:
+        path = os.path.join(folder.name, "peer.weights.h5")
+        build().save_weights(path)
+        return lambda folder=folder: timed(lambda: build().load_weights(path))
+    path = os.path.join(folder.name, "ours.safetensors")
+    zoo.weights.save(path, build(), name=spec.model, options={})
+    return lambda folder=folder: timed(lambda: zoo.get(spec.model, weights=path, dtype=spec.dtype))
+
+
+def _keras_training(spec, model, images, labels):
+    """One `fit` over the images; timed inside it, from the first step's begin to the last's end.
+
+    What `fit` does before and after is left out: it makes and closes a data set, and closing one
+    waits for tf.data's tuning thread.
+    """
+    import keras
+
+    optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+    if spec.dtype == "mixed_float16":
+        # Keras would add it to the peer only, by the policy that a model is made under.
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, jit_compile=spec.jit_compile)
+    marks: dict[str, Timing] = {}
+    clock = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: marks.update(begin=_now()),
+        # Reading the loss waits for the last step on a device that runs behind.
+        on_epoch_end=lambda epoch, logs: (float(logs["loss"]), marks.update(end=_now())),
+    )
+
+    def run():
+        model.fit(images, labels, spec.batch_size, shuffle=False, verbose=0, callbacks=[clock])
+        return _between(marks["begin"], marks["end"])
+
+    return run
+
+
+# torch, ONNX Runtime and OpenVINO
+
+
+def _torch_training(spec, torch):
+    network = _torchvision(spec, torch).train()
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+    forward = torch.compile(network) if spec.contestant == COMPILED else network
+    batches = _torch_batches(spec, torch)
+    labels = torch.randint(0, 1000, (spec.batch_size,), generator=torch.Generator().manual_seed(1))
+
+    def step(images):
+        optimizer.zero_grad(set_to_none=True)
+        with _autocast(spec, torch):
+            logits = forward(_on_device(images, torch))
+            loss = torch.nn.functional.cross_entropy(logits, labels.to(logits.device))
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    # Reading the last loss waits for a device that runs behind.
+    return lambda: timed(lambda: float([step(batch) for batch in batches][-1].detach()))
+
+
+def _torch_batches(spec, torch):
+    """Pixels in host memory: on CPUs as the network takes them; bytes to be sent to a GPU."""
+    images = _images(spec)
+    if not torch.cuda.is_available():
+        return list(torch.from_numpy(images.transpose(0, 1, 4, 2, 3).copy()))
+    bytes_ = torch.from_numpy(images.astype("uint8")).pin_memory()
+    return list(bytes_.permute(0, 1, 4, 2, 3))
+
+
+def _on_device(images, torch):
+    """A batch as the network takes it, on the network's device."""
+    if not torch.cuda.is_available():
+        return images
+    return images.to("cuda", non_blocking=True).float()
+
+
+def _torch_facts(torch):
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {"torch": torch.__version__, "device": name}
+
+
+def _predictors():
+    """For each peer that predicts: from a spec and torch to a function of a batch, and versions."""
+    return {
+        TORCH: functools.partial(_torch_predictor, compiled=False),
+        COMPILED: functools.partial(_torch_predictor, compiled=True),
+        ONNXRUNTIME: _onnxruntime_predictor,
+        OPENVINO: _openvino_predictor,
+    }
+
+
+def _torch_predictor(spec, torch, *, compiled):
+    network = _torchvision(spec, torch).eval()
+    forward = torch.compile(network) if compiled else network
+
+    def predict(batch):
+        with torch.inference_mode(), _autocast(spec, torch):
+            return forward(_on_device(batch, torch)).float().cpu().numpy()
+
+    return predict, _torch_facts(torch)
+
+
+def _onnxruntime_predictor(spec, torch):
+    onnxruntime = require("onnxruntime", None)
+    for package in ("onnx", "onnxscript"):
+        require(package, None)  # torch writes the file with these
+    example = torch.zeros(spec.batch_size, 3, spec.image_size, spec.image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "network.onnx")
+        torch.onnx.export(_torchvision(spec, torch).eval(), (example,), path, verbose=False)
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    facts = {"onnxruntime": onnxruntime.__version__, "device": "cpu"}
+    return lambda batch: session.run(None, {name: batch}), facts
+
+
+def _openvino_predictor(spec, torch):
+    openvino = require("openvino", None)
+    example = torch.zeros(spec.batch_size, 3, spec.image_size, spec.image_size)
+    network = openvino.convert_model(_torchvision(spec, torch).eval(), example_input=example)
+    # Of itself it would choose bfloat16 where the processor has it.
+    precision = {"float32": "f32", "mixed_bfloat16": "bf16"}.get(spec.dtype, "f16")
+    compiled = openvino.Core().compile_model(
+        network, "CPU", {"INFERENCE_PRECISION_HINT": precision}
+    )
+    facts = {"openvino": openvino.__version__, "device": "cpu"}
+    return lambda batch: compiled(batch), facts
+
+
+def _torchvision(spec, torch):
+    """torchvision's network, with the paper's stride: in a bottleneck's first 1x1."""
+    operations = torch.library.Library("torchvision", "FRAGMENT")
+    try:
+        models = require("torchvision", None).models
+    except RuntimeError:
+        # A build without compiled operations, of which ResNets need none: it fails to import where
+        # it registers fake ones for those that are not declared.
+        for name in ("nms", "qnms"):
+            operations.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for name in [name for name in sys.modules if name.startswith("torchvision")]:
+            del sys.modules[name]
+        models = require("torchvision", None).models
+    network = getattr(models, spec.model)(weights=None)
+    for block in network.modules():
+        if hasattr(block, "conv3"):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    if spec.contestant in (TORCH, COMPILED) and torch.cuda.is_available():
+        return network.to("cuda", memory_format=torch.channels_last)
+    return network
+
+
+def _autocast(spec, torch):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.autocast(device, torch.bfloat16, enabled=spec.dtype == "mixed_bfloat16")
+
+
+# Clocks
+
+
+def timed(function: Callable[[], Any]) -> Timing:
+    """Runs a function and tells what that took."""
+    gc.collect()
+    begin = _now()
+    function()
+    return _between(begin, _now())
+
+
+def _now():
+    return Timing(time.perf_counter(), time.process_time(), os.times().system, _page_faults())
+
+
+def _page_faults():
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_minflt + usage.ru_majflt
+
+
+def _between(begin, end):
+    return Timing(*(after - before for before, after in zip(begin, end, strict=True)))
+
+
+def reset_peak_memory() -> bool:
+    """Whether the process's high-water mark could be reset."""
+    try:
+        CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_memory_gib() -> float | None:
+    """The most memory that the process held since the mark was reset."""
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(x.split()[1]) / 2**20 for x in lines if x.startswith("VmHWM:")), None)
+
+
+def matrix_product(dtype: str) -> float:
+    """Billions of floating-point operations per second of large matrix products, the best of 3."""
+    import numpy as np
+    from keras import ops
+
+    compute = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}.get(dtype, dtype)
+    values = np.random.default_rng(0).normal(size=(MATRIX, MATRIX)) / math.sqrt(MATRIX)
+    matrix = ops.cast(values, compute)
+
+    def products(count):
+        # Each waits for the one before; one value of the last is read, as to copy all takes time.
+        product = matrix
+        for _ in range(count):
+            product = ops.matmul(product, matrix)
+        np.asarray(ops.cast(product[0, 0], "float32"))
+
+    products(1)
+    count = 1
+    while (seconds := timed(functools.partial(products, count)).wall) < 0.2 and count < 1024:
+        count *= 2  # on a fast device, starting and reading would outweigh one product
+    seconds = min(seconds, *(timed(functools.partial(products, count)).wall for _ in range(2)))
+    return 2 * MATRIX**3 * count / seconds / 1e9
+
+
+if __name__ == "__main__":
+    sys.exit(main())

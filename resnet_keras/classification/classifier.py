@@ -1,0 +1,153 @@
+"""What makes a network a classifier in training: options for a data set, optimizer, loss, metrics.
+
+model = zoo.get("resnet20", **model_options("digits", "trainval"))
+optimizer, rules = make_optimizer(schedule="cosine", learning_rate=0.1, train_steps=1000)
+compile_classifier(model, optimizer)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from resnet_keras import pipelines
+from resnet_keras.errors import InputError
+
+# Columns of metrics.csv: what Keras's logs call them. The loss is the cross-entropy; weight decay is
+# not in it. Keras's own val_loss would count the examples that weigh nothing.
+COLUMNS = {
+    "loss": "cross_entropy",
+    "top1_error": "top1_error",
+    "top5_error": "top5_error",
+    "val_loss": "val_cross_entropy",
+    "val_top1_error": "val_top1_error",
+    "val_top5_error": "val_top5_error",
+}
+MONITOR = ("val_top1_error", "min")
+
+
+def model_options(
+    dataset: str,
+    split: str,
+    *,
+    normalization: str = "channel",
+    shortcut: str | None = None,
+    stride_in_1x1: bool | None = None,
+    image_size: int | None = None,
+    data_dir: str | None = None,
+) -> dict[str, Any]:
+    """Returns what a network must be built with for a data set, as arguments of `zoo.get`.
+
+    Args:
+        dataset, split, image_size, data_dir: as for `pipelines.arrays`; the split's images are
+            what `normalization="pixel"` averages.
+        normalization: "channel" takes the data set's mean and deviation per channel; "pixel" the
+            training images' mean per pixel and no deviation (Sec. 4.2).
+        shortcut: "A", "B", "C", or None for the network's default.
+        stride_in_1x1: of bottleneck blocks, or None for the network's default.
+    """
+    facts = pipelines.info(dataset, data_dir)
+    size = image_size or facts.image_size
+    options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": (size, size, 3)}
+    if shortcut is not None:
+        options["shortcut"] = shortcut
+    if stride_in_1x1 is not None:
+        options["stride_in_1x1"] = stride_in_1x1
+    if normalization == "channel":
+        return {**options, "mean": facts.mean, "std": facts.std}
+    if not facts.in_memory:
+        raise InputError(
+            f"A mean per pixel needs images of one size in memory, not {dataset}: take "
+            "--normalization=channel."
+        )
+    images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
+    mean = images.mean(axis=0, dtype="float64")
+    return {**options, "mean": mean, "std": (1.0, 1.0, 1.0)}
+
+
+def make_optimizer(
+    *,
+    schedule: str,
+    learning_rate: float,
+    train_steps: int,
+    boundaries: Sequence[int] = (),
+    decay_factor: float = 0.1,
+    patience: int = 5,
+    warmup_steps: int = 0,
+    warmup_until_error: float = 0.0,
+    warmup_scale: float = 0.1,
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
+    decayed: str = "kernels",
+    accumulate_steps: int = 1,
+    clip_norm: float | None = None,
+    loss_scaling: bool = False,
+    ema: float = 0.0,
+):
+    """Returns the optimizer of a recipe and the callbacks that steer its learning rate.
+
+    The arguments are the flags of the same names; `InputError` where they contradict each other.
+    """
+    from resnet_keras.training import optimizers, schedules
+
+    if boundaries and schedule != "step":
+        raise InputError(f"--boundaries belong to --schedule=step, not to {schedule}.")
+    if schedule == "plateau" and warmup_until_error:
+        raise InputError("--warmup_until_error cannot be combined with --schedule=plateau.")
+    if schedule == "cosine":
+        rate = schedules.CosineDecay(learning_rate, train_steps, warmup_steps)
+    else:
+        rate = schedules.StepDecay(learning_rate, boundaries, decay_factor, warmup_steps)
+    rules = []
+    if schedule == "plateau":
+        rules.append(schedules.DivideOnPlateau(factor=decay_factor, patience=patience))
+    if warmup_until_error:
+        rule = schedules.WarmUpUntilBelow(
+            warmup_scale, warmup_until_error, batches=100 * accumulate_steps
+        )
+        rules.append(rule)
+    optimizer = optimizers.SGD(
+        rate,
+        momentum,
+        weight_decay,
+        decayed,
+        accumulate_steps=accumulate_steps,
+        clip_norm=clip_norm,
+        loss_scaling=loss_scaling,
+        ema=ema,
+    )
+    return optimizer, rules
+
+
+def compile_classifier(
+    model,
+    optimizer,
+    *,
+    label_smoothing: float = 0.0,
+    jit_compile: bool | None = None,
+    steps_per_execution: int = 1,
+) -> None:
+    """Compiles with softmax cross-entropy on logits, and top-1 and top-5 error as metrics.
+
+    Builds the optimizer, one of `optimizers.SGD`.
+
+    `jit_compile` is by default off on TensorFlow, whose own kernels were measured to be faster on
+    CPUs, and on on JAX, where Keras would otherwise run every operation by itself.
+
+    Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights
+    of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss` would count the examples that
+    weigh nothing, so cross-entropy is a metric as well.
+    """
+    import keras
+
+    from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
+
+    if jit_compile is None:
+        jit_compile = keras.backend.backend() == "jax"
+    model.compile(
+        optimizer,
+        loss=CrossEntropy(label_smoothing),
+        weighted_metrics=[cross_entropy, top1_error, top5_error],
+        jit_compile=jit_compile,
+        steps_per_execution=steps_per_execution,
+        auto_scale_loss=False,  # the optimizer does
+    )
+    optimizer.build(model.trainable_variables)

@@ -1,0 +1,124 @@
+"""Measures how strongly the layers of trained networks respond (Fig. 7 of arXiv 1512.03385).
+
+    python -m resnet_keras.reproduction.responses runs/plain20_digits runs/resnet20_digits
+
+Arguments are finished runs of `train`, or folders of such runs. Each receives responses.json: the
+standard deviation of what each 3x3 convolution gives after batch normalization and before the
+nonlinearity or the addition, over the images that the run was evaluated on.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_keras import pipelines, zoo
+from resnet_keras.commands import shared_flags, shell
+from resnet_keras.errors import InputError
+from resnet_keras.files import write_atomically
+
+from . import runs
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+FLAGS = shared_flags.new_flags()
+shared_flags.define_path(FLAGS, "data_dir", "Folder of the data now; the run's own without.")
+FILE = "responses.json"
+BATCH = 50
+
+
+def main(argv: Sequence[str] = sys.argv) -> int:
+    """Runs the command line; returns its exit status."""
+    return shell.run(_main, FLAGS, argv, __doc__, positional=True)
+
+
+def _main(arguments: list[str]) -> None:
+    folders = runs.find(arguments)
+    found = runs.read(folders)
+    for run in found:
+        if not run.finished:
+            raise InputError(f"The run {run.name} is not finished: it has no {runs.WEIGHTS}.")
+    shell.start_tensorflow()
+    for folder, run in zip(folders, found, strict=True):
+        deviations = standard_deviations(*_network_and_images(folder, run))
+        write_atomically(folder / FILE, json.dumps(deviations, indent=1) + "\n")
+        mean = sum(deviations.values()) / len(deviations)
+        print(f"{run.name}: {len(deviations)} layers, mean standard deviation {mean:.3f}")
+
+
+def _network_and_images(folder, run):
+    model = zoo.get(run.flags["model"], weights=folder / runs.WEIGHTS)
+    dataset, data_dir = run.flags["dataset"], FLAGS.data_dir or run.flags.get("data_dir")
+    resizable = pipelines.info(dataset, data_dir).resizable
+    batches = pipelines.evaluation(
+        dataset,
+        run.flags["eval_split"],
+        BATCH,
+        image_size=model.input_shape[1] if resizable else None,
+        data_dir=data_dir,
+        exif_orientation=runs.switch(run.flags.get("exif_orientation")),
+        device=None,  # `predict_on_batch` moves what it needs
+    )
+    return model, (images for images, _ in batches)
+
+
+def read(folder: Path) -> dict[str, float] | None:
+    """Reads what the command wrote about a run, if it did.
+
+    Raises:
+        InputError: the file is no such thing.
+    """
+    try:
+        deviations = json.loads((folder / FILE).read_text())
+        return {name: float(value) for name, value in deviations.items()}
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise InputError(f"{folder / FILE} cannot be used: remove it ({error}).") from error
+
+
+def layers(model: "keras.Model") -> list[str]:
+    """Names of the batch normalizations after the 3x3 convolutions, from the pixels on.
+
+    Stems of 7x7, bottlenecks' 1x1 convolutions and projections of shortcuts are left out.
+    """
+    import keras
+
+    return [
+        layer.name.removesuffix("_conv") + "_bn"
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)
+    ]
+
+
+def standard_deviations(model: "keras.Model", batches: Iterable["np.ndarray"]) -> dict[str, float]:
+    """Standard deviation of each layer's responses, with the moving statistics.
+
+    Args:
+        model: a network of `zoo.get`, trained.
+        batches: pixels (batch, height, width, channels).
+
+    Returns:
+        By the names of `layers`, the deviation over all images, positions and channels.
+    """
+    import keras
+    import numpy as np
+
+    names = layers(model)
+    watched = keras.Model(model.input, [model.get_layer(name).output for name in names])
+    counts, sums, squares = (np.zeros(len(names)) for _ in range(3))
+    for images in batches:
+        for place, response in enumerate(watched.predict_on_batch(images)):
+            values = np.asarray(response, "float64")
+            counts[place] += values.size
+            sums[place] += values.sum()
+            squares[place] += np.square(values).sum()
+    variances = np.maximum(squares / counts - np.square(sums / counts), 0)  # rounding may go below
+    return dict(zip(names, np.sqrt(variances).tolist(), strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Builds networks by name and loads weights into them."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from resnet_keras.errors import InputError, unknown
+
+from . import networks
+from .weights import assignment, finding, foreign, publish
+
+if TYPE_CHECKING:
+    import keras
+
+# May differ from what the weights were made with.
+_FREE = {"num_classes", "input_shape", "include_top", "pooling", "dtype"}
+# What `get` takes besides its own arguments; those of `resnet.resnet` and `resnet.cifar_resnet`.
+OVERRIDES = (
+    "shortcut",
+    "stride_in_1x1",
+    "mean",
+    "std",
+    "dtype",
+    "synchronized",
+    "epsilon",
+    "stochastic_depth",
+    "dropout",
+)
+
+
+def get(
+    name: str | os.PathLike,
+    *,
+    weights: str | os.PathLike | None = None,
+    weights_dir: str | os.PathLike | None = None,
+    num_classes: int | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    include_top: bool | None = None,
+    pooling: str | None = None,
+    **overrides: Any,
+) -> "keras.Model":
+    """Builds a network, and loads weights into it.
+
+    Args:
+        name: one of `list_models()`, resnetN or plainN of any other depth 6n+2, or a folder that
+            `save` wrote (as "./resnet50" or a `Path` where it is called as a network).
+        weights: None (He initialization); a registered tag, such as "a1_in1k", or "imagenet" or
+            "cifar10" for the network's default; or the path of a file: .safetensors in this
+            package's, torchvision's, timm's or transformers' layout (or transformers' folder),
+            .weights.h5, .keras or .h5 of this package or keras.applications, or PyTorch's .pth.
+            What they settle (classes, shortcut, normalization) becomes the default of the other
+            arguments; another value of what belongs to them is refused. Dicts and prefixes around
+            torch's weights are taken off; where a file has the weights and their average, the
+            average is taken, and a warning says so. A file that is a registered one by its name
+            or hash brings what its tag would; timm's config.json beside its weights is read.
+        weights_dir: a folder in which registered files are looked for, instead of downloading
+            them to the cache folder (RESNET_KERAS_HOME).
+        num_classes: with weights of another number, or of none, the head is new and the rest is
+            loaded.
+        input_shape: (height, width, channels); height and width may be None. One channel of grey
+            pixels is seen as RGB.
+        include_top: False ends at the last stage's features; by default True.
+        pooling: of those features, "avg", "max" or None.
+        **overrides: `shortcut`, `stride_in_1x1` (ImageNet), `mean`, `std`, `dtype`,
+            `synchronized`, `epsilon`, `stochastic_depth`, `dropout`, as for `resnet.resnet`. The
+            last two are of the training and not of the weights: no file settles them.
+
+    Weights of another network are refused, and the message names it. What no file can tell: by
+    its tensors a residual network without projections (option A) is the plain one of its depth,
+    so that in torch's layout, or in safetensors without this package's header, both are loaded as
+    the network that is asked for. A .weights.h5 has no epsilon and no dtype, torch's layout no
+    normalization, epsilon or stride: give them where they are not the defaults.
+
+    Returns:
+        A model from raw RGB pixels (batch, height, width, channels) in [0, 255], uint8 or float,
+        to float32 logits (batch, classes).
+
+    Raises:
+        InputError: unknown name, weights or option, arguments that contradict one another or the
+            weights, or weights of another network or another shape.
+    """
+    given = {
+        "num_classes": num_classes,
+        "input_shape": input_shape,
+        "include_top": include_top,
+        "pooling": pooling,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    for option in overrides:
+        if option not in OVERRIDES:
+            raise unknown("option", option, OVERRIDES)
+    network, file = finding.find(name, weights, weights_dir)
+    return build(network, file, **given, **overrides)
+
+
+def build(
+    network: networks.Network, file: "finding.WeightsFile | None", **given: Any
+) -> "keras.Model":
+    """Builds a network with what `weights.find` found; `given` are the arguments of `get`."""
+    from resnet_keras.networks import resnet
+
+    _check_options(network, given)
+    options = {"shortcut": network.shortcut, **given}
+    if file is not None:
+        _check_stride(network, file, given)
+        options = {"shortcut": network.shortcut, **_settled(file, given), **given}
+    builder = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
+    model = builder(network.depth, name=network.name, **options)
+    if file is not None:
+        head = None if file.headless else file.options.get("num_classes")
+        kept = options.get("include_top", True) and options.get("num_classes") == head
+        if head is None and options.get("include_top", True):
+            foreign.warn_of_new_head(file.path, file.tensors)
+        assignment.assign(model, file, skip=() if kept else ("logits",))
+        publish.remember(
+            model,
+            file,
+            class_names=file.class_names if kept else None,
+            new_head=options.get("include_top", True) and not kept,
+        )
+    return model
+
+
+def backbone(
+    name: str | os.PathLike,
+    *,
+    weights: str | os.PathLike | None = None,
+    weights_dir: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] | None = None,
+    endpoints: str | Sequence[str] | None = None,
+    **overrides: Any,
+) -> "keras.Model":
+    """Builds a network that returns the features of its stages.
+
+    Args:
+        name, weights, weights_dir, input_shape, **overrides: as for `get`.
+        endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32) or "conv2" to "conv4" (CIFAR,
+            strides 1 to 4); None takes all.
+
+    Returns:
+        A model from pixels to a dict of features by endpoint, each (batch, h, w, channels).
+    """
+    import keras
+
+    from resnet_keras.networks.resnet import dtype_policy
+    from resnet_keras.networks.resnet import endpoints as outputs_of
+
+    if {"include_top", "num_classes", "pooling"} & overrides.keys():
+        raise InputError(
+            "A backbone has no head: include_top, num_classes and pooling are for zoo.get."
+        )
+    if isinstance(endpoints, str):
+        endpoints = (endpoints,)
+
+    model = get(
+        name,
+        weights=weights,
+        weights_dir=weights_dir,
+        input_shape=input_shape,
+        include_top=False,
+        **overrides,
+    )
+    found = outputs_of(model)
+    for endpoint in endpoints or ():
+        if endpoint not in found:
+            raise unknown(f"endpoint of {name}:", endpoint, found)
+    chosen = {key: found[key] for key in endpoints or found}
+    with dtype_policy(model.dtype_policy):
+        return keras.Model(model.input, chosen, name=f"{model.name}_backbone")
+
+
+def freeze(model: "keras.Model", through: str | None) -> None:
+    """Freezes a network's stages up to one, batch normalization too; see `resnet.freeze`."""
+    from resnet_keras.networks import resnet
+
+    resnet.freeze(model, through)
+
+
+def _check_options(network, given):
+    if "num_classes" in given and given.get("include_top") is False:
+        raise InputError("num_classes is of a head: leave it out with include_top=False.")
+    shortcut = given.get("shortcut", network.shortcut)
+    if network.plain and shortcut is not None:
+        raise InputError(f"{network.name} is plain and has no shortcuts: take a resnet.")
+    if not network.plain and shortcut is None:
+        raise InputError(f"shortcut=None makes a plain network: take plain{network.depth}.")
+    if "stride_in_1x1" in given and network.depth not in networks.BOTTLENECK_DEPTHS:
+        raise InputError(f"{network.name} has no bottleneck blocks and no option stride_in_1x1.")
+
+
+def _check_stride(network, file, given):
+    known = {**file.defaults, **file.options, **given}
+    if network.depth in networks.BOTTLENECK_DEPTHS and "stride_in_1x1" not in known:
+        raise InputError(
+            f"{file.path} does not say where its bottlenecks stride: give stride_in_1x1 (and "
+            "epsilon, if it is not 1e-5), or save the model with zoo.save or as .keras."
+        )
+
+
+def _settled(file, given):
+    """The arguments that a file brings: those it settles, and its project's defaults."""
+    settled = {**file.defaults, **file.options}
+    with_top = settled.pop("include_top", True) or "num_classes" in given  # which asks for a head
+    if not given.get("include_top", with_top):
+        settled = {**settled, "include_top": False}
+        settled.pop("num_classes", None)
+    elif "num_classes" not in {**settled, **given}:
+        raise foreign.no_classes(file.path, file.tensors)
+    else:
+        settled.pop("pooling", None)
+    for option in given.keys() & file.options.keys() - _FREE:
+        if option in ("mean", "std") or given[option] != file.options[option]:
+            raise InputError(
+                f"{option} belongs to the weights in {file.path} and cannot be set beside them."
+            )
+    return settled

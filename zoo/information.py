@@ -1,0 +1,101 @@
+"""What the zoo has: lists of networks and weights, and what is known of each."""
+
+import fnmatch
+from typing import NamedTuple
+
+from . import building, cards, entries, networks
+from .entries import ENTRIES, WeightsEntry
+from .networks import NETWORKS
+
+
+class ModelInfo(NamedTuple):
+    """What `info` returns; `print` shows it as a table.
+
+    `parameters` counts trainable values, `multiply_adds` those of one image of `input_shape`
+    through convolutions and dense layers; both are counted on the model, the `paper_` figures are
+    the paper's own words.
+    """
+
+    name: str
+    dataset: str
+    shortcut: str | None
+    input_shape: tuple[int, int, int]
+    num_classes: int
+    parameters: int
+    multiply_adds: int
+    paper_parameters: str | None
+    paper_multiply_adds: str | None
+    paper_error: str | None
+    weights: tuple[WeightsEntry, ...]
+
+    def __str__(self) -> str:
+        height, width, channels = self.input_shape
+        rows = [
+            ("data set", f"{self.dataset}, {self.num_classes} classes"),
+            ("input", f"{height} x {width} x {channels} RGB pixels, 0 to 255"),
+            ("shortcuts", f"option {self.shortcut}" if self.shortcut else "none (plain)"),
+            ("parameters", f"{self.parameters:,}{_paper(self.paper_parameters)}"),
+            ("multiply-adds", f"{self.multiply_adds:,}{_paper(self.paper_multiply_adds)}"),
+            ("paper's error", self.paper_error or "not given"),
+            ("weights", ", ".join(entry.tag for entry in self.weights) or "none registered"),
+        ]
+        lines = [self.name, *(f"  {label:<14} {value}" for label, value in rows)]
+        for entry in self.weights:
+            lines.append(f"\n  {_heading(entry)}")
+            lines += [f"    {label:<12} {value}" for label, value in cards.facts(entry)]
+        return "\n".join(lines)
+
+
+def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Returns the names of the networks, in the paper's order.
+
+    Args:
+        pattern: shell wildcards, such as "resnet*".
+        pretrained: only networks with registered weights.
+    """
+    trained = {model for model, _ in ENTRIES}
+    return [
+        name
+        for name in NETWORKS
+        if fnmatch.fnmatchcase(name, pattern) and (name in trained or not pretrained)
+    ]
+
+
+def list_weights(pattern: str = "*") -> list[tuple[str, str]]:
+    """Returns (network, tag) of the registered weights of the networks that fit `pattern`."""
+    return [key for key in ENTRIES if fnmatch.fnmatchcase(key[0], pattern)]
+
+
+def info(name: str) -> ModelInfo:
+    """Builds the network and returns its counts, beside the paper's, and its weights.
+
+    Raises:
+        InputError: unknown name.
+    """
+    from resnet_keras.networks.resnet import count_multiply_adds, count_parameters
+
+    network = networks.find(name)
+    model = building.build(network, None)
+    return ModelInfo(
+        name=network.name,
+        dataset=network.dataset,
+        shortcut=network.shortcut,
+        input_shape=model.input_shape[1:],
+        num_classes=model.output_shape[-1],
+        parameters=count_parameters(model),
+        multiply_adds=count_multiply_adds(model),
+        paper_parameters=network.paper_parameters,
+        paper_multiply_adds=network.paper_multiply_adds,
+        paper_error=network.paper_error,
+        weights=tuple(entries.of_model(network.name)),
+    )
+
+
+def _paper(figure):
+    return f"  (paper: {figure})" if figure else ""
+
+
+def _heading(entry):
+    names = [alias for (model, alias), tag in entries.DEFAULTS.items() if model == entry.model]
+    default = [alias for alias in names if entries.find(entry.model, alias) == entry]
+    return f"weights={entry.tag!r}" + "".join(f", also {alias!r}" for alias in default)

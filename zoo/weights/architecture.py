@@ -1,0 +1,113 @@
+"""Tells of which network a file's weights are, by the names of its tensors and layers.
+
+An identity and a zero-padded shortcut (option A) have no weights: by its tensors alone a residual
+network without projections is the plain network of the same depth. Keras's files name layers
+without weights too, additions among them, and tell the two apart.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from resnet_keras.errors import InputError
+
+from .. import networks
+from ..networks import BOTTLENECK_DEPTHS, IMAGENET_DEPTHS, Network
+
+_BLOCK_LAYER = re.compile(r"(conv\d)_block(\d+)_(\d)_(?:conv|bn)")
+_ADDITION = re.compile(r".*_add|add(?:_\d+)?")  # by this package's name, or by Keras's number
+
+
+class Architecture(NamedTuple):
+    """What a file shows of its network.
+
+    Attributes:
+        blocks: how many each stage has, from conv2 on.
+        bottleneck: whether blocks have three convolutions, or two.
+        projections: shortcuts that are convolutions.
+        residual: whether there are shortcuts; None where the file does not tell.
+    """
+
+    blocks: tuple[int, ...]
+    bottleneck: bool
+    projections: int
+    residual: bool | None
+
+
+def of(tensors: Iterable[str], layers: Iterable[str] = ()) -> Architecture | None:
+    """What the names of a file's tensors show; None where they are of no block.
+
+    Args:
+        tensors: names of this package's variables, such as `conv2_block1_1_conv/kernel`.
+        layers: names of all layers, those without weights too; empty where the file has none.
+    """
+    places, numbers, projections = set(), set(), set()
+    for name in tensors:
+        match = _BLOCK_LAYER.match(name)
+        if match:
+            stage, block, number = match.groups()
+            places.add((stage, block))
+            numbers.add(number)
+            if number == "0":
+                projections.add((stage, block))
+    if not places:
+        return None
+    stages = sorted({stage for stage, _ in places})
+    layers = list(layers)
+    added = any(_ADDITION.fullmatch(name) for name in layers)
+    return Architecture(
+        blocks=tuple(sum(place[0] == stage for place in places) for stage in stages),
+        bottleneck="3" in numbers,
+        projections=len(projections),
+        residual=True if projections or added else False if layers else None,
+    )
+
+
+def check(path: object, shown: Architecture, network: Network) -> None:
+    """Raises `InputError`, which names the file's network, where it is not `network`."""
+    depth = _depth(shown)
+    if depth == network.depth and shown.residual in (None, not network.plain):
+        return
+    name = _name(shown, depth)
+    advice = f": ask for {name}" if depth else ", and of no network that is known here"
+    raise InputError(f"{path} holds weights of {name}, not of {network.name}{advice}.")
+
+
+def check_numbered(path: object, layers: Iterable[str], network: Network) -> None:
+    """The same for a file of an older Keras, whose layers have numbers in place of names."""
+    residual = any(_ADDITION.fullmatch(name) for name in layers)
+    if residual == network.plain:
+        kind = "residual" if residual else "plain"
+        raise InputError(f"{path} holds weights of a {kind} network, not of {network.name}.")
+
+
+def _depth(shown):
+    """The depth of the network here that has these blocks; None for another network's."""
+    from resnet_keras.networks.resnet import IMAGENET_BLOCKS
+
+    for depth in IMAGENET_DEPTHS:
+        bottleneck = depth in BOTTLENECK_DEPTHS
+        if (IMAGENET_BLOCKS[depth], bottleneck) == (shown.blocks, shown.bottleneck):
+            return depth
+    count = shown.blocks[0]
+    if shown.blocks == (count,) * 3 and not shown.bottleneck:
+        return 6 * count + 2
+    return None
+
+
+def _name(shown, depth):
+    if depth is None:
+        kind = "bottleneck" if shown.bottleneck else "basic"
+        return f"a network of {', '.join(map(str, shown.blocks))} {kind} blocks"
+    plain, residual = f"plain{depth}", f"resnet{depth}"
+    if shown.residual is None and _exists(plain):
+        return f"{plain} or, with shortcut='A', {residual}"
+    return plain if shown.residual is False else residual
+
+
+def _exists(name):
+    try:
+        networks.find(name)
+    except InputError:  # bottlenecks are residual
+        return False
+    return True

@@ -1,0 +1,243 @@
+"""Networks written for others to load, with what they remember of the weights they began with."""
+
+import json
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_keras.errors import InputError
+from resnet_keras.files import make_folder, write_atomically
+
+from .. import cards, networks
+from ..entries import Preprocessing
+from . import finding
+
+if TYPE_CHECKING:
+    import keras
+
+CARD = "README.md"
+_SOURCE = "began as"
+_MEMORY = "_zoo_weights"  # the attribute of a model that has its `Origin`
+
+
+class Origin(NamedTuple):
+    """What a model remembers of the weights it was built with."""
+
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...] | None
+    licence: str | None
+    source: str
+    new_head: bool
+    assumed: str  # why the preprocessing is a guess, as in `weights.WeightsFile`
+
+
+def remember(
+    model: "keras.Model", file, *, class_names: tuple[str, ...] | None, new_head: bool
+) -> None:
+    """Lets `save` know the weights that a model began with."""
+    height, width = model.input_shape[1:3]
+    preprocessing = file.preprocessing
+    if height == width is not None:
+        preprocessing = preprocessing.at(height)
+    entry = file.entry
+    source = f"{entry.model} {entry.tag}: {entry.origin}" if entry else file.path.name
+    source = file.training.get(_SOURCE, source)
+    origin = Origin(
+        preprocessing,
+        class_names,
+        entry.licence if entry else None,
+        source,
+        new_head,
+        file.assumed,
+    )
+    # Past Keras, which would track it as a part of the model and save it.
+    object.__setattr__(model, _MEMORY, origin)
+
+
+def save(
+    model: "keras.Model",
+    folder: str | os.PathLike,
+    *,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] | None = None,
+    licence: str | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a network for others: `zoo.get(folder)` reads it back.
+
+    The folder receives model.safetensors, config.json (network, options, preprocessing, class
+    names) and README.md, a model card as the Hugging Face hub reads it. What is not given is taken
+    from the weights that the model was built with, if they know it; a warning says where it is
+    assumed. A model of `keras.models.load_model` or `clone_model` knows no such weights any more.
+
+    Args:
+        model: of `zoo.get`, trained further or not. (`model.save` writes any other.)
+        folder: made if it is not there.
+        preprocessing: how images were shown to it in training: `Preprocessing.stretched(224)` for
+            Keras's `image_dataset_from_directory(image_size=(224, 224))`.
+        class_names: in the order of the logits.
+        licence: of the weights, an SPDX name.
+        training: how they were made, for the record; anything JSON can hold.
+
+    Raises:
+        InputError: not a network of the zoo, names that do not fit its classes, a preprocessing
+            that cannot be, what JSON cannot hold, or a folder that cannot be written to.
+    """
+    name, options, parameters = _described(model)
+    origin: Origin | None = getattr(model, _MEMORY, None)
+    shown = preprocessing or (origin.preprocessing if origin else None)
+    names = class_names if class_names is not None else (origin.class_names if origin else None)
+    if names is not None:
+        names = [str(name) for name in names]
+        if len(names) != options.get("num_classes"):
+            raise InputError(
+                f"{len(names)} class_names do not fit {model.name}: it has "
+                f"{options.get('num_classes', 'no')} classes."
+            )
+    square = _is_square(options)
+    if preprocessing and not square:
+        raise InputError(
+            f"{model.name} was built for images of {_size(options)} pixels, and a Preprocessing "
+            "is of square ones: leave it out, and tell in `training` how images were shown."
+        )
+    licence = licence or (origin.licence if origin else None)
+    began = {_SOURCE: origin.source} if origin else {}
+    # Of images that are not square no preprocessing is written, so none is assumed.
+    told = preprocessing is not None or not square
+    unknown = _unknown(origin, told, names is not None, options)
+    try:
+        shown = Preprocessing(*(shown or finding.guessed(options["input_shape"])))
+        checked = finding.check_preprocessing(shown)
+        made = finding.describe(
+            name,
+            options,
+            training={**(training or {}), **began},
+            preprocessing=checked if square else None,
+            class_names=names,
+        )
+        if unknown and "preprocessing" in unknown[1]:
+            made[finding.ASSUMED] = True  # for `predict` and `evaluate` to tell
+        config = json.dumps(made, indent=2) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
+    if not square:
+        warnings.warn(
+            f"{model.name} was built for images of {_size(options)} pixels: how they are shown is "
+            "not written, and predict and evaluate, which show squares, will ask for image_size.",
+            stacklevel=2,
+        )
+    if unknown:
+        warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
+    rows = [
+        ("network", f"{name}, {parameters:,} parameters"),
+        ("options", cards.listed(options)),
+        ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
+        ("images", str(shown) if square else f"{_size(options)} pixels"),
+        ("classes", cards.classes(names, options.get("num_classes"))),
+        *made["training"].items(),
+        ("accuracy", "not measured"),
+        ("licence", licence or "not given"),
+    ]
+    folder = make_folder(folder)
+    write_atomically(folder / finding.TENSORS, finding.to_bytes(model, made))
+    write_atomically(
+        folder / CARD,
+        cards.front_matter(licence) + cards.page(name, 'zoo.get("FOLDER")', rows),
+    )
+    write_atomically(folder / finding.CONFIG, config)
+
+
+def _unknown(origin, shown_given, names_given, options):
+    """Why something must be assumed, and what of preprocessing and class_names; None: nothing."""
+    if origin is None:
+        why = (
+            "it remembers no weights that it began with, which keras.models.load_model and "
+            "clone_model lose"
+        )
+    elif origin.new_head:
+        why = "its head is new"
+    elif origin.assumed:
+        why = f"{origin.source} {origin.assumed}"
+    else:
+        return None
+    # Under a head that is the file's own, classes have the names that the file gives, if any.
+    unnamed = "num_classes" in options and (origin is None or origin.new_head) and not names_given
+    missing = [
+        *([] if shown_given else ["preprocessing"]),
+        *(["class_names"] if unnamed else []),
+    ]
+    return (why, missing) if missing else None
+
+
+def _advice(name, shown, why, missing):
+    assumed = {
+        "preprocessing": f"that training showed images thus: {shown}",
+        "class_names": "classes without names",
+    }
+    remedies = {
+        "preprocessing": f"preprocessing=zoo.Preprocessing.stretched({shown.image_size}) for "
+        "Keras's image_dataset_from_directory, or zoo.Preprocessing(image_size, resize, "
+        "interpolation)",
+        "class_names": "class_names=[...]",
+    }
+    return (
+        f"{name}: {why}, so zoo.save assumes {', and '.join(assumed[m] for m in missing)}; to say "
+        f"otherwise, give {', and '.join(remedies[m] for m in missing)}."
+    )
+
+
+def _described(model) -> tuple[str, dict[str, Any], int]:
+    """A network's name, what it was built with, and how many parameters it has.
+
+    Raises:
+        InputError: it is not as the zoo builds it.
+    """
+    from resnet_keras.networks import resnet
+
+    try:
+        layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
+        options = resnet.describe(layers)
+        depth = options.pop("depth")
+        name = f"{'plain' if options['shortcut'] is None else 'resnet'}{depth}"
+        options["dtype"] = model.get_layer("conv1_conv").dtype_policy.name
+        normalization = model.get_layer("normalization")
+        build = resnet.resnet if networks.find(name).dataset == "imagenet" else resnet.cifar_resnet
+        twin = build(
+            depth,
+            mean=normalization.initial_mean,
+            std=normalization.initial_std,
+            **options,
+        )
+    except (KeyError, AttributeError, ValueError) as error:
+        raise _no_network(model) from error
+    if _outline(twin) != _outline(model):
+        raise _no_network(model)
+    return name, options, resnet.count_parameters(twin)  # of the model, some may be frozen
+
+
+def _is_square(options):
+    height, width = options["input_shape"][:2]
+    return height == width
+
+
+def _size(options):
+    height, width = options["input_shape"][:2]
+    return f"{height} x {width}"
+
+
+def _pixels(options):
+    channels = options["input_shape"][2]
+    return {1: "grey", 3: "RGB"}.get(channels, f"{channels}-channel")
+
+
+def _outline(model):
+    layers = [(layer.name, type(layer).__name__) for layer in model.layers]
+    return layers, [(v.path, tuple(v.shape)) for v in model.variables]
+
+
+def _no_network(model):
+    return InputError(
+        f"{getattr(model, 'name', model)!r} is not a network as zoo.get builds them: keep it with "
+        "model.save."
+    )
