@@ -16,6 +16,7 @@ import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from resnet_keras import facts
 from resnet_keras.errors import InputError, unknown
 
 from .view import View, test_side
@@ -59,12 +60,11 @@ class DatasetInfo(NamedTuple):
 
 
 DATASETS = {
-    # Measured over trainval at the digits' own 8x8.
-    "digits": DatasetInfo("digits", 10, 32, True, (78.0,) * 3, (96.0,) * 3),
-    "cifar10": DatasetInfo("cifar", 10, 32, False, (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),
-    "cifar100": DatasetInfo("cifar", 100, 32, False, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)),
+    "digits": DatasetInfo("digits", 10, 32, True, facts.DIGITS_MEAN, facts.DIGITS_STD),
+    "cifar10": DatasetInfo("cifar", 10, 32, False, facts.CIFAR10_MEAN, facts.CIFAR10_STD),
+    "cifar100": DatasetInfo("cifar", 100, 32, False, facts.CIFAR100_MEAN, facts.CIFAR100_STD),
     "imagenet2012": DatasetInfo(
-        "records", 1000, 224, True, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False
+        "records", 1000, 224, True, facts.IMAGENET_MEAN, facts.IMAGENET_STD, False
     ),
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from resnet_keras.errors import MARKS, InputError, unknown
+from resnet_keras.facts import INTERPOLATIONS
 
 from . import augment, decode, modern, stream
 from .source import Source
@@ -18,7 +19,6 @@ from .view import View
 
 _REMEDY = "; `python -m resnet_keras.pipelines check` finds all such images"
 _RUN = 128  # images among which those of one size are sought
-INTERPOLATIONS = ("bilinear", "bicubic")
 CROP_MODES = ("centre", "stretch")
 CROPS = ("centre", "ten")
 

@@ -1,5 +1,6 @@
 """Results are never partly overwritten: write aside, sync, rename."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -77,6 +78,22 @@ def make_folder(path: str | os.PathLike) -> Path:
     except OSError as error:
         raise unwritable(path, error) from error
     return path
+
+
+def digest(path: str | os.PathLike, kind: str = "sha256") -> str:
+    """The hash of a file's content as hexadecimal digits.
+
+    Args:
+        kind: as `hashlib` names it, such as "sha256" or "md5".
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, kind).hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 def _sync_folder(folder):

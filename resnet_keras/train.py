@@ -29,6 +29,7 @@ from .classification.classifier import (
 )
 from .commands import shared_flags, shell
 from .errors import InputError, told
+from .facts import INTERPOLATIONS
 from .pipelines import splits
 from .reproduction import runs
 from .training import run_folder
@@ -198,7 +199,7 @@ def _define_flags() -> None:
         0,
     )
     whole("eval_resize", None, "Shorter side before the centre crop; 256/224 of it without.", 1)
-    choice("interpolation", "bilinear", ["bilinear", "bicubic"], "Of --eval_resize.")
+    choice("interpolation", "bilinear", list(INTERPOLATIONS), "Of --eval_resize.")
     items("services", [], "Hosts that make the training batches, as grpc://HOST:PORT.")
     whole("threads", None, "Of a pool of its own for the data pipelines.", 1)
     whole("ram_budget", None, "MiB for prefetched batches; four batches without.", 1)

@@ -9,25 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resnet_keras import facts
 from resnet_keras.errors import unknown
+from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.json"
 HUB = "https://huggingface.co"
 HUB_FILE = "model.safetensors"
 
-IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-# Caffe's, as RGB; it has no divisor.
-CAFFE_MEAN, CAFFE_STD = (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
-
-CIFAR10_CLASSES = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
-
-
 MAX_SIDE = 4096  # pixels; no network was ever trained on more
-INTERPOLATIONS = ("bilinear", "bicubic")
 CROP_MODES = ("centre", "stretch")
 
 
@@ -173,7 +164,7 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
     if dataset == "imagenet2012":
         lines = (FOLDER / "imagenet_classes.txt").read_text().splitlines()
         return tuple(line.split(" ", 1)[1] for line in lines)
-    return {"cifar10": CIFAR10_CLASSES, "digits": tuple("0123456789")}.get(dataset)
+    return {"cifar10": facts.CIFAR10_CLASSES, "digits": facts.DIGITS_CLASSES}.get(dataset)
 
 
 def find(model: str, tag: str) -> WeightsEntry | None:

@@ -23,7 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras import errors, tuning
-from resnet_keras.pipelines import DATASETS, View, augment, encoded, folder, stream
+from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.pipelines import View, augment, encoded, folder, stream
 
 WIDTH, HEIGHT = 500, 375
 VIEW = View(colour_jitter=0.4)
@@ -33,8 +34,8 @@ STATM = Path("/proc/self/statm")
 
 _LOW, _HIGH = VIEW.shorter_sides
 _FACTORS = (1 - VIEW.colour_jitter, 1 + VIEW.colour_jitter)
-_MEAN = np.array(DATASETS["imagenet2012"].mean, np.float32)
-_STD = np.array(DATASETS["imagenet2012"].std, np.float32)
+_MEAN = np.array(IMAGENET_MEAN, np.float32)
+_STD = np.array(IMAGENET_STD, np.float32)
 # Maps standard normal draws to an offset of a pixel's RGB, in units of 0 to 255.
 _PCA = np.float32(255 * VIEW.pca_noise) * np.array(
     np.array(augment.PCA_EIGENVECTORS) * augment.PCA_EIGENVALUES, np.float32

@@ -13,6 +13,7 @@ from absl import flags
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
+from resnet_keras.facts import INTERPOLATIONS
 
 if TYPE_CHECKING:
     from resnet_keras.pipelines import View
@@ -101,7 +102,7 @@ def define_crop_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "interpolation",
         None,
-        list(zoo.entries.INTERPOLATIONS),
+        list(INTERPOLATIONS),
         "Of resizing; the weights' own without.",
         flag_values=values,
     )

@@ -18,6 +18,7 @@ import keras
 from keras import layers
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
 
 from .layers import (
     BatchNormalization,
@@ -27,11 +28,6 @@ from .layers import (
     Subsampling,
     ZeroPaddedShortcut,
 )
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
-CIFAR10_MEAN = (125.3, 123.0, 113.9)
-CIFAR10_STD = (63.0, 62.1, 66.7)
 
 # Table 1: blocks in conv2_x, conv3_x, conv4_x and conv5_x.
 IMAGENET_BLOCKS = {

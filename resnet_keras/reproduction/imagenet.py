@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
+from resnet_keras.files import digest
 from resnet_keras.tables import NOT_RUN, Table, percent
 from resnet_keras.zoo import paper
 
@@ -157,17 +158,9 @@ def _identity(weights, weights_dir):
     """What tells these bytes from others."""
     entry = zoo.ENTRIES.get((weights.network, weights.value))
     if entry is None:
-        return _sha256(Path(weights.value))
+        return digest(Path(weights.value))
     brought = Path(weights_dir or "", entry.file_name)
-    return _sha256(brought) if weights_dir and brought.exists() else entry.address
-
-
-def _sha256(path):
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}.") from error
+    return digest(brought) if weights_dir and brought.exists() else entry.address
 
 
 def _which(some):

@@ -1,7 +1,6 @@
 """Fetches registered weight files: downloaded once, resumed, verified, and kept for use offline."""
 
 import contextlib
-import hashlib
 import http.client
 import importlib.util
 import os
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from resnet_keras import __version__
 from resnet_keras.errors import InputError, require
-from resnet_keras.files import make_folder, unwritable
+from resnet_keras.files import digest, make_folder, unwritable
 
 from ..entries import FOLDER, HUB_FILE, WeightsEntry
 from .pickles import conversion
@@ -101,11 +100,7 @@ def verify(path: Path, checksum: str, remedy: str) -> None:
 def _mismatch(path, checksum):
     """What is wrong with a file's hash, or None."""
     kind, expected = checksum.split(":")
-    try:
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, kind).hexdigest()
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    found = digest(path, kind)
     if found.startswith(expected):
         return None
     return f"its {kind.upper()} is {found}, not {expected}"

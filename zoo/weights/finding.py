@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_keras.errors import InputError
+from resnet_keras.facts import INTERPOLATIONS
 from resnet_keras.files import write_atomically
 
 from .. import entries, networks
@@ -271,7 +272,7 @@ def check_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
     size, resize, interpolation, crop_mode, antialias = preprocessing
     if not (is_whole(size) and is_whole(resize) and 1 <= size <= resize <= MAX_SIDE):
         raise ValueError(f"a crop of {size!r} from a shorter side of {resize!r}")
-    if interpolation not in entries.INTERPOLATIONS:
+    if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation {interpolation!r}")
     if crop_mode not in entries.CROP_MODES:
         raise ValueError(f"crop_mode {crop_mode!r}, which is 'centre' or 'stretch'")

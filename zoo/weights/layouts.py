@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 from resnet_keras.errors import InputError
+from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
-from ..entries import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 from ..networks import BOTTLENECK_DEPTHS, Network
 from .formats import Tensor
 from .wrappers import FOREIGN_HEAD

@@ -1,12 +1,13 @@
 """What is known of a file of weights by its name, its hash, and what lies beside it."""
 
-import hashlib
 import json
 import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_keras.errors import InputError
+from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+from resnet_keras.files import digest
 
 from .. import entries
 from ..entries import HUB_FILE, Preprocessing, WeightsEntry
@@ -81,19 +82,11 @@ def _by_hash(path, candidates):
         for name, key in _TORCHVISION.items():
             if key == (entry.model, entry.tag):
                 known.append(("sha256", name.split("-")[1], entry))
-    found = {kind: _hash(path, kind) for kind in {kind for kind, _, _ in known}}
+    found = {kind: digest(path, kind) for kind in {kind for kind, _, _ in known}}
     for kind, digits, entry in known:
         if found[kind].startswith(digits):
             return entry
     return None
-
-
-def _hash(path, kind):
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, kind).hexdigest()
-    except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 def timm_config(path: Path, num_classes: Any) -> TimmConfig | None:
@@ -135,18 +128,18 @@ def _timm_config(config, num_classes):
     side = min(height, width)
     least = side / entries.MAX_SIDE
     _require(_number(crop_pct) and 0 < least <= crop_pct <= 1, "crop_pct", shown)
-    mean = _colours(shown, "mean", entries.IMAGENET_MEAN)
-    std = _colours(shown, "std", entries.IMAGENET_STD)
+    mean = _colours(shown, "mean", IMAGENET_MEAN)
+    std = _colours(shown, "std", IMAGENET_STD)
     unknown = [
         *([f"input_size {height} x {width}"] if height != width else []),
         *([f"crop_mode {crop_mode!r}"] if crop_mode not in _CROP_MODES else []),
-        *([f"interpolation {interpolation!r}"] if interpolation not in _INTERPOLATIONS else []),
+        *([f"interpolation {interpolation!r}"] if interpolation not in INTERPOLATIONS else []),
     ]
     return TimmConfig(
         preprocessing=Preprocessing(
             side,
             math.floor(side / crop_pct),
-            interpolation if interpolation in _INTERPOLATIONS else "bicubic",
+            interpolation if interpolation in INTERPOLATIONS else "bicubic",
             crop_mode=_CROP_MODES.get(crop_mode, "centre"),
         ),
         mean=mean,
@@ -160,7 +153,6 @@ def _timm_config(config, num_classes):
     )
 
 
-_INTERPOLATIONS = entries.INTERPOLATIONS
 _CROP_MODES = {"center": "centre", "squash": "stretch"}
 
 

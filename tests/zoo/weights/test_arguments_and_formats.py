@@ -8,10 +8,10 @@ import pytest
 import written
 from written import equal
 
-from resnet_keras import zoo
+from resnet_keras import facts, zoo
 from resnet_keras.errors import InputError
 from resnet_keras.networks.resnet import endpoints
-from resnet_keras.zoo import entries, weights
+from resnet_keras.zoo import weights
 
 formats = weights.formats
 
@@ -186,7 +186,7 @@ def test_no_argument_is_ignored(sources, kind):
 
 
 def test_arguments_beside_weights_of_keras_applications(tmp_path):
-    options = {"mean": entries.CAFFE_MEAN, "std": entries.CAFFE_STD, "epsilon": 1.001e-5}
+    options = {"mean": facts.CAFFE_MEAN, "std": facts.CAFFE_STD, "epsilon": 1.001e-5}
     model = written.randomize(
         zoo.get("resnet18", num_classes=3, input_shape=(32, 32, 3), **options)
     )

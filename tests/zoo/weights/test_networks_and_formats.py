@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import written
 
-from resnet_keras import zoo
+from resnet_keras import facts, zoo
 from resnet_keras.errors import InputError
-from resnet_keras.zoo import entries, weights
+from resnet_keras.zoo import weights
 
 formats = weights.formats
 
@@ -31,7 +31,7 @@ CASES = [  # network, options, formats, other networks
     ("resnet18", {"shortcut": "C"}, ("w.weights.h5", written.TORCH), ("plain18", "resnet50")),
     (
         "resnet18",
-        {"mean": entries.CAFFE_MEAN, "std": entries.CAFFE_STD, "epsilon": 1.001e-5},
+        {"mean": facts.CAFFE_MEAN, "std": facts.CAFFE_STD, "epsilon": 1.001e-5},
         (written.KERAS_APPLICATIONS,),
         ("plain18", "resnet34", "resnet50"),
     ),
@@ -47,7 +47,7 @@ DEEP = [
     ),
     (
         "resnet50",
-        {"mean": entries.CAFFE_MEAN, "std": entries.CAFFE_STD, "epsilon": 1.001e-5},
+        {"mean": facts.CAFFE_MEAN, "std": facts.CAFFE_STD, "epsilon": 1.001e-5},
         (written.KERAS_APPLICATIONS,),
         ("plain18", "resnet34", "resnet101", "resnet152", "resnet20"),
     ),

@@ -290,7 +290,7 @@ def test_an_entry_brings_options_and_names_where_the_head_is_its_own(model, torc
     assert file.options["epsilon"] == 1e-5
     with pytest.raises(InputError, match="epsilon belongs to the weights"):
         zoo.get("resnet18", weights=file.path, epsilon=1e-3)
-    whole = zoo.weights._registered(file._replace(options={"num_classes": 1000}), A1)
+    whole = zoo.weights.finding._registered(file._replace(options={"num_classes": 1000}), A1)
     assert whole.class_names == A1.class_names
 
 

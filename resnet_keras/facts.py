@@ -1,0 +1,22 @@
+"""What is known of public data sets and their images, stated once; plain data.
+
+Means and standard deviations are per channel, RGB, in units of 0 to 255.
+"""
+
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+# Caffe's for ImageNet, as RGB; it has no divisor.
+CAFFE_MEAN, CAFFE_STD = (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
+CIFAR10_MEAN, CIFAR10_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
+CIFAR100_MEAN, CIFAR100_STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
+# Measured over all images at the digits' own 8x8.
+DIGITS_MEAN, DIGITS_STD = (78.0,) * 3, (96.0,) * 3
+
+# In the order of the labels.
+CIFAR10_CLASSES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+DIGITS_CLASSES = tuple("0123456789")
+
+# Of resizing, wherever images are resized.
+INTERPOLATIONS = ("bilinear", "bicubic")
