@@ -316,7 +316,7 @@ def fully_convolutional(model: "keras.Model", image_size: int) -> "keras.Model":
     """
     import keras
 
-    from .networks.resnet import CHANNELS_LAST
+    from .networks.blocks import CHANNELS_LAST
 
     features = model.get_layer("avg_pool").input
     window = keras.Model(model.input, features).compute_output_shape(

@@ -417,8 +417,6 @@ def _save(path, model, network, file, options, class_names) -> None:
     zoo.weights.save(
         f"{path}.safetensors",
         model,
-        name=network.name,
-        options={**(file.defaults | file.options if file else {}), **options},
         training=training,
         preprocessing=_preprocessing(model.input_shape[1]),
         class_names=class_names,

@@ -55,7 +55,7 @@ def weights(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
     sized = zoo.get("resnet18", num_classes=2, input_shape=(SIZE, SIZE, 3))
     sized.set_weights(network.get_weights())
-    zoo.weights.save(path, sized, name="resnet18", options={})
+    zoo.weights.save(path, sized)
     return path
 
 
@@ -210,8 +210,7 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
 def test_resize_crop_and_interpolation_come_from_the_weights(network, tmp_path):
     path = tmp_path / "resnet18.safetensors"
     shown = zoo.entries.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
-    options = {"num_classes": 2, "input_shape": (96, 96, 3)}
-    zoo.weights.save(path, network, name="resnet18", options=options, preprocessing=shown)
+    zoo.weights.save(path, network, preprocessing=shown)
     evaluate.shared_flags.parse(evaluate.FLAGS, ["evaluate"])
     _, file = zoo.weights.find("resnet18", path)
     assert evaluate._protocol(file) == {

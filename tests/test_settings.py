@@ -11,7 +11,7 @@ import pytest
 
 from resnet_keras import evaluate, optimizers, zoo
 from resnet_keras.classification import metrics
-from resnet_keras.networks import layers, rematerialize, resnet
+from resnet_keras.networks import blocks, counts, layers, rematerialize
 
 ROOT = Path(__file__).parent.parent
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype("float32")
@@ -193,7 +193,7 @@ def test_loss_scaling_of_both_is_refused():
 
 def block(channels, filters):
     inputs = keras.Input((17, 16, channels))
-    outputs = resnet.conv(inputs, filters, 1, 2, "narrow")
+    outputs = blocks.conv(inputs, filters, 1, 2, "narrow")
     return keras.Model(inputs, outputs)
 
 
@@ -206,8 +206,8 @@ def test_narrow_strided_convolutions_are_those_of_every_second_pixel(tmp_path):
     assert [type(x) for x in wide.layers[1:]] == [keras.layers.Conv2D]
     assert narrow.output_shape == wide.output_shape == (None, 9, 8, 24)
     positions = 9 * 8 * 24
-    assert resnet.count_multiply_adds(narrow) == 8 * positions
-    assert resnet.count_multiply_adds(wide) == 16 * positions
+    assert counts.count_multiply_adds(narrow) == 8 * positions
+    assert counts.count_multiply_adds(wide) == 16 * positions
     x = np.random.default_rng(0).normal(size=(4, 17, 16, 8)).astype("float32")
     kernel = narrow.get_layer("narrow_conv").kernel
     # The other channels are 0, and so is what they add.
@@ -231,11 +231,11 @@ def test_narrow_strided_convolutions_train_with_onednn():
         import os
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
         import keras, tensorflow as tf
-        from resnet_keras import resnet
+        from resnet_keras.networks import blocks
         for channels, filters in ((3, 16), (4, 8), (8, 8), (8, 16), (12, 20)):
             x = tf.random.normal((8, 64, 64, channels))
             inputs = keras.Input(x.shape[1:])
-            model = keras.Model(inputs, resnet.conv(inputs, filters, 1, 2, "narrow"))
+            model = keras.Model(inputs, blocks.conv(inputs, filters, 1, 2, "narrow"))
             @tf.function
             def gradient():
                 with tf.GradientTape() as tape:

@@ -12,7 +12,7 @@ from . import entries, networks, paper, recipes, weights
 from .building import backbone, build, freeze, get
 from .entries import ENTRIES, Preprocessing, WeightsEntry
 from .information import ModelInfo, info, list_models, list_weights
-from .networks import NETWORKS
+from .networks import NETWORKS, register
 from .weights.publish import save
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "networks",
     "paper",
     "recipes",
+    "register",
     "save",
     "weights",
 ]

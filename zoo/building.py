@@ -7,25 +7,10 @@ from typing import TYPE_CHECKING, Any
 from resnet_keras.errors import InputError, unknown
 
 from . import networks
-from .weights import assignment, finding, foreign, publish
+from .weights import assignment, finding, foreign, publish, record
 
 if TYPE_CHECKING:
     import keras
-
-# May differ from what the weights were made with.
-_FREE = {"num_classes", "input_shape", "include_top", "pooling", "dtype"}
-# What `get` takes besides its own arguments; those of `resnet.resnet` and `resnet.cifar_resnet`.
-OVERRIDES = (
-    "shortcut",
-    "stride_in_1x1",
-    "mean",
-    "std",
-    "dtype",
-    "synchronized",
-    "epsilon",
-    "stochastic_depth",
-    "dropout",
-)
 
 
 def get(
@@ -86,9 +71,6 @@ def get(
         "pooling": pooling,
     }
     given = {key: value for key, value in given.items() if value is not None}
-    for option in overrides:
-        if option not in OVERRIDES:
-            raise unknown("option", option, OVERRIDES)
     network, file = finding.find(name, weights, weights_dir)
     return build(network, file, **given, **overrides)
 
@@ -96,16 +78,14 @@ def get(
 def build(
     network: networks.Network, file: "finding.WeightsFile | None", **given: Any
 ) -> "keras.Model":
-    """Builds a network with what `weights.find` found; `given` are the arguments of `get`."""
-    from resnet_keras.networks import resnet
-
+    """Builds a network with what `weights.find` returns; `given` are the arguments of `get`."""
     _check_options(network, given)
-    options = {"shortcut": network.shortcut, **given}
+    options = given
     if file is not None:
-        _check_stride(network, file, given)
-        options = {"shortcut": network.shortcut, **_settled(file, given), **given}
-    builder = resnet.resnet if network.dataset == "imagenet" else resnet.cifar_resnet
-    model = builder(network.depth, name=network.name, **options)
+        _check_said(network, file, given)
+        options = {**_settled(network, file, given), **given}
+    model = network.build(**options)
+    record.write(model, network, options)
     if file is not None:
         head = None if file.headless else file.options.get("num_classes")
         kept = options.get("include_top", True) and options.get("num_classes") == head
@@ -142,8 +122,8 @@ def backbone(
     """
     import keras
 
-    from resnet_keras.networks.resnet import dtype_policy
-    from resnet_keras.networks.resnet import endpoints as outputs_of
+    from resnet_keras.networks.network import dtype_policy
+    from resnet_keras.networks.surgery import endpoints as outputs_of
 
     if {"include_top", "num_classes", "pooling"} & overrides.keys():
         raise InputError(
@@ -160,44 +140,42 @@ def backbone(
         include_top=False,
         **overrides,
     )
-    found = outputs_of(model)
+    outputs = outputs_of(model)
     for endpoint in endpoints or ():
-        if endpoint not in found:
-            raise unknown(f"endpoint of {name}:", endpoint, found)
-    chosen = {key: found[key] for key in endpoints or found}
+        if endpoint not in outputs:
+            raise unknown(f"endpoint of {name}:", endpoint, outputs)
+    chosen = {key: outputs[key] for key in endpoints or outputs}
     with dtype_policy(model.dtype_policy):
         return keras.Model(model.input, chosen, name=f"{model.name}_backbone")
 
 
 def freeze(model: "keras.Model", through: str | None) -> None:
-    """Freezes a network's stages up to one, batch normalization too; see `resnet.freeze`."""
-    from resnet_keras.networks import resnet
+    """Freezes a network's stages up to one, batch normalization too; see `surgery.freeze`."""
+    from resnet_keras.networks import surgery
 
-    resnet.freeze(model, through)
+    surgery.freeze(model, through)
 
 
 def _check_options(network, given):
     if "num_classes" in given and given.get("include_top") is False:
         raise InputError("num_classes is of a head: leave it out with include_top=False.")
-    shortcut = given.get("shortcut", network.shortcut)
-    if network.plain and shortcut is not None:
-        raise InputError(f"{network.name} is plain and has no shortcuts: take a resnet.")
-    if not network.plain and shortcut is None:
-        raise InputError(f"shortcut=None makes a plain network: take plain{network.depth}.")
-    if "stride_in_1x1" in given and network.depth not in networks.BOTTLENECK_DEPTHS:
-        raise InputError(f"{network.name} has no bottleneck blocks and no option stride_in_1x1.")
+    for option, value in given.items():
+        if option not in network.accepted:
+            raise unknown(f"option of {network.name}:", option, network.accepted)
+        choices = network.family.choices.get(option)
+        if option in network.options and choices and value not in choices:
+            raise unknown(f"{option} of {network.name}:", value, choices)
 
 
-def _check_stride(network, file, given):
-    known = {**file.defaults, **file.options, **given}
-    if network.depth in networks.BOTTLENECK_DEPTHS and "stride_in_1x1" not in known:
-        raise InputError(
-            f"{file.path} does not say where its bottlenecks stride: give stride_in_1x1 (and "
-            "epsilon, if it is not 1e-5), or save the model with zoo.save or as .keras."
-        )
+def _check_said(network, file, given):
+    """Raises `InputError` where neither the file nor the user says what has no sure default."""
+    said = {**file.defaults, **file.options, **given}
+    unsaid = network.files.unsaid(network, said) if network.files else None
+    if unsaid:
+        raise InputError(f"{file.path} {unsaid}, or save the model with zoo.save or as .keras.")
 
 
-def _settled(file, given):
+def _settled(network, file, given):
     """The arguments that a file brings: those it settles, and its project's defaults."""
     settled = {**file.defaults, **file.options}
     with_top = settled.pop("include_top", True) or "num_classes" in given  # which asks for a head
@@ -208,9 +186,10 @@ def _settled(file, given):
         raise foreign.no_classes(file.path, file.tensors)
     else:
         settled.pop("pooling", None)
-    for option in given.keys() & file.options.keys() - _FREE:
+    for option in given.keys() & file.options.keys() - set(networks.FREE):
         if option in ("mean", "std") or given[option] != file.options[option]:
             raise InputError(
                 f"{option} belongs to the weights in {file.path} and cannot be set beside them."
             )
-    return settled
+    # A file of the same weights may say more than another network's builder takes.
+    return {option: value for option, value in settled.items() if option in network.accepted}

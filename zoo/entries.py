@@ -337,7 +337,7 @@ def _digits(name, sha256, other_seeds):
         origin="trained with this package on scikit-learn's digits (E. Alpaydin and C. Kaynak, UCI "
         "repository, 1998), 8 x 8 grey pixels enlarged to 16 x 16 (bicubic) and shown as RGB: "
         "1,437 of the 1,797 images to train, the last 360 to test",
-        options={"shortcut": None if name.startswith("plain") else "A", "epsilon": 1e-5},
+        options={**({} if name.startswith("plain") else {"shortcut": "A"}), "epsilon": 1e-5},
         preprocessing=Preprocessing(16, 16),
         recipe=f"{name}_digits",
         notes="Of `python -m resnet_keras.reproduce degradation --workers=2`, the run of seed 0, on "

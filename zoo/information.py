@@ -1,7 +1,8 @@
 """What the zoo has: lists of networks and weights, and what is known of each."""
 
 import fnmatch
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from . import building, cards, entries, networks
 from .entries import ENTRIES, WeightsEntry
@@ -19,6 +20,7 @@ class ModelInfo(NamedTuple):
     name: str
     dataset: str
     shortcut: str | None
+    options: Mapping[str, Any]
     input_shape: tuple[int, int, int]
     num_classes: int
     parameters: int
@@ -33,7 +35,7 @@ class ModelInfo(NamedTuple):
         rows = [
             ("data set", f"{self.dataset}, {self.num_classes} classes"),
             ("input", f"{height} x {width} x {channels} RGB pixels, 0 to 255"),
-            ("shortcuts", f"option {self.shortcut}" if self.shortcut else "none (plain)"),
+            ("options", cards.listed(self.options) or "none of its own"),
             ("parameters", f"{self.parameters:,}{_paper(self.paper_parameters)}"),
             ("multiply-adds", f"{self.multiply_adds:,}{_paper(self.paper_multiply_adds)}"),
             ("paper's error", self.paper_error or "not given"),
@@ -72,7 +74,7 @@ def info(name: str) -> ModelInfo:
     Raises:
         InputError: unknown name.
     """
-    from resnet_keras.networks.resnet import count_multiply_adds, count_parameters
+    from resnet_keras.networks.counts import count_multiply_adds, count_parameters
 
     network = networks.find(name)
     model = building.build(network, None)
@@ -80,6 +82,7 @@ def info(name: str) -> ModelInfo:
         name=network.name,
         dataset=network.dataset,
         shortcut=network.shortcut,
+        options=network.options,
         input_shape=model.input_shape[1:],
         num_classes=model.output_shape[-1],
         parameters=count_parameters(model),

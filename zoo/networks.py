@@ -1,44 +1,122 @@
-"""The networks the zoo knows; plain data, no Keras."""
+"""The registry of networks: a row is all that a new one costs. Plain data, no Keras.
 
+A row names the builder, what it is called with, the options that remain to the user, the data set
+and the paper's figures. What other projects' files tell of a family is told by one module, which
+its `Family` names. `register` adds rows from outside this package.
+"""
+
+import importlib
+import inspect
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
 
 from . import paper
 
+if TYPE_CHECKING:
+    import keras
+
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 BOTTLENECK_DEPTHS = (50, 101, 152)
 
+# Arguments of every builder, see `resnet_keras.networks.network`. These may differ from what
+# weights were made with,
+FREE = ("num_classes", "input_shape", "include_top", "pooling", "dtype")
+# these are of the training, and in no file,
+TRAINING = ("synchronized", "stochastic_depth", "dropout")
+# and these belong to the weights, as a family's own options do.
+OF_WEIGHTS = ("mean", "std", "epsilon")
+
+
+class Family(NamedTuple):
+    """What the networks of one builder have in common.
+
+    Attributes:
+        builder: a function that returns a `keras.Model`, or "module:function", which is imported
+            when it is used.
+        choices: the values that an option may have, where they are few.
+        files: the module that knows other projects' files of such networks; None: they are read
+            only as this package and Keras write them.
+    """
+
+    builder: str | Callable[..., "keras.Model"]
+    choices: Mapping[str, tuple[Any, ...]] = {}
+    files: str | None = None
+
 
 class Network(NamedTuple):
-    """A network of the paper, or of its CIFAR family."""
+    """A row of the registry.
+
+    Attributes:
+        name: what `zoo.get` is asked for.
+        family: of the network.
+        arguments: of the builder, which make it this network.
+        options: of the builder, which are the user's to set, with their defaults.
+        dataset: that the network was made for, such as "imagenet" or "cifar10".
+        training: which of the options are of the training and not of the weights.
+        paper_parameters: what its paper gives, such as "0.27M".
+        paper_multiply_adds: what its paper gives, such as "1.8e9".
+    """
 
     name: str
-    depth: int
-    plain: bool
+    family: Family
+    arguments: Mapping[str, Any]
+    options: Mapping[str, Any]
+    dataset: str
+    training: tuple[str, ...] = ()
+    paper_parameters: str | None = None
+    paper_multiply_adds: str | None = None
 
     @property
-    def dataset(self) -> str:
-        """The data set of the paper's network: "imagenet" or "cifar10"."""
-        return "imagenet" if self.depth in IMAGENET_DEPTHS else "cifar10"
+    def builder(self) -> Callable[..., "keras.Model"]:
+        """The family's; imports Keras."""
+        if callable(self.family.builder):
+            return self.family.builder
+        module, _, function = self.family.builder.partition(":")
+        return getattr(importlib.import_module(module), function)
+
+    def build(self, **options: Any) -> "keras.Model":
+        """Calls the builder with these options; without one, its default is taken."""
+        from resnet_keras.networks.network import parameters
+
+        named = {"name": self.name} if "name" in parameters(self.builder) else {}
+        return self.builder(**self.arguments, **named, **{**self.options, **options})
+
+    @property
+    def files(self) -> Any:
+        """The module that knows other projects' files of such networks, or None."""
+        return self.family.files and importlib.import_module(self.family.files)
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The options that belong to weights, beside those of every network."""
+        return tuple(option for option in self.options if option not in self.training)
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """What a user may set: of the builder's signature, all but what makes it this network."""
+        from resnet_keras.networks.network import parameters
+
+        names = [n for n in parameters(self.builder) if n not in self.arguments]
+        shared = (*FREE, *OF_WEIGHTS, *TRAINING)
+        return tuple(n for n in names if n in self.options or n in shared)
+
+    @property
+    def depth(self) -> int | None:
+        """Layers with weights, where the network has a depth."""
+        return self.arguments.get("depth")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a plain network of the paper."""
+        return "shortcut" in self.arguments and self.shortcut is None
 
     @property
     def shortcut(self) -> str | None:
         """The default option: the paper's for CIFAR (Sec. 4.2), and B for ImageNet."""
-        if self.plain:
-            return None
-        return "B" if self.dataset == "imagenet" else "A"
-
-    @property
-    def paper_parameters(self) -> str | None:
-        """What the paper gives (Table 6), such as "0.27M"."""
-        return paper.PARAMETERS.get(self.depth)
-
-    @property
-    def paper_multiply_adds(self) -> str | None:
-        """What the paper gives (Table 1), such as "1.8e9"."""
-        return paper.MULTIPLY_ADDS.get(self.depth)
+        return {**self.arguments, **self.options}.get("shortcut")
 
     @property
     def paper_error(self) -> str | None:
@@ -46,44 +124,59 @@ class Network(NamedTuple):
         ten_crop = self.dataset == "imagenet"
         protocol = paper.TEN_CROP if ten_crop else paper.SINGLE_VIEW
         for shortcut in (self.shortcut, *paper.OPTIONS):
-            found = paper.errors(self.name, shortcut, protocol)
-            if found:
+            errors = paper.errors(self.name, shortcut, protocol)
+            if errors:
                 kind = "top-1 error, 10-crop" if ten_crop else "test error"
                 option = f", option {shortcut}" if ten_crop and shortcut else ""
-                note = f", {found.note}" if found.note else ""
-                return f"{found.top1} % {kind}{option}{note} ({found.place})"
+                note = f", {errors.note}" if errors.note else ""
+                return f"{errors.top1} % {kind}{option}{note} ({errors.place})"
         return None
 
 
-_NAMES = (
-    *(f"resnet{depth}" for depth in IMAGENET_DEPTHS),
-    *("plain18", "plain34"),
-    *(f"resnet{depth}" for depth in paper.PARAMETERS),
-    *(f"plain{depth}" for depth in (20, 32, 44, 56, 110)),
+_FILES = "resnet_keras.zoo.weights.resnets"
+_SHORTCUTS = {"shortcut": paper.OPTIONS}
+_RESNET = Family(
+    "resnet_keras.networks.resnet:resnet", {**_SHORTCUTS, "stride_in_1x1": (True, False)}, _FILES
 )
-_NAME = re.compile(r"(resnet|plain)(\d{1,5})")
+_CIFAR_RESNET = Family("resnet_keras.networks.resnet:cifar_resnet", _SHORTCUTS, _FILES)
 
 
-def _network(name):
-    return Network(name, int(_NAME.fullmatch(name)[2]), name.startswith("plain"))
+def _imagenet(depth, plain=False):
+    bottleneck = {"stride_in_1x1": True} if depth in BOTTLENECK_DEPTHS else {}
+    return Network(
+        name=f"{'plain' if plain else 'resnet'}{depth}",
+        family=_RESNET,
+        arguments={"depth": depth, **({"shortcut": None} if plain else {})},
+        options={**({} if plain else {"shortcut": "B"}), **bottleneck},
+        dataset="imagenet",
+        paper_multiply_adds=paper.MULTIPLY_ADDS[depth],
+    )
 
 
-NETWORKS = {name: _network(name) for name in _NAMES}
+def _cifar(depth, plain=False):
+    return Network(
+        name=f"{'plain' if plain else 'resnet'}{depth}",
+        family=_CIFAR_RESNET,
+        arguments={"depth": depth, **({"shortcut": None} if plain else {})},
+        options={} if plain else {"shortcut": "A"},
+        dataset="cifar10",
+        paper_parameters=paper.PARAMETERS.get(depth),
+    )
 
 
-def is_name(name: object) -> bool:
-    """Whether a text is the name of a network, of whatever depth; a `Path` is none."""
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+_ROWS = (
+    *(_imagenet(depth) for depth in IMAGENET_DEPTHS),
+    *(_imagenet(depth, plain=True) for depth in (18, 34)),
+    *(_cifar(depth) for depth in paper.PARAMETERS),
+    *(_cifar(depth, plain=True) for depth in (20, 32, 44, 56, 110)),
+)
+NETWORKS = {row.name: row for row in _ROWS}
+_OWN = frozenset(NETWORKS)
 
 
-def find(name: str) -> Network:
-    """Returns a network by name; besides the paper's, resnetN and plainN of any N = 6n+2."""
-    if isinstance(name, str) and name in NETWORKS:
-        return NETWORKS[name]
-    match = _NAME.fullmatch(str(name))
-    if not match:
-        raise unknown("model", name, NETWORKS)
-    depth = int(match.group(2))
+def _resnet_of(match):
+    """The CIFAR network of a depth that the paper has not."""
+    name, depth = match[0], int(match[2])
     if depth in IMAGENET_DEPTHS:
         raise InputError(f"Plain ImageNet networks are plain18 and plain34; there is no {name}.")
     if depth < 8 or (depth - 2) % 6:
@@ -92,4 +185,83 @@ def find(name: str) -> Network:
             f"Unknown model {name!r}: ImageNet networks are {imagenet}, plain18 and plain34; "
             "CIFAR networks have 6n+2 layers (resnet8, resnet14, resnet20, resnet26, ...)."
         )
-    return _network(name)
+    return _cifar(depth, plain=match[1] == "plain")
+
+
+# Names of which there are more than are listed, and what makes a row of one.
+_PATTERNS: tuple[tuple[re.Pattern, Callable[[re.Match], Network]], ...] = (
+    (re.compile(r"(resnet|plain)(\d{1,5})"), _resnet_of),
+)
+
+
+def is_name(name: object) -> bool:
+    """Whether a text is the name of a network, of whatever depth; a `Path` is none."""
+    if not isinstance(name, str):
+        return False
+    return name in NETWORKS or any(pattern.fullmatch(name) for pattern, _ in _PATTERNS)
+
+
+def find(name: str) -> Network:
+    """Returns a network by name; besides those listed, resnetN and plainN of any N = 6n+2."""
+    if isinstance(name, str) and name in NETWORKS:
+        return NETWORKS[name]
+    for pattern, row in _PATTERNS:
+        match = pattern.fullmatch(str(name))
+        if match:
+            return row(match)
+    raise unknown("model", name, NETWORKS)
+
+
+def register(
+    name: str,
+    builder: Callable[..., "keras.Model"],
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    training: Iterable[str] = (),
+    dataset: str = "imagenet",
+) -> Network:
+    """Adds a network from outside this package: everything here then takes it by its name.
+
+        zoo.register("toy16", toy, arguments={"width": 16}, dataset="cifar10")
+        model = zoo.get("toy16", num_classes=4)
+
+    It is known in this process: a script that calls `resnet_keras.train.main` registers first.
+
+    Args:
+        name: letters, digits and underscores. Registered again under the same name, a network
+            takes the place of the first.
+        builder: a function that returns a `keras.Model` as those of `resnet_keras.networks` do,
+            best by `networks.network.network`. What `zoo.get` takes follows from its parameters;
+            all but those of `network` have defaults or are in `arguments`.
+        arguments: of the builder, which make it this network.
+        training: parameters of the builder that are of the training and not of the weights.
+        dataset: that the network was made for; of "cifar10", images are shown whole, at 32x32.
+
+    Raises:
+        InputError: the name is one of this package's or cannot be one, or the builder's
+            parameters are not as above.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name):
+        raise InputError(f"A network's name has letters, digits and underscores, not {name!r}.")
+    if name in _OWN or (name not in NETWORKS and is_name(name)):
+        raise InputError(f"{name} is a network of this package: choose another name.")
+    arguments, training = dict(arguments or {}), tuple(training)
+    parameters = inspect.signature(builder).parameters
+    shared = {*FREE, *OF_WEIGHTS, *TRAINING, "name"}
+    for argument in (*arguments, *training):
+        if argument not in parameters:
+            raise unknown(f"parameter of {name}'s builder:", argument, parameters)
+    options = {}
+    for parameter in parameters.values():
+        if parameter.name in {*arguments, *shared} or parameter.kind in (
+            inspect.Parameter.VAR_KEYWORD,
+            inspect.Parameter.VAR_POSITIONAL,
+        ):
+            continue
+        if parameter.default is inspect.Parameter.empty:
+            raise InputError(
+                f"{parameter.name} of {name}'s builder has no default: give it in arguments."
+            )
+        options[parameter.name] = parameter.default
+    NETWORKS[name] = Network(name, Family(builder), arguments, options, dataset, training)
+    return NETWORKS[name]

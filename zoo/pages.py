@@ -188,7 +188,7 @@ def experiment(path: Path) -> list[str]:
 
 def pages() -> dict[str, str]:
     """Every generated page by its path in a checkout."""
-    from resnet_keras.networks.resnet import count_parameters
+    from resnet_keras.networks.counts import count_parameters
 
     made = {"RESULTS.md": results()}
     for entry in ENTRIES.values():

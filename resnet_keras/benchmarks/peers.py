@@ -131,7 +131,7 @@ def _keras_round(spec) -> tuple[Callable[[], Timing], float | None]:
     """A function that makes a round, and billions of operations of a step, where there are steps."""
     import numpy as np
 
-    from resnet_keras.networks.resnet import count_multiply_adds
+    from resnet_keras.networks.counts import count_multiply_adds
 
     build = _applications(spec) if spec.contestant == KERAS_APPLICATIONS else _ours(spec)
     if spec.task == "build":
@@ -188,7 +188,7 @@ def _loading(spec, build):
         build().save_weights(path)
         return lambda folder=folder: timed(lambda: build().load_weights(path))
     path = os.path.join(folder.name, "ours.safetensors")
-    zoo.weights.save(path, build(), name=spec.model, options={})
+    zoo.weights.save(path, build())
     return lambda folder=folder: timed(lambda: zoo.get(spec.model, weights=path, dtype=spec.dtype))
 
 

@@ -1,5 +1,6 @@
 """Layers the networks need beside Keras's own: batch normalization, pixels, option A, dropout."""
 
+import json
 import sys
 import warnings
 from typing import Any
@@ -103,17 +104,20 @@ class PixelNormalization(keras.layers.Layer):
         mean: numbers in pixel units (0 to 255): one per channel, shape (channels,), or one per
             pixel, shape (height, width, channels), as in Sec. 4.2 of the paper.
         std: the same for the divisor.
+        network: what the network that begins with this layer was built with, for `.keras` files;
+            see `network.record`.
 
     Input of any dtype and shape (batch, height, width, channels) is computed in float32 and
     returned in the layer's compute dtype; one channel becomes as many as `mean` has. `mean` and
     `std` are non-trainable weights: they are saved and loaded with the others.
     """
 
-    def __init__(self, mean, std, **kwargs):
+    def __init__(self, mean, std, network=None, **kwargs):
         # Without autocast=False, a bfloat16 policy would round the pixels before the subtraction.
         super().__init__(autocast=False, **kwargs)
         self.initial_mean = np.asarray(mean, "float32")
         self.initial_std = np.asarray(std, "float32")
+        self.network = network
 
     def build(self, input_shape):
         self.mean = self._constant("mean", self.initial_mean)
@@ -139,7 +143,17 @@ class PixelNormalization(keras.layers.Layer):
 
     def get_config(self):
         values = {"mean": self.initial_mean.tolist(), "std": self.initial_std.tolist()}
-        return {**super().get_config(), **values}
+        network = {"network": self.network} if self.network else {}
+        return {**super().get_config(), **values, **network}
+
+    @property
+    def network(self) -> dict[str, Any] | None:
+        """A copy of its own, or None."""
+        return json.loads(self._network)
+
+    @network.setter
+    def network(self, value):
+        self._network = json.dumps(value)  # as text: Keras would track what is in a dict
 
     @classmethod
     def from_config(cls, config):

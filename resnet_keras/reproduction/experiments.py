@@ -246,7 +246,9 @@ def others(dataset: str) -> dict[str, dict[int, float]]:
         if entry.dataset == dataset and entry.published
     }
     return {
-        name: {zoo.networks.find(network).depth: float(e) for network, e in errors.items()}
+        name: {
+            zoo.networks.find(network).arguments["depth"]: float(e) for network, e in errors.items()
+        }
         for name, errors in (("paper", theirs), ("akamaster's weights", public))
     }
 

@@ -11,8 +11,10 @@ import keras
 import numpy as np
 import pytest
 
+from resnet_keras import facts
 from resnet_keras.errors import InputError
-from resnet_keras.networks import resnet
+from resnet_keras.networks import counts, resnet, surgery
+from resnet_keras.zoo import weights
 
 PARAMETERS = {  # the facts of the paper's architectures, counted independently of this code
     (18, "B"): 11_689_512,
@@ -60,7 +62,7 @@ def test_cifar_parameters(depth, shortcut):
 )
 def test_multiply_adds(depth, stride_in_1x1, billions):
     model = resnet.resnet(depth, stride_in_1x1=stride_in_1x1)
-    assert f"{resnet.count_multiply_adds(model) / 1e9:.3f}" == billions
+    assert f"{counts.count_multiply_adds(model) / 1e9:.3f}" == billions
 
 
 @pytest.mark.slow
@@ -93,13 +95,13 @@ def test_bfloat16_policy_keeps_logits_and_pixels_float32():
     # 200.5 is no bfloat16 number: rounded before the mean is subtracted it would be 200 or 201.
     images = np.full((1, 32, 32, 3), 200.5, "float32")
     seen = keras.Model(model.input, model.get_layer("normalization").output)(images)
-    expected = (200.5 - np.array(resnet.CIFAR10_MEAN)) / np.array(resnet.CIFAR10_STD)
+    expected = (200.5 - np.array(facts.CIFAR10_MEAN)) / np.array(facts.CIFAR10_STD)
     np.testing.assert_allclose(np.asarray(seen[0, 0, 0], "float32"), expected, rtol=2**-8)
 
 
 def test_endpoints_have_the_papers_strides():
     model = resnet.resnet(50, include_top=False, input_shape=(224, 160, 3))
-    shapes = {name: tensor.shape[1:] for name, tensor in resnet.endpoints(model).items()}
+    shapes = {name: tensor.shape[1:] for name, tensor in surgery.endpoints(model).items()}
     assert shapes == {
         "conv2": (56, 40, 256),
         "conv3": (28, 20, 512),
@@ -143,7 +145,7 @@ def test_symmetric_padding_at_stride_2():
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), "uint8")
     conv = keras.Model(model.input, model.get_layer("conv1_conv").output)
     kernel = model.get_layer("conv1_conv").kernel
-    normalized = (images - np.array(resnet.IMAGENET_MEAN)) / np.array(resnet.IMAGENET_STD)
+    normalized = (images - np.array(facts.IMAGENET_MEAN)) / np.array(facts.IMAGENET_STD)
     padded = np.pad(normalized, ((0, 0), (3, 3), (3, 3), (0, 0)))
     window = padded[0, 0:7, 0:7]
     np.testing.assert_allclose(
@@ -245,7 +247,8 @@ def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
 
 
 def described(model):
-    return resnet.describe({x.name: (type(x).__name__, x.get_config()) for x in model.layers})
+    layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
+    return weights.resnets.described(layers)[1]
 
 
 def drop_rates(model):

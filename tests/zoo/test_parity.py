@@ -100,9 +100,9 @@ def test_recorded_logits_tell_where_the_stride_is(torch_file):
 def test_option_a_of_akamaster_is_renumbered_and_not_only_loaded(torch_file, monkeypatch):
     from resnet_keras.zoo import weights
 
-    layouts = weights.layouts
+    resnets = weights.resnets
 
-    monkeypatch.setattr(layouts, "_zeros_behind", lambda tensors: tensors)
+    monkeypatch.setattr(resnets, "_zeros_behind", lambda tensors: tensors)
     model = zoo.get("resnet20", weights=torch_file("resnet20"))
     expected = LOGITS["resnet20 32x32"]
     assert difference(model(parity.images(32, 32)), expected) > 1e-2

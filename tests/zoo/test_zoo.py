@@ -11,6 +11,7 @@ import pytest
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
+from resnet_keras.networks import network
 from resnet_keras.networks.resnet import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 from resnet_keras.zoo import networks, pages
 
@@ -91,9 +92,18 @@ def test_info_shows_measured_weights():
     assert "paper: 0.27M" in text
 
 
-def test_networks_and_builders_agree():
+def test_rows_and_builders_agree():
     assert tuple(IMAGENET_BLOCKS) == networks.IMAGENET_DEPTHS
     assert networks.BOTTLENECK_DEPTHS == BOTTLENECK_DEPTHS
+    shared = {*networks.FREE, *networks.OF_WEIGHTS, *networks.TRAINING}
+    for row in zoo.NETWORKS.values():
+        parameters = network.parameters(row.builder)
+        assert {*row.arguments, *row.options, *shared, "name"} >= parameters.keys() - {
+            "stride_in_1x1"  # of basic blocks, which have no 1x1
+        }
+        assert shared | row.options.keys() == set(row.accepted)
+        for option, default in row.options.items():
+            assert parameters[option].default == default
 
 
 PACKAGED = [entry for entry in zoo.ENTRIES.values() if entry.packaged]
@@ -183,9 +193,9 @@ def test_other_depths_and_options():
         (lambda: zoo.get(50), "resnet18"),
         (lambda: zoo.info("resnet"), "resnet18"),
         (lambda: zoo.get("resnet18", shortcut="D"), "A, B, C"),
-        (lambda: zoo.get("resnet18", shortcut=None), "plain18"),
-        (lambda: zoo.get("plain18", shortcut="A"), "no shortcuts"),
-        (lambda: zoo.get("resnet18", stride_in_1x1=False), "bottleneck"),
+        (lambda: zoo.get("resnet18", shortcut=None), "shortcut of resnet18"),
+        (lambda: zoo.get("plain18", shortcut="A"), "option of plain18: 'shortcut'"),
+        (lambda: zoo.get("resnet18", stride_in_1x1=False), "option of resnet18: 'stride_in_1x1'"),
         (lambda: zoo.get("resnet50", strides=2), "shortcut, stride_in_1x1"),
         (lambda: zoo.get("plain34", weights="imagenet"), "no registered weights"),
         (lambda: zoo.get("resnet50", weights="imagnet"), "Did you mean 'imagenet'"),

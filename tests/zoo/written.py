@@ -13,17 +13,13 @@ OWN = ("folder", "w.safetensors", "w.keras", "w.h5", "w.weights.h5")
 NUMBERED = "numbered.weights.h5"
 
 
-def write(model, folder, kind, **options):
-    """Writes a model as one of the kinds above; returns the path.
-
-    Args:
-        options: those of `zoo.get` that `weights.save` is told.
-    """
+def write(model, folder, kind):
+    """Writes a model as one of the kinds above; returns the path."""
     path = folder / kind
     if kind == "folder":
         zoo.save(model, path)
     elif kind == "w.safetensors":
-        zoo.weights.save(path, model, name=model.name, options=options)
+        zoo.weights.save(path, model)
     elif kind == TORCH:
         save_file(_torch_tensors(model), path, metadata={"format": "pt"})
     elif kind == KERAS_APPLICATIONS:

@@ -24,6 +24,8 @@ def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
     tensors = weights.tensors
     if layouts.numbered(tensors):
         tensors = layouts.keras_variables(tensors, model)
+    elif weights.layout == layouts.KERAS:
+        tensors = layouts.by_index(tensors, model)
     wanted = {v.path: v for v in model.weights if not skipped(v.path)}
     given = {name: t for name, t in tensors.items() if not skipped(name)}
     if weights.layout in (layouts.TORCH, layouts.KERAS_APPLICATIONS):

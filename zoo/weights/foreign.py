@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_keras.errors import InputError
 
-from ..networks import Network, find, is_name
+from ..networks import find, is_name
 from .formats import Opened, Tensor
 from .pickles import shortened
 from .wrappers import FOREIGN_HEAD
@@ -126,42 +126,6 @@ def contents(tensors: Mapping[str, Any]) -> str:
         f"its {len(tensors)} tensors are called {shortened(tensors)}, with the top-level names "
         f"{shortened(top)}"
     )
-
-
-def check_stem(path: Path, tensors: Mapping[str, Tensor], network: Network) -> None:
-    """Raises `InputError` where torch's tensors show a ResNet with another stem or width."""
-    stem = _shape(tensors, "conv1_conv/kernel")
-    first = _shape(tensors, "conv2_block1_1_conv/kernel")
-    if stem is None:
-        return
-    height, _, channels, filters = stem
-    if channels == 1:
-        raise InputError(
-            f"{path} is of a network that sees one channel, and the networks here see three, grey "
-            "pixels too: repeat conv1.weight three times along its second axis and divide it by "
-            "three, and give mean and std of three equal numbers."
-        )
-    if channels != 3:
-        raise InputError(
-            f"{path} is of a network that sees {channels} channels; the networks here see RGB."
-        )
-    if network.dataset != "imagenet" or filters != 64:
-        return
-    if height == 3:
-        raise InputError(
-            f"{path} is of a network for small images, whose first convolution is 3x3 with 64 "
-            f"filters; {network.name} has 7x7, and no network here has that one."
-        )
-    if first is not None and first[3] not in (64, filters):
-        raise InputError(
-            f"{path} is of a wide ResNet or ResNeXt: its first block has {first[3]} filters where "
-            f"{network.name} has 64."
-        )
-
-
-def _shape(tensors, name):
-    shape = tensors[name].shape if name in tensors else ()
-    return shape if len(shape) == 4 else None
 
 
 def no_classes(path: Path, tensors: Mapping[str, Tensor]) -> InputError:

@@ -11,7 +11,9 @@ from resnet_keras.files import make_folder, write_atomically
 
 from .. import cards, networks
 from ..entries import Preprocessing
-from . import finding
+from ..networks import Network
+from . import own, record
+from .file import check_preprocessing, guessed
 
 if TYPE_CHECKING:
     import keras
@@ -84,7 +86,7 @@ def save(
         InputError: not a network of the zoo, names that do not fit its classes, a preprocessing
             that cannot be, what JSON cannot hold, or a folder that cannot be written to.
     """
-    name, options, parameters = _described(model)
+    network, options, parameters = _described(model)
     origin: Origin | None = getattr(model, _MEMORY, None)
     shown = preprocessing or (origin.preprocessing if origin else None)
     names = class_names if class_names is not None else (origin.class_names if origin else None)
@@ -107,17 +109,17 @@ def save(
     told = preprocessing is not None or not square
     unknown = _unknown(origin, told, names is not None, options)
     try:
-        shown = Preprocessing(*(shown or finding.guessed(options["input_shape"])))
-        checked = finding.check_preprocessing(shown)
-        made = finding.describe(
-            name,
+        shown = Preprocessing(*(shown or guessed(options["input_shape"])))
+        checked = check_preprocessing(shown)
+        made = own.describe(
+            network,
             options,
             training={**(training or {}), **began},
             preprocessing=checked if square else None,
             class_names=names,
         )
         if unknown and "preprocessing" in unknown[1]:
-            made[finding.ASSUMED] = True  # for `predict` and `evaluate` to tell
+            made[own.ASSUMED] = True  # for `predict` and `evaluate` to tell
         config = json.dumps(made, indent=2) + "\n"
     except (TypeError, ValueError) as error:
         raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
@@ -130,7 +132,7 @@ def save(
     if unknown:
         warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
     rows = [
-        ("network", f"{name}, {parameters:,} parameters"),
+        ("network", f"{network.name}, {parameters:,} parameters"),
         ("options", cards.listed(options)),
         ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
         ("images", str(shown) if square else f"{_size(options)} pixels"),
@@ -140,12 +142,12 @@ def save(
         ("licence", licence or "not given"),
     ]
     folder = make_folder(folder)
-    write_atomically(folder / finding.TENSORS, finding.to_bytes(model, made))
+    write_atomically(folder / own.TENSORS, own.to_bytes(model, made))
     write_atomically(
         folder / CARD,
-        cards.front_matter(licence) + cards.page(name, 'zoo.get("FOLDER")', rows),
+        cards.front_matter(licence) + cards.page(network.name, 'zoo.get("FOLDER")', rows),
     )
-    write_atomically(folder / finding.CONFIG, config)
+    write_atomically(folder / own.CONFIG, config)
 
 
 def _unknown(origin, shown_given, names_given, options):
@@ -187,33 +189,30 @@ def _advice(name, shown, why, missing):
     )
 
 
-def _described(model) -> tuple[str, dict[str, Any], int]:
-    """A network's name, what it was built with, and how many parameters it has.
+def _described(model) -> tuple[Network, dict[str, Any], int]:
+    """A network, what it was built with, and how many parameters it has.
 
     Raises:
         InputError: it is not as the zoo builds it.
     """
-    from resnet_keras.networks import resnet
+    from resnet_keras.networks.counts import count_parameters
 
     try:
-        layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
-        options = resnet.describe(layers)
-        depth = options.pop("depth")
-        name = f"{'plain' if options['shortcut'] is None else 'resnet'}{depth}"
-        options["dtype"] = model.get_layer("conv1_conv").dtype_policy.name
+        name, options = record.of(model)
+        network = networks.find(name)
         normalization = model.get_layer("normalization")
-        build = resnet.resnet if networks.find(name).dataset == "imagenet" else resnet.cifar_resnet
-        twin = build(
-            depth,
-            mean=normalization.initial_mean,
-            std=normalization.initial_std,
-            **options,
+        given = {name: value for name, value in options.items() if name in network.accepted}
+        if given.get("include_top") is False:
+            given.pop("num_classes", None)
+        twin = network.build(
+            mean=normalization.initial_mean, std=normalization.initial_std, **given
         )
-    except (KeyError, AttributeError, ValueError) as error:
-        raise _no_network(model) from error
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise own.no_network(model) from error
     if _outline(twin) != _outline(model):
-        raise _no_network(model)
-    return name, options, resnet.count_parameters(twin)  # of the model, some may be frozen
+        raise own.no_network(model)
+    # Of the model itself, some may be frozen.
+    return network, record.stored(network, options), count_parameters(twin)
 
 
 def _is_square(options):
@@ -234,10 +233,3 @@ def _pixels(options):
 def _outline(model):
     layers = [(layer.name, type(layer).__name__) for layer in model.layers]
     return layers, [(v.path, tuple(v.shape)) for v in model.variables]
-
-
-def _no_network(model):
-    return InputError(
-        f"{getattr(model, 'name', model)!r} is not a network as zoo.get builds them: keep it with "
-        "model.save."
-    )

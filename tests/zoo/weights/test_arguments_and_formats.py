@@ -10,7 +10,7 @@ from written import equal
 
 from resnet_keras import facts, zoo
 from resnet_keras.errors import InputError
-from resnet_keras.networks.resnet import endpoints
+from resnet_keras.networks.surgery import endpoints
 from resnet_keras.zoo import weights
 
 formats = weights.formats
@@ -54,11 +54,7 @@ def sources(tmp_path_factory):
         made = model(kind, headless, drops)
         place = folder / f"{headless}{drops}"
         place.mkdir(exist_ok=True)
-        options = {
-            "shortcut": "B",
-            **({"include_top": False, "pooling": "avg"} if headless else {}),
-        }
-        path = written.write(made, place, kind, **options)
+        path = written.write(made, place, kind)
         untold = NORMALIZATION if kind == written.TORCH else {}
         return path, made, {"input_shape": (16, 16, 3), **untold}
 
@@ -151,7 +147,7 @@ SETTLED = {
     "shortcut": KINDS,
     "mean": tuple(kind for kind in KINDS if kind != written.TORCH),
     "std": tuple(kind for kind in KINDS if kind != written.TORCH),
-    "epsilon": ("folder", "w.keras", "w.h5"),
+    "epsilon": ("folder", "w.safetensors", "w.keras", "w.h5"),
     "stride_in_1x1": (),
 }
 GIVEN = {"shortcut": "C", "mean": (1, 2, 3), "std": (4, 5, 6), "epsilon": 0.5}
@@ -177,7 +173,7 @@ def test_no_argument_is_ignored(sources, kind):
     assert half.get_layer("conv1_conv").compute_dtype == "bfloat16"
     for words, more in (
         ("pooling is for features", {"pooling": "avg"}),
-        ("no option stride_in_1x1", {"stride_in_1x1": False}),
+        ("option of resnet8: 'stride_in_1x1'", {"stride_in_1x1": False}),
         ("num_classes is of a head", {"include_top": False, "num_classes": 3}),
         ("num_classes is of a head", {"include_top": False, "num_classes": 9}),
     ):

@@ -288,7 +288,7 @@ def registered(monkeypatch, **changed):
 def weights_file(tmp_path):
     """The digits' weights under torch's names are work enough; this package's do here."""
     path = tmp_path / "w.safetensors"
-    zoo.weights.save(path, zoo.get("resnet20"), name="resnet20", options={})
+    zoo.weights.save(path, zoo.get("resnet20"))
     return path.read_bytes()
 
 

@@ -46,7 +46,7 @@ def model():
 def write(model, path):
     """Saves a model in the format of its suffix."""
     if path.suffix == ".safetensors":
-        weights.save(path, model, name="resnet8", options={"shortcut": "C"})
+        weights.save(path, model)
     elif path.name.endswith(".weights.h5"):
         model.save_weights(path)
     else:

@@ -85,7 +85,7 @@ def given_for(kind, options):
 def check(name, options, kind, others, folder, monkeypatch):
     built = {**options, **given_for(kind, options)}
     model = network(name, tuple(built.items()))
-    path = written.write(model, folder, kind, **options)
+    path = written.write(model, folder, kind)
     monkeypatch.setattr(formats, "open_file", functools.cache(formats.open_file))
     given = {"input_shape": SHAPE, **given_for(kind, options)}
     loaded = zoo.get(name, weights=path, **given)
@@ -125,7 +125,7 @@ def test_weights_of_deep_networks(name, options, kind, others, tmp_path, monkeyp
 def test_another_shortcut_than_the_files_is_refused(tmp_path):
     model = network("resnet8", (("shortcut", "B"),))
     for kind in ALL:
-        path = written.write(model, tmp_path, kind, shortcut="B")
+        path = written.write(model, tmp_path, kind)
         with pytest.raises(InputError, match="shortcut belongs to the weights"):
             zoo.get("resnet8", weights=path, shortcut="C")
 

@@ -87,7 +87,7 @@ def by_timm(torch_file, model, folder, monkeypatch):
 def by_header(torch_file, model, folder, monkeypatch):
     path = folder / "own.safetensors"
     shown = Preprocessing(32, 40, "bicubic", antialias=False)
-    zoo.weights.save(path, model, name="resnet18", options={}, preprocessing=shown)
+    zoo.weights.save(path, model, preprocessing=shown)
     return path
 
 
@@ -102,7 +102,7 @@ def by_nothing(torch_file, model, folder, monkeypatch):
 
 def unlabelled_header(torch_file, model, folder, monkeypatch):
     path = folder / "own.safetensors"
-    zoo.weights.save(path, model, name="resnet18", options={"input_shape": (32, 32, 3)})
+    zoo.weights.save(path, model)
     return path
 
 

@@ -28,7 +28,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), "uint8")
 def saved(tmp_path):
     path = tmp_path / "w.safetensors"
     model = zoo.get("resnet8", mean=(1, 2, 3), std=(4, 5, 6), **OPTIONS)
-    weights.save(path, model, name="resnet8", options=OPTIONS, training={"seed": 3})
+    weights.save(path, model, training={"seed": 3})
     return path, model
 
 
@@ -43,21 +43,21 @@ def test_a_file_rebuilds_its_network(saved):
 def test_equal_models_make_equal_files(saved, tmp_path):
     path, model = saved
     again = tmp_path / "again.safetensors"
-    weights.save(again, model, name="resnet8", options=OPTIONS, training={"seed": 3})
+    weights.save(again, model, training={"seed": 3})
     assert again.read_bytes() == path.read_bytes()
 
 
 def test_per_pixel_normalization_comes_back(tmp_path):
     mean = np.random.default_rng(0).uniform(0, 255, (16, 16, 3))
     model = zoo.get("resnet8", mean=mean, std=(1, 1, 1), **OPTIONS)
-    weights.save(tmp_path / "w.safetensors", model, name="resnet8", options=OPTIONS)
+    weights.save(tmp_path / "w.safetensors", model)
     loaded = zoo.get("resnet8", weights=tmp_path / "w.safetensors")
     np.testing.assert_array_equal(loaded(IMAGES), model(IMAGES))
 
 
 def test_float32_is_kept_under_mixed_precision(tmp_path):
     model = zoo.get("resnet8", dtype="mixed_bfloat16", **OPTIONS)
-    weights.save(tmp_path / "w.safetensors", model, name="resnet8", options=OPTIONS)
+    weights.save(tmp_path / "w.safetensors", model)
     loaded = zoo.get("resnet8", weights=tmp_path / "w.safetensors")
     for one, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -162,7 +162,7 @@ def test_loading_takes_little_memory(tmp_path):
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("resident memory is read from Linux's /proc")
     path = tmp_path / "w.safetensors"
-    weights.save(path, zoo.get("resnet50"), name="resnet50", options={})
+    weights.save(path, zoo.get("resnet50"))
     script = [sys.executable, "-c", textwrap.dedent(code), str(path)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(script, env=env, check=True, capture_output=True, text=True)

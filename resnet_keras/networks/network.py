@@ -1,0 +1,238 @@
+"""What all networks share: pixels, dtype policy, normalization, head, and the checks of both.
+
+A family's builder has its own arguments and a trunk, and leaves the rest to `network`:
+
+    def my_network(width=64, **shared):
+        def trunk(x, norm, drop_rates):
+            ...  # stages whose last layers are called conv2_block1_out and so on
+            return x
+
+        return network(trunk, blocks=(2, 2), name="my_network", **shared)
+"""
+
+import contextlib
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict
+
+import keras
+from keras import layers
+
+from resnet_keras.errors import InputError, unknown
+
+from .blocks import CHANNELS_LAST, he_normal, linear_drop_rates
+from .layers import BatchNormalization, Dropout, PixelNormalization
+
+POOLINGS = ("avg", "max", None)
+
+
+class Shared(TypedDict, total=False):
+    """Arguments of `network` that builders pass on as they are."""
+
+    include_top: bool
+    pooling: str | None
+    dtype: Any
+    synchronized: bool
+    epsilon: float
+    stochastic_depth: float
+    dropout: float
+
+
+def network(
+    trunk: Callable,
+    *,
+    blocks: Sequence[int],
+    residual: bool = True,
+    name: str,
+    num_classes: int,
+    input_shape: tuple[int | None, int | None, int],
+    mean: Any,
+    std: Any,
+    include_top: bool = True,
+    pooling: str | None = None,
+    dtype: Any = None,
+    synchronized: bool = False,
+    epsilon: float = 1e-5,
+    stochastic_depth: float = 0.0,
+    dropout: float = 0.0,
+) -> keras.Model:
+    """Builds a network around a trunk.
+
+    Args:
+        trunk: a function from the normalized pixels (batch, height, width, channels), a function
+            that makes batch normalizations, as `norm(name=...)`, and for each stage the drop
+            rates of its blocks, to the last stage's features.
+        blocks: how many the stages have.
+        residual: whether the blocks have branches that may be dropped.
+        name: of the model.
+        num_classes: size of the logits.
+        input_shape: (height, width, channels) of the pixels; height and width may be None.
+            Grey pixels, of one channel, are seen as RGB where mean and std have three.
+        mean: of the pixels, per channel or per pixel, in units of 0 to 255.
+        std: their standard deviation, likewise.
+        include_top: False ends at the last stage's features.
+        pooling: then "avg" or "max" over positions, (batch, channels), or None.
+        dtype: a Keras dtype policy such as "mixed_bfloat16"; None takes Keras's current one.
+        synchronized: batch statistics over all replicas.
+        epsilon: of the batch normalizations.
+        stochastic_depth: rate at which the last block drops its residual branch in training, for
+            each example; block l of L has l/L of it.
+        dropout: rate at which features are dropped before the logits in training.
+
+    Returns:
+        A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
+        float32 logits (batch, num_classes), or to features.
+
+    Raises:
+        InputError: an argument is none of the above.
+    """
+    last = _rate("stochastic_depth", stochastic_depth)
+    if last and not residual:
+        raise InputError(f"{name} has no residual branches: leave stochastic_depth out.")
+    norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
+    with dtype_policy(dtype):
+        pixels, x = _normalized_input(input_shape, mean, std)
+        x = trunk(x, norm, linear_drop_rates(blocks, last))
+        x = _top(x, include_top, num_classes, pooling, dropout)
+        return keras.Model(pixels, x, name=name)
+
+
+def parameters(builder: Callable) -> dict[str, inspect.Parameter]:
+    """A builder's parameters by name, and those of `network` where it takes `**shared`."""
+    own = inspect.signature(builder).parameters
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own.values()):
+        return dict(own)
+    shared = inspect.signature(network).parameters
+    named = {n: p for n, p in own.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
+    rest = {n: p for n, p in shared.items() if n not in ("trunk", "blocks", "residual", *named)}
+    return {**named, **rest}
+
+
+def record(model: keras.Model, name: str, options: Mapping[str, Any]) -> None:
+    """Writes onto a network what it was built with; `.keras` files and clones keep it.
+
+    Args:
+        model: one that begins with a `PixelNormalization` called "normalization".
+        name: of the network in the zoo.
+        options: of its builder; what JSON can hold.
+
+    Raises:
+        InputError: the model begins otherwise.
+    """
+    try:
+        layer = model.get_layer("normalization")
+    except ValueError:
+        layer = None
+    if not isinstance(layer, PixelNormalization):
+        raise InputError(
+            f"The builder of {name} returns a model without the first layer of all networks, a "
+            "PixelNormalization called 'normalization': build it with networks.network.network."
+        )
+    layer.network = {"model": name, "options": dict(options)}
+
+
+def recorded(model: keras.Model) -> dict[str, Any] | None:
+    """What `record` wrote, `{"model": name, "options": options}`; None where it wrote nothing."""
+    for layer in model.layers:
+        if isinstance(layer, PixelNormalization):
+            return layer.network
+    return None
+
+
+def _top(x, include_top, num_classes, pooling, dropout):
+    """What follows the last stage: the head, pooled features, or nothing."""
+    dropout = _rate("dropout", dropout)
+    if include_top:
+        if pooling is not None:
+            raise InputError("pooling is for features: give include_top=False beside it.")
+        return _head(x, positive("num_classes", num_classes), dropout)
+    if dropout:
+        raise InputError("dropout stands before the logits: leave it out with include_top=False.")
+    if pooling not in POOLINGS:
+        raise unknown("pooling", pooling, ("avg", "max", "None"))
+    if pooling == "avg":
+        return layers.GlobalAveragePooling2D(CHANNELS_LAST, name="avg_pool")(x)
+    if pooling == "max":
+        return layers.GlobalMaxPooling2D(CHANNELS_LAST, name="max_pool")(x)
+    return x
+
+
+def _head(x, num_classes, dropout):
+    """Global average pooling and the classifier; float32 logits under every dtype policy."""
+    x = layers.GlobalAveragePooling2D(CHANNELS_LAST, name="avg_pool")(x)
+    if dropout:
+        x = Dropout(dropout, name="dropout")(x)
+    dense = layers.Dense(
+        num_classes, kernel_initializer=he_normal(), dtype="float32", name="logits"
+    )
+    return dense(x)
+
+
+def _normalized_input(input_shape, mean, std):
+    shape = _checked_shape(input_shape)
+    # float32 takes uint8 as well as float pixels; a uint8 input would cut fractions off.
+    pixels = keras.Input(shape, dtype="float32", name="pixels")
+    try:
+        normalization = PixelNormalization(mean, std, name="normalization")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"mean and std must be numbers, not {mean!r} and {std!r}.") from error
+    for what, value in (("mean", normalization.initial_mean), ("std", normalization.initial_std)):
+        # Grey pixels fit any number of channels: they are repeated.
+        channels = value.shape[-1] if shape[2] == 1 and value.ndim else shape[2]
+        if value.shape not in ((channels,), (*shape[:2], channels)):
+            raise InputError(
+                f"{what} has shape {value.shape}; with input_shape {shape} it must be "
+                f"{(shape[2],)} (per channel) or {shape} (per pixel)."
+            )
+    return pixels, normalization(pixels)
+
+
+def _checked_shape(input_shape):
+    sides = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+    valid = [side is None or (_is_whole(side) and side > 0) for side in sides]
+    if len(sides) != 3 or not all(valid) or sides[2] is None:
+        raise InputError(
+            "input_shape is (height, width, channels), positive numbers of which the first two "
+            f"may be None, not {input_shape!r}."
+        )
+    return sides
+
+
+def positive(what: str, value: Any) -> int:
+    """The value, if it is a positive whole number; `InputError` names `what` otherwise."""
+    if not _is_whole(value) or value < 1:
+        raise InputError(f"{what} must be a positive whole number, not {value!r}.")
+    return int(value)
+
+
+def _is_whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _rate(what, value):
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1:
+        raise InputError(f"{what} must be a rate in [0, 1), not {value!r}.")
+    return float(value)
+
+
+@contextlib.contextmanager
+def dtype_policy(dtype: Any) -> Iterator[None]:
+    """Gives every layer and model that is built inside the policy `dtype`.
+
+    So the blocks need not pass it on, and `compile` sees of a model that its losses need scaling.
+    """
+    previous = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(dtype if dtype is not None else previous)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"dtype {dtype!r} is no Keras dtype policy: give for instance 'float32', "
+            "'mixed_bfloat16' or 'mixed_float16'."
+        ) from error
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous)

@@ -1,0 +1,292 @@
+"""What files of other projects tell of this package's ResNets, and of its own older ones.
+
+Every translation keeps the function of the network: what it computes agrees up to rounding.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from resnet_keras.errors import InputError
+from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
+
+from ..networks import BOTTLENECK_DEPTHS, Network
+from . import architecture, layouts
+from .formats import Tensor
+from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
+from .wrappers import FOREIGN_HEAD
+
+_LEAVES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+_TORCH_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|(?:downsample|shortcut)\.([01]))")
+_DENSE = re.compile(r"(?!conv\d|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)")
+
+
+def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
+    """Renames another project's tensors to this package's, and reshapes them as they are read.
+
+    What has no counterpart keeps its name.
+    """
+    if layout == TORCH:
+        return _from_torch(tensors, network)
+    return _from_keras_applications(tensors)
+
+
+def defaults(layout: str, network: Network) -> dict[str, Any]:
+    """Arguments of `zoo.get` that a file in this layout does not say, as its project has them."""
+    bottleneck = network.depth in BOTTLENECK_DEPTHS
+    if layout == KERAS_APPLICATIONS:
+        stride = {"stride_in_1x1": True} if bottleneck else {}
+        return {"mean": CAFFE_MEAN, "std": CAFFE_STD, "epsilon": 1.001e-5, **stride}
+    if layout == TORCH:
+        stride = {"stride_in_1x1": False} if bottleneck else {}
+        return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, **stride}
+    return {}
+
+
+def shown(
+    tensors: dict[str, Tensor], network: Network, layers: Collection[str] = ()
+) -> dict[str, Any]:
+    """Arguments of `zoo.get` that the tensors themselves show, beside those of every network.
+
+    Args:
+        tensors: of `layouts.translate`.
+        network: that they are read for.
+        layers: the names of all layers, where the file has them: they show where bottlenecks
+            stride.
+    """
+    options: dict[str, Any] = {}
+    if layouts.numbered(tensors):
+        names = [name.rpartition("layers/")[2] for name in tensors]
+        kernels = sum(re.fullmatch(r"conv2d(_\d+)?/vars/0", name) is not None for name in names)
+        projections = kernels - (network.arguments["depth"] - 1)
+    else:
+        projections = sum(name.endswith("_0_conv/kernel") for name in tensors)
+    if not network.plain:
+        options["shortcut"] = _shortcut(projections, network)
+    if network.depth in BOTTLENECK_DEPTHS and "conv3_block1_1_conv" in layers:
+        # Only a 3x3 convolution that strides is padded by a layer of its own.
+        options["stride_in_1x1"] = "conv3_block1_2_pad" not in layers
+    return options
+
+
+def check(
+    path: Path, layout: str, tensors: dict[str, Tensor], network: Network, layers: Collection[str]
+) -> None:
+    """Raises `InputError`, which names the file's network, where it is not `network`."""
+    of = architecture.of(tensors, layers)
+    if of is not None:
+        architecture.check(path, of, network)
+    elif layouts.numbered(tensors):
+        architecture.check_numbered(path, layers, network)
+    if layout == TORCH:
+        _check_stem(path, tensors, network)
+
+
+def unsaid(network: Network, options: Mapping[str, Any]) -> str | None:
+    """What else must be given beside a file that says no more than `options`; None: nothing."""
+    if network.depth in BOTTLENECK_DEPTHS and "stride_in_1x1" not in options:
+        return (
+            "does not say where its bottlenecks stride: give stride_in_1x1 (and epsilon, if it is "
+            "not 1e-5)"
+        )
+    return None
+
+
+def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str, dict[str, Any]]:
+    """Tells by a network's layers what it is, where nothing is recorded in it.
+
+    Args:
+        layers: (class name, config) of each layer, by its name.
+
+    Returns:
+        The network's name, and the options that it was built with but normalization and dtype;
+        `stochastic_depth` and `dropout` only of networks that have them.
+
+    Raises:
+        KeyError: these are not the layers of a ResNet of this package.
+    """
+    blocks = [name for name in layers if re.fullmatch(r"conv\d_block\d+_out", name)]
+    bottleneck, imagenet = "conv2_block1_3_conv" in layers, "pool1_pool" in layers
+    depth = (3 if bottleneck else 2) * len(blocks) + 2
+    shortcut = _described_shortcut(layers, bottleneck)
+    options: dict[str, Any] = {
+        **({} if shortcut is None else {"shortcut": shortcut}),
+        "epsilon": layers["conv1_bn"][1]["epsilon"],
+        "input_shape": tuple(layers["pixels"][1]["batch_shape"][1:]),
+        "include_top": "logits" in layers,
+    }
+    if imagenet and bottleneck:
+        options["stride_in_1x1"] = tuple(layers["conv3_block1_1_conv"][1]["strides"]) == (2, 2)
+    if options["include_top"]:
+        options["num_classes"] = layers["logits"][1]["units"]
+    else:
+        pooled = {"avg": "avg_pool", "max": "max_pool"}
+        options["pooling"] = next((key for key, name in pooled.items() if name in layers), None)
+    last = blocks[-1].replace("_out", "_drop")
+    for option, name in (("stochastic_depth", last), ("dropout", "dropout")):
+        if name in layers:
+            options[option] = layers[name][1]["rate"]
+    return f"{'plain' if shortcut is None else 'resnet'}{depth}", options
+
+
+def _described_shortcut(layers, bottleneck):
+    if "conv2_block1_add" not in layers:
+        return None
+    # Where dimensions stay: in the first stage of basic blocks, and in any second block.
+    if "conv2_block2_0_conv" in layers or (not bottleneck and "conv2_block1_0_conv" in layers):
+        return "C"
+    return "B" if "conv3_block1_0_conv" in layers else "A"
+
+
+def _check_stem(path, tensors, network):
+    """Raises `InputError` where torch's tensors show a ResNet with another stem or width."""
+    stem = _shape(tensors, "conv1_conv/kernel")
+    first = _shape(tensors, "conv2_block1_1_conv/kernel")
+    if stem is None:
+        return
+    height, _, channels, filters = stem
+    if channels == 1:
+        raise InputError(
+            f"{path} is of a network that sees one channel, and the networks here see three, grey "
+            "pixels too: repeat conv1.weight three times along its second axis and divide it by "
+            "three, and give mean and std of three equal numbers."
+        )
+    if channels != 3:
+        raise InputError(
+            f"{path} is of a network that sees {channels} channels; the networks here see RGB."
+        )
+    if network.dataset != "imagenet" or filters != 64:
+        return
+    if height == 3:
+        raise InputError(
+            f"{path} is of a network for small images, whose first convolution is 3x3 with 64 "
+            f"filters; {network.name} has 7x7, and no network here has that one."
+        )
+    if first is not None and first[3] not in (64, filters):
+        raise InputError(
+            f"{path} is of a wide ResNet or ResNeXt: its first block has {first[3]} filters where "
+            f"{network.name} has 64."
+        )
+
+
+def _shape(tensors, name):
+    shape = tensors[name].shape if name in tensors else ()
+    return shape if len(shape) == 4 else None
+
+
+def _from_torch(tensors, network):
+    ours = ((_torch_name(name) or name, tensor) for name, tensor in tensors.items())
+    named = renamed((name, _reshaped(name, tensor)) for name, tensor in ours)
+    projections = any(re.search(r"_0_conv/kernel$", name) for name in named)
+    if network.dataset == "cifar10" and not network.plain and not projections:
+        return _zeros_behind(named)
+    return named
+
+
+def _torch_name(name):
+    layer, _, leaf = name.rpartition(".")
+    if layer in ("fc", "linear"):
+        return {"weight": "logits/kernel", "bias": "logits/bias"}.get(leaf)
+    match = _TORCH_BLOCK.fullmatch(layer)
+    if layer in ("conv1", "bn1"):
+        prefix, kind = "conv1", layer[:-1]
+    elif match:
+        stage, block, kind, number, place = match.groups()
+        kind = kind or ("conv", "bn")[int(place)]
+        prefix = f"conv{int(stage) + 1}_block{int(block) + 1}_{number or 0}"
+    else:
+        return None
+    if kind == "conv":
+        return f"{prefix}_conv/kernel" if leaf == "weight" else None
+    return f"{prefix}_bn/{_LEAVES[leaf]}" if leaf in _LEAVES else None
+
+
+def _reshaped(name, tensor):
+    """torch's kernels are (out, in, height, width), its matrices (out, in)."""
+    axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(tensor.shape))
+    if axes is None or not name.endswith("/kernel"):
+        return tensor
+    return changed(tensor, lambda values: values.transpose(axes), axes)
+
+
+def _zeros_behind(tensors):
+    """akamaster's networks, whose option A adds zero channels on both sides of the others.
+
+    This package adds them behind, as the paper's "extra zero entries". To renumber the channels of
+    each stage makes one of the other: what each network computes stays the same.
+    """
+    orders = {2: list(range(16))}
+    for stage in (3, 4):
+        width, before = 16 * 2 ** (stage - 2), orders[stage - 1]
+        front, back = range(width // 4), range(3 * width // 4, width)
+        orders[stage] = [*(channel + width // 4 for channel in before), *front, *back]
+
+    def reordered(name, tensor):
+        match = re.fullmatch(r"conv(\d)_block(\d+)_([12])_(conv|bn)/\w+", name)
+        if name == "logits/kernel":
+            return _along(tensor, 0, orders[4])
+        if not match:
+            return tensor
+        stage, block, number, kind = match.groups()
+        if number == "2":  # into the sum with the shortcut
+            return _along(tensor, -1, orders[int(stage)])
+        if kind == "conv":  # out of the sum before
+            return _along(tensor, 2, orders[int(stage) - (block == "1" and stage != "2")])
+        return tensor
+
+    return {name: reordered(name, tensor) for name, tensor in tensors.items()}
+
+
+def _along(tensor, axis, order):
+    if len(tensor.shape) <= axis or tensor.shape[axis] != len(order):
+        return tensor  # it does not fit, which is said when it is assigned
+    return changed(tensor, lambda values: values.take(order, axis))
+
+
+def _from_keras_applications(tensors):
+    split = ((keras_name(name).rpartition("/"), tensor) for name, tensor in tensors.items())
+    named = renamed(
+        (f"{'logits' if layer in ('probs', 'predictions') else layer}/{leaf}", tensor)
+        for (layer, _, leaf), tensor in split
+    )
+    biases = {name: named.pop(name) for name in list(named) if name.endswith("_conv/bias")}
+    for name, bias in biases.items():
+        mean = name.replace("_conv/bias", "_bn/moving_mean")
+        if mean not in named or named[mean].shape != bias.shape:
+            raise InputError(f"The bias {name} belongs to no batch normalization.")
+        named[mean] = _without(named[mean], bias)
+    kernel = "conv1_conv/kernel"
+    # Its input is BGR.
+    named[kernel] = changed(named[kernel], lambda values: values[:, :, ::-1])
+    # Users' own layers behind the network.
+    return {
+        f"{FOREIGN_HEAD}{name}" if _DENSE.fullmatch(name) else name: tensor
+        for name, tensor in named.items()
+    }
+
+
+def _without(mean, bias):
+    """A convolution's bias moves into the mean that the batch normalization subtracts."""
+    return changed(mean, lambda values: values - bias.read())
+
+
+def _shortcut(projections, network):
+    """The option by the number of convolutions beside the network's own layers."""
+    bottleneck = network.depth in BOTTLENECK_DEPTHS
+    growing = 2 if network.dataset == "cifar10" else 4 if bottleneck else 3
+    if projections <= 0:
+        return "A"
+    return "B" if projections <= growing else "C"
+
+
+def features(network: Network) -> int:
+    """Channels of the last stage."""
+    if network.dataset == "cifar10":
+        return 64
+    return 2048 if network.depth in BOTTLENECK_DEPTHS else 512
