@@ -212,6 +212,11 @@ def find(name: str) -> Network:
     raise unknown("model", name, NETWORKS)
 
 
+def can_be_name(name: object) -> bool:
+    """Whether it has letters, digits and underscores, as the names of all networks."""
+    return isinstance(name, str) and re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None
+
+
 def register(
     name: str,
     builder: Callable[..., "keras.Model"],
@@ -241,7 +246,7 @@ def register(
         InputError: the name is one of this package's or cannot be one, or the builder's
             parameters are not as above.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z]\w*", name):
+    if not can_be_name(name):
         raise InputError(f"A network's name has letters, digits and underscores, not {name!r}.")
     if name in _OWN or (name not in NETWORKS and is_name(name)):
         raise InputError(f"{name} is a network of this package: choose another name.")

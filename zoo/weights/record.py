@@ -88,8 +88,8 @@ def name_in(config: Mapping[str, Any]) -> str | None:
     """The name that is recorded in a `.keras` file's configuration, if one is."""
     try:
         written = _in_layers(config["config"]["layers"])
-    except (KeyError, TypeError, AttributeError):
-        return None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None  # `of_config` will tell
     return written["model"] if written else None
 
 
@@ -98,8 +98,11 @@ def _in_layers(layers):
         # In Keras's old format, behind the name of the package.
         if layer["class_name"].rpartition(">")[2] == "PixelNormalization":
             written = layer["config"].get("network")
-            if written and isinstance(written["model"], str):
-                return {"model": written["model"], "options": dict(written["options"])}
+            if written is None:
+                return None
+            if not networks.can_be_name(written["model"]):
+                raise ValueError(f"network {written['model']!r}")
+            return {"model": written["model"], "options": dict(written["options"])}
     return None
 
 
