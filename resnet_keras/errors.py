@@ -36,7 +36,7 @@ def hint(given: object, choices: Iterable[str]) -> str:
 
 
 def require(module: str, extra: str | None) -> types.ModuleType:
-    """Imports an optional module; `MissingExtraError` names the extra that brings it, if one does."""
+    """Imports an optional module, or raises `MissingExtraError`, which names its extra."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -107,6 +107,7 @@ def _sync_folder(folder):
 
 
 def unwritable(path: str | os.PathLike, error: OSError) -> InputError:
+    """The error for a place that cannot be written to."""
     return InputError(
         f"Cannot write to {path}: {error.strerror or error}; choose another place or free this one."
     )

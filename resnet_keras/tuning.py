@@ -3,8 +3,8 @@
 - oneDNN: TensorFlow turns these kernels on by itself only on processors with AVX-512 VNNI or newer
   instructions; on others (AVX2) they trained ResNet-50 1.6 times, small networks 3 times as fast.
 - malloc: glibc gives freed memory back to the system at once, and faults it in again at each step.
-  It is told to keep it, in blocks of up to 32 MiB (`mallopt`); with larger ones, too, ResNet-50 held
-  a quarter more memory and was no faster.
+  It is told to keep it, in blocks of up to 32 MiB (`mallopt`); with larger ones, too, ResNet-50
+  held a quarter more memory and was no faster.
 
 Both change how fast a process is, and oneDNN the rounding of its results. The command lines make
 them; nothing happens on import. What the user's environment says of either goes first, and

@@ -1,4 +1,4 @@
-"""What all tests share: quiet TensorFlow on two logical CPUs, and commands run as users run them."""
+"""What all tests share: quiet TensorFlow on two logical CPUs, and commands as users run them."""
 
 import contextlib
 import ctypes

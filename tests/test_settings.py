@@ -1,4 +1,4 @@
-"""Keras's global settings do not leak into networks, and models carry the policy they compute in."""
+"""Keras's global settings do not leak into networks, and models carry their own policy."""
 
 import subprocess
 import sys

@@ -117,7 +117,7 @@ def test_replicas_with_statistics_of_their_own_do_not(command, tmp_path):
 
 @pytest.mark.slow
 def test_how_a_run_is_computed_does_not_change_its_weights(command, tmp_path):
-    """Two parts of each of four batches, on two replicas: in one graph, or with blocks recomputed."""
+    """Two parts of each of four batches, on two replicas: in one graph, or blocks recomputed."""
     arguments = (*SMALL, "--train_steps=24", "--eval_every=12", "--learning_rate=0.01")
     parts = ("--logical_cpus=2", "--accumulate_steps=2")
     for name, more in {

@@ -4,8 +4,8 @@
 
 Trains once undisturbed. Then trains the same with SIGKILL at random moments, bytes flipped in and
 cut off the last checkpoint between the starts, SIGTERM, a full disk, and folders and a disk that
-cannot be written to (as root, to mount a small tmpfs; --nodisk leaves it out). At the end all weights must be the same bytes, and metrics.csv
-the same but for its times.
+cannot be written to (as root, to mount a small tmpfs; --nodisk leaves it out). At the end all
+weights must be the same bytes, and metrics.csv the same but for its times.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ PREEMPTED = 75
 
 
 def start(folder: Path, arguments=RUN, log: Path | None = None) -> subprocess.Popen:
-    """Starts the run, or starts it again; its output goes to log.txt in `log`, beside the folder."""
+    """Starts the run, or starts it again; its output goes to log.txt in `log` or beside it."""
     with open((log or folder.parent) / "log.txt", "a") as file:
         return subprocess.Popen(
             [sys.executable, "-m", "resnet_keras.train", *arguments, f"--workdir={folder}"],

@@ -40,6 +40,7 @@ def card(entry: WeightsEntry, parameters: int) -> str:
 
 
 def command(row):
+    """The command that measures a row of results.json."""
     flags = {key: row[key] for key in ("model", "weights", "dataset", "split", "protocol")}
     if flags["protocol"] == "single view":  # of data sets that have no other
         del flags["protocol"]
@@ -54,6 +55,7 @@ def _published_text(found):
 
 
 def measured(entry):
+    """What was measured of registered weights, in words."""
     return [
         f"{100 * row['top1_error']:.2f} % top-1, {100 * row['top5_error']:.2f} % top-5 error on "
         f"{row['dataset']}/{row['split']} ({row['examples']:,} images, {row['protocol']})"
@@ -62,6 +64,7 @@ def measured(entry):
 
 
 def classes(names, count):
+    """The classes of a network, in words."""
     if names is None:
         return f"{count} without names" if count else "none: features"
     shown = ", ".join(names[:3])
@@ -69,6 +72,7 @@ def classes(names, count):
 
 
 def listed(options):
+    """Options by name, in words."""
     return ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
 
 
@@ -77,6 +81,7 @@ def _numbers(values):
 
 
 def page(title, call, rows):
+    """A model card: a title, the call that loads the network, and a table."""
     table = "\n".join(f"| {label} | {_cell(text)} |" for label, text in rows)
     return (
         f"# {title}\n\n    from resnet_keras import zoo\n    model = {call}\n\n"
@@ -89,6 +94,7 @@ def _cell(text):
 
 
 def front_matter(licence):
+    """What the Hugging Face hub reads at the top of a card."""
     lines = ["library_name: keras", "pipeline_tag: image-classification", "tags: [resnet, keras]"]
     if licence:
         lines.insert(0, f"license: {json.dumps(licence.lower())}")

@@ -173,6 +173,7 @@ def find(model: str, tag: str) -> WeightsEntry | None:
 
 
 def of_model(model: str) -> list[WeightsEntry]:
+    """The entries of a network."""
     return [entry for (name, _), entry in ENTRIES.items() if name == model]
 
 
@@ -340,11 +341,12 @@ def _digits(name, sha256, other_seeds):
         options={**({} if name.startswith("plain") else {"shortcut": "A"}), "epsilon": 1e-5},
         preprocessing=Preprocessing(16, 16),
         recipe=f"{name}_digits",
-        notes="Of `python -m resnet_keras.reproduce degradation --workers=2`, the run of seed 0, on "
-        "one of two cores: with two the sums are made in another order, and the error differs by an "
-        f"image or so. Seeds 1 and 2 of the same recipe ended at {other_seeds}. One error is 0.28 %, so the "
-        "last digit of any of these means little. The recipe's weight decay was chosen by the test "
-        "error of ResNet-20 at three values and three seeds, which flatters the results a little. "
+        notes="Of `python -m resnet_keras.reproduce degradation --workers=2`, the run of seed 0, "
+        "on one of two cores: with two the sums are made in another order, and the error differs "
+        f"by an image or so. Seeds 1 and 2 of the same recipe ended at {other_seeds}. One error is "
+        "0.28 %, so the last digit of any of these means little. The recipe's weight decay was "
+        "chosen by the test error of ResNet-20 at three values and three seeds, which flatters "
+        "the results a little. "
         "On processors without AVX-512 and with other seeds, ResNet-20 ended between 0 and 1.39 %. "
         "For demonstrations and tests: it has seen one small, clean data set of isolated digits "
         "and knows nothing else.",

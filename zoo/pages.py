@@ -19,11 +19,12 @@ EXPERIMENTS = entries.FOLDER / "experiments"
 # What a reader of an experiment's tables should know.
 NOTES = {
     "degradation_digits": "All networks have the recipe that was made for ResNet-20; no other "
-    "recipe or size of image was tried before the effect showed. The 36 runs of this experiment and "
-    "of the shortcuts took 58 minutes on two cores of an AMD EPYC, on which tests ran beside them.",
-    "degradation_digits_weight_decay": "Is it the large weight decay of that recipe? With a tenth of "
-    "it plain-56 trains better, and still far worse than plain-20, with every seed; the residual "
-    "networks do not. So weight decay adds to the effect and is not its cause.",
+    "recipe or size of image was tried before the effect showed. The 36 runs of this experiment "
+    "and of the shortcuts took 58 minutes on two cores of an AMD EPYC, on which tests ran beside "
+    "them.",
+    "degradation_digits_weight_decay": "Is it the large weight decay of that recipe? With a tenth "
+    "of it plain-56 trains better, and still far worse than plain-20, with every seed; the "
+    "residual networks do not. So weight decay adds to the effect and is not its cause.",
     "depth_digits": "Deeper is not better here: the means are within two of 360 images of each "
     "other.",
     "responses_digits": "At equal depth residual networks respond less than plain ones, as in Fig. "
@@ -41,7 +42,8 @@ def results() -> str:
     parts = [
         "# Results",
         "Every error and mAP of the paper's tables for its networks and the VGG baselines beside\n"
-        "them (but for the APs of single classes), every public weight's published number, and every\n"
+        "them (but for the APs of single classes), every public weight's published number, and "
+        "every\n"
         "number measured here. Errors in percent.\n\n"
         "Made by `python -m resnet_keras.zoo.pages` from `zoo/paper.py`, `zoo/entries.py`,\n"
         "`zoo/results.json` and `zoo/experiments/`.",

@@ -1,7 +1,8 @@
 """Every error and mAP that the paper gives for its networks, and what it counts; plain data.
 
-Left out are the APs of single classes (Tables 10 and 11) and other people's networks. He, Zhang, Ren and Sun, arXiv 1512.03385. Errors and mAP in percent; None stands for what the paper
-does not give. Values that can only be read off a figure say "about".
+He, Zhang, Ren and Sun, arXiv 1512.03385. Left out are the APs of single classes (Tables 10 and 11)
+and other people's networks. Errors and mAP in percent; None stands for what the paper does not
+give. Values that can only be read off a figure say "about".
 """
 
 from typing import NamedTuple

@@ -46,6 +46,7 @@ def conv_bn(x, filters, kernel_size, stride, name, norm):
 
 
 def conv_bn_relu(x, filters, kernel_size, stride, name, norm):
+    """The same, and the activation."""
     x = conv_bn(x, filters, kernel_size, stride, name, norm)
     return layers.Activation("relu", name=f"{name}_relu")(x)
 

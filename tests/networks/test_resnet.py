@@ -206,7 +206,7 @@ def test_a_saved_model_loads_in_a_process_that_imports_the_layers_only(tmp_path)
 
 @pytest.mark.slow
 def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
-    """The same file of weights gives the same logits on JAX, and nothing of ours needs TensorFlow."""
+    """The same weights give the same logits on JAX, and nothing of ours needs TensorFlow."""
     pytest.importorskip("jax")
     keras.utils.set_random_seed(0)
     model = resnet.cifar_resnet(14, shortcut="A")

@@ -1,5 +1,6 @@
-"""The rule that makes weights and images for parity tests, and the script that records the answers
-of other projects' networks to them.
+"""The rule that makes weights and images for parity tests, and what other networks answer.
+
+Run as a script, it records the answers of other projects' networks.
 
     pip install torch==2.13.0 timm torchvision pillow
     git clone https://github.com/akamaster/pytorch_resnet_cifar10

@@ -70,7 +70,7 @@ def test_listing_imports_neither_keras_nor_tensorflow():
 
 @pytest.mark.parametrize("name", [name for name in PAPER if name != "resnet1202"])
 def test_info_agrees_with_the_paper(name):
-    """The counts are the model's own; rounded, they are the paper's. test_resnet has them exactly."""
+    """The counts are the model's own; rounded, they are the paper's. test_resnet has all digits."""
     info = zoo.info(name)
     if info.paper_parameters:
         digits = len(info.paper_parameters.rstrip("M").split(".")[1])

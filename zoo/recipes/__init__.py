@@ -1,4 +1,4 @@
-"""The packaged training recipes: one flagfile each, `python -m resnet_keras.train --recipe=NAME`."""
+"""The packaged recipes: one flagfile each, `python -m resnet_keras.train --recipe=NAME`."""
 
 from pathlib import Path
 

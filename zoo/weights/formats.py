@@ -44,9 +44,14 @@ class Tensor(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """An opened file: format "safetensors", "hdf5", "keras" or "torch", tensors by name, and what
-    stands beside them: safetensors' metadata, or the configuration of a `.keras` archive; and of
-    Keras's files the names of layers by their paths, see `hdf5.layer`."""
+    """An opened file.
+
+    Attributes:
+        format: "safetensors", "hdf5", "keras" or "torch".
+        tensors: by name.
+        metadata: of safetensors, or the configuration of a `.keras` archive.
+        layers: of Keras's files the names of layers by their paths, see `hdf5.layer`.
+    """
 
     format: str
     tensors: dict[str, Tensor]
@@ -132,8 +137,10 @@ def _safetensors(path, file):
 
 
 def _hdf5(path, file):
-    """Tensors, configuration and names of layers of an HDF5 file, which a process of its own
-    reads, see `hdf5`."""
+    """Tensors, configuration and names of layers of an HDF5 file.
+
+    A process of its own reads it, see `hdf5`.
+    """
     with tempfile.TemporaryDirectory(prefix="resnet_keras_") as folder:
         target = Path(folder) / "tensors.safetensors"
         # What is in the file in float16 has twice its size afterwards.
@@ -226,8 +233,10 @@ def _torch(path, size):
 
 
 def _torch_tensor(torch, path, name, value):
-    """A tensor of torch's; one that cannot be weights is refused when it is read, as a checkpoint
-    may have it beside them."""
+    """A tensor of torch's.
+
+    One that cannot be weights is refused when it is read, as a checkpoint may have it beside them.
+    """
 
     def read():
         if not (plain and value.is_floating_point()):

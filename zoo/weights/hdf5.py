@@ -77,8 +77,8 @@ def layer(name, attributes):
     """A layer's name by the path of its group; empty for other groups.
 
     The old format has the name in the path. The new one numbers a model's layers by their class
-    (`layers/conv2d_3/vars`) and has the name beside it; without, as older Keras wrote it, the number
-    must do.
+    (`layers/conv2d_3/vars`) and has the name beside it; without, as older Keras wrote it, the
+    number must do.
     """
     if "weight_names" in attributes:
         return {name: name.rpartition("/")[2]}
@@ -100,6 +100,7 @@ def limit_memory(size):
 
 
 def main(source, target, size):
+    """Reads the file `source` and writes its tensors to `target`; returns what was wrong."""
     limit_memory(int(size))
     try:
         tensors, config, layers = read(source)

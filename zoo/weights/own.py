@@ -1,8 +1,8 @@
 """This package's own file of weights.
 
-It is safetensors: one float32 tensor per variable under its Keras path (`conv1_conv/kernel`), and in
-the header the network, the options it was built with, and how images are shown to it. A folder that
-`zoo.save` writes has the same description in its config.json.
+It is safetensors: one float32 tensor per variable under its Keras path (`conv1_conv/kernel`), and
+in the header the network, the options it was built with, and how images are shown to it. A folder
+that `zoo.save` writes has the same description in its config.json.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Files of torch.save: what is in them, and the way out where torch.load(weights_only=True) refuses.
+"""Files of torch.save: what is in them, and the way out where torch.load refuses them.
 
 Nothing is unpickled here: a pickle's operations are listed and not executed.
 """

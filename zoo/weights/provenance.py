@@ -114,7 +114,8 @@ def timm_config(path: Path, num_classes: Any) -> TimmConfig | None:
         return _timm_config(config, num_classes)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{place} has a pretrained_cfg that cannot be used ({error!r}): mend it or move it away."
+            f"{place} has a pretrained_cfg that cannot be used ({error!r}): mend it or move it "
+            "away."
         ) from error
 
 

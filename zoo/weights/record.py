@@ -51,7 +51,7 @@ def _plain(network, name, value):
 
 
 def of(model: "keras.Model") -> tuple[str, dict[str, Any]]:
-    """A model's name in the zoo and the options that it was built with; dtype too, not mean and std.
+    """A model's name in the zoo and its options, dtype among them but not mean and std.
 
     Raises:
         KeyError, ValueError, AttributeError: it is none of the zoo's.

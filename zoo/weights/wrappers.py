@@ -156,8 +156,10 @@ def _belongs(name, other, chosen):
 
 
 def _relative(name, prefix):
-    """The name without what it shares with the prefix: `fc.bias` of `model.fc.bias` beside
-    `model.backbone.`."""
+    """The name without what it shares with the prefix.
+
+    That is `fc.bias` of `model.fc.bias` beside `model.backbone.`.
+    """
     return ".".join(name.split(".")[_shared(name, prefix) :])
 
 

@@ -77,7 +77,7 @@ def trunk(model, images):
     ],
 )
 def test_heads_and_features(sources, kind, drops):
-    """The same head, another, none, pooled, and a backbone; by a model with stochastic depth too."""
+    """The same head, another, none, pooled, and a backbone; by a model that drops blocks too."""
     path, model, given = sources(kind, drops=drops)
     features = trunk(model, IMAGES)
     equal(zoo.get("resnet8", weights=path, **given)(IMAGES), model(IMAGES))

@@ -78,17 +78,21 @@ def test_results_are_of_registered_weights():
     assert {(row["model"], row["weights"]) for row in rows} <= zoo.ENTRIES.keys()
 
 
-def rewrite(path, change, header=None):
+def rewrite(path, change, metadata=None):
     old = weights.read(path, RESNET8)
     options = {key: old.options[key] for key in OPTIONS}
     made = {"model": old.model, "options": options, "training": {}}
     tensors = load_file(path)
     change(tensors)
-    save_file(tensors, path, metadata=header or {"resnet_keras": json.dumps(made)})
+    save_file(tensors, path, metadata=metadata or {"resnet_keras": json.dumps(made)})
+
+
+def header(model, options):
+    return {"resnet_keras": f'{{"model": "{model}", "options": {options}, "training": {{}}}}'}
 
 
 @pytest.mark.parametrize(
-    ("change", "header", "words"),
+    ("change", "metadata", "words"),
     [
         (lambda t: t.pop("conv1_conv/kernel"), {}, "lacks conv1_conv/kernel"),
         (lambda t: t.update(more=np.zeros(1)), {}, "has more"),
@@ -98,38 +102,30 @@ def rewrite(path, change, header=None):
         (lambda t: None, {"resnet_keras": "[]"}, "header"),
         (
             lambda t: None,
-            {
-                "resnet_keras": '{"model": "resnet8", "options": {"num_classes": 4, "x": 1}, "training": {}}'
-            },
+            header("resnet8", '{"num_classes": 4, "x": 1}'),
             "header",
         ),
         (lambda t: None, {"resnet_keras": '{"model": "resnet8", "options": {}}'}, "header"),
         (
             lambda t: None,
-            {
-                "resnet_keras": '{"model": "resnet14", "options": {"num_classes": 4}, "training": {}}'
-            },
+            header("resnet14", '{"num_classes": 4}'),
             "of resnet14, not of resnet8",
         ),
         (
             lambda t: None,
-            {
-                "resnet_keras": '{"model": "resnet99998", "options": {"num_classes": 4}, "training": {}}'
-            },
+            header("resnet99998", '{"num_classes": 4}'),
             "tensors for 99998 layers",
         ),
         (
             lambda t: None,
-            {
-                "resnet_keras": '{"model": "resnet8", "options": {"num_classes": 1000000000}, "training": {}}'
-            },
+            header("resnet8", '{"num_classes": 1000000000}'),
             "1000000000 classes",
         ),
     ],
 )
-def test_files_that_do_not_fit(saved, change, header, words):
+def test_files_that_do_not_fit(saved, change, metadata, words):
     path, _ = saved
-    rewrite(path, change, header)
+    rewrite(path, change, metadata)
     with pytest.raises(InputError) as error:
         zoo.get("resnet8", weights=path)
     assert words in str(error.value)
