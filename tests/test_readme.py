@@ -37,6 +37,17 @@ def test_models_example():
     assert set(names["features"].output) == {"conv3", "conv5"}
 
 
+def test_a_network_of_ones_own(tmp_path):
+    names: dict[str, Any] = {}
+    try:
+        exec(block("python", "zoo.register"), names)
+        zoo.save(names["model"], tmp_path / "mine", preprocessing=zoo.Preprocessing(32, 32))
+        assert zoo.get(tmp_path / "mine").output_shape == (None, 4)
+        assert zoo.backbone("wide10").output["conv3"].shape[-1] == 32
+    finally:
+        zoo.NETWORKS.pop("wide10", None)
+
+
 def test_a_notebook_goes_on_after_its_kernel_died(tmp_path, monkeypatch, capsys):
     class Died(BaseException):
         pass

@@ -7,7 +7,7 @@ A family's builder has its own arguments and a trunk, and leaves the rest to `ne
             ...  # stages whose last layers are called conv2_block1_out and so on
             return x
 
-        return network(trunk, blocks=(2, 2), name="my_network", **shared)
+        return network(trunk, blocks=(2, 2), **shared)
 """
 
 import contextlib
@@ -21,6 +21,7 @@ import keras
 from keras import layers
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD
 
 from .blocks import CHANNELS_LAST, he_normal, linear_drop_rates
 from .layers import BatchNormalization, Dropout, PixelNormalization
@@ -45,11 +46,11 @@ def network(
     *,
     blocks: Sequence[int],
     residual: bool = True,
-    name: str,
-    num_classes: int,
-    input_shape: tuple[int | None, int | None, int],
-    mean: Any,
-    std: Any,
+    name: str = "network",
+    num_classes: int = 1000,
+    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    mean: Any = IMAGENET_MEAN,
+    std: Any = IMAGENET_STD,
     include_top: bool = True,
     pooling: str | None = None,
     dtype: Any = None,

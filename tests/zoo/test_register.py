@@ -99,11 +99,6 @@ def test_it_is_listed_built_and_described():
             lambda x, norm, rates: x,
             blocks=(),
             residual=False,
-            name="mine",
-            num_classes=2,
-            input_shape=(8, 8, 3),
-            mean=0,
-            std=1,
             stochastic_depth=0.1,
         )
 
