@@ -19,7 +19,10 @@ if __name__ == "resnet_keras":
     if not os.path.isdir(os.path.join(_here, "zoo")):
         __path__.append(os.path.dirname(_here))
 
-_SUBMODULES = ("errors", "layers", "metrics", "optimizers", "pipelines", "resnet", "tuning", "zoo")
+_SUBMODULES = (
+    *("classification", "errors", "layers", "metrics", "networks", "optimizers"),
+    *("pipelines", "resnet", "training", "tuning", "zoo"),
+)
 
 
 def __getattr__(name: str):
@@ -31,4 +34,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBMODULES, "tune_cpu"])
+    return sorted(["__doc__", "__version__", *_SUBMODULES, "tune_cpu"])

@@ -9,6 +9,25 @@ from collections.abc import Iterable
 # What a TensorFlow graph has to say to the user stands between these in its error's message.
 MARKS = ("<resnet_keras: ", " :resnet_keras>")
 
+# What other projects call what is called otherwise here.
+_SYNONYMS = {
+    "pretrained": ("weights",),
+    "weight": ("weights",),
+    "classes": ("num_classes",),
+    "n_classes": ("num_classes",),
+    "nb_classes": ("num_classes",),
+    "input_size": ("input_shape", "image_size"),
+    "img_size": ("image_size", "input_shape"),
+    "global_pool": ("pooling",),
+    "drop_rate": ("dropout",),
+    "drop_path_rate": ("stochastic_depth",),
+    "precision": ("dtype",),
+    "lr": ("learning_rate",),
+    "color_jitter": ("colour_jitter",),
+    "random_erase": ("random_erasing",),
+    "mnist": ("tfds/mnist",),
+}
+
 
 class InputError(ValueError):
     """A mistake in what the user gave: a name, flag, file, shape or value.
@@ -22,16 +41,19 @@ class MissingExtraError(InputError, ImportError):
 
 
 def unknown(kind: str, given: object, choices: Iterable[str]) -> InputError:
-    """Returns the error for a name that is none of `choices`, with the nearest ones first."""
+    """Returns the error for a name that is none of `choices`; the nearest one is said first."""
     choices = list(choices)
     return InputError(
-        f"Unknown {kind} {given!r}: choose one of {', '.join(choices)}.{hint(given, choices)}"
+        f"Unknown {kind} {given!r}.{hint(given, choices)} Choose one of {', '.join(choices)}."
     )
 
 
 def hint(given: object, choices: Iterable[str]) -> str:
     """Returns " Did you mean 'NAME'?" for the choice that is nearest, or ""."""
-    near = difflib.get_close_matches(str(given), list(choices), n=1)
+    choices = list(choices)
+    name = str(given)
+    near = [other for other in _SYNONYMS.get(name.lower(), ()) if other in choices]
+    near += difflib.get_close_matches(name, choices, n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 

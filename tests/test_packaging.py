@@ -31,6 +31,7 @@ def test_wheel_holds_the_package_and_its_data(built):
         "resnet_keras/zoo/cards/resnet20_digits.md",
         "resnet_keras/zoo/recipes/resnet110_cifar10.flags",
         "resnet_keras/pipelines/stream.py",
+        "resnet_keras/py.typed",
         "resnet_keras/train.py",
     ):
         assert name in names

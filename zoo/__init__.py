@@ -11,7 +11,7 @@ Importing this package imports neither TensorFlow nor Keras; `get`, `backbone` a
 from . import entries, networks, paper, recipes, weights
 from .building import backbone, build, freeze, get
 from .entries import ENTRIES, Preprocessing, WeightsEntry
-from .information import ModelInfo, info, list_models, list_weights
+from .information import ModelInfo, info, list_models, list_recipes, list_weights
 from .networks import NETWORKS, register
 from .weights.publish import save
 
@@ -28,6 +28,7 @@ __all__ = [
     "get",
     "info",
     "list_models",
+    "list_recipes",
     "list_weights",
     "networks",
     "paper",
@@ -36,3 +37,7 @@ __all__ = [
     "save",
     "weights",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -161,7 +161,7 @@ def _check_options(network, given):
         raise InputError("num_classes is of a head: leave it out with include_top=False.")
     for option, value in given.items():
         if option not in network.accepted:
-            raise unknown(f"option of {network.name}:", option, network.accepted)
+            raise unknown(f"option of {network.name}:", option, ["weights", *network.accepted])
         choices = network.family.choices.get(option)
         if option in network.options and choices and value not in choices:
             raise unknown(f"{option} of {network.name}:", value, choices)

@@ -1,16 +1,17 @@
 """What the zoo has: lists of networks and weights, and what is known of each."""
 
 import fnmatch
+import html
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from . import building, cards, entries, networks
+from . import building, cards, entries, networks, recipes
 from .entries import ENTRIES, WeightsEntry
 from .networks import NETWORKS
 
 
 class ModelInfo(NamedTuple):
-    """What `info` returns; `print` shows it as a table.
+    """What `info` returns; `print` and notebooks show it as a table.
 
     `parameters` counts trainable values, `multiply_adds` those of one image of `input_shape`
     through convolutions and dense layers; both are counted on the model, the `paper_` figures are
@@ -31,8 +32,24 @@ class ModelInfo(NamedTuple):
     weights: tuple[WeightsEntry, ...]
 
     def __str__(self) -> str:
+        lines = [self.name, *(f"  {label:<14} {value}" for label, value in self._rows())]
+        for entry in self.weights:
+            lines.append(f"\n  {_heading(entry)}")
+            lines += [f"    {label:<12} {value}" for label, value in cards.facts(entry)]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks; what is known of each set of weights unfolds."""
+        parts = [f"<strong>{html.escape(self.name)}</strong>", _table(self._rows())]
+        for entry in self.weights:
+            heading = html.escape(_heading(entry))
+            content = _table(cards.facts(entry))
+            parts.append(f"<details><summary>{heading}</summary>{content}</details>")
+        return "".join(parts)
+
+    def _rows(self):
         height, width, channels = self.input_shape
-        rows = [
+        return [
             ("data set", f"{self.dataset}, {self.num_classes} classes"),
             ("input", f"{height} x {width} x {channels} RGB pixels, 0 to 255"),
             ("options", cards.listed(self.options) or "none of its own"),
@@ -41,11 +58,6 @@ class ModelInfo(NamedTuple):
             ("paper's error", self.paper_error or "not given"),
             ("weights", ", ".join(entry.tag for entry in self.weights) or "none registered"),
         ]
-        lines = [self.name, *(f"  {label:<14} {value}" for label, value in rows)]
-        for entry in self.weights:
-            lines.append(f"\n  {_heading(entry)}")
-            lines += [f"    {label:<12} {value}" for label, value in cards.facts(entry)]
-        return "\n".join(lines)
 
 
 def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
@@ -66,6 +78,11 @@ def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
 def list_weights(pattern: str = "*") -> list[tuple[str, str]]:
     """Returns (network, tag) of the registered weights of the networks that fit `pattern`."""
     return [key for key in ENTRIES if fnmatch.fnmatchcase(key[0], pattern)]
+
+
+def list_recipes(pattern: str = "*") -> list[str]:
+    """Returns the names of the packaged recipes, `python -m resnet_keras.train --recipe=NAME`."""
+    return [name for name in recipes.names() if fnmatch.fnmatchcase(name, pattern)]
 
 
 def info(name: str) -> ModelInfo:
@@ -96,6 +113,14 @@ def info(name: str) -> ModelInfo:
 
 def _paper(figure):
     return f"  (paper: {figure})" if figure else ""
+
+
+def _table(rows):
+    lines = [
+        f"<tr><th>{html.escape(label)}</th><td>{html.escape(str(value))}</td></tr>"
+        for label, value in rows
+    ]
+    return f"<table>{''.join(lines)}</table>"
 
 
 def _heading(entry):

@@ -2,13 +2,16 @@
 
 import itertools
 import json
+import pathlib
 import subprocess
 import sys
 import textwrap
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
 
+import resnet_keras
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.networks import network
@@ -90,6 +93,25 @@ def test_info_shows_measured_weights():
     assert "8.27 % top-1 error (single view; akamaster/pytorch_resnet_cifar10)" in text
     assert "not measured" in text
     assert "paper: 0.27M" in text
+
+
+def test_notebooks_show_a_table():
+    text = zoo.info("resnet20")._repr_html_()
+    root = xml.etree.ElementTree.fromstring(f"<div>{text}</div>")  # every tag is closed
+    cells = {row[0].text: row[1].text for row in root.findall("./table/tr")}
+    assert cells["parameters"] == "269,722  (paper: 0.27M)"
+    assert len(root.findall("details")) == len(zoo.list_weights("resnet20"))
+    assert "weights='digits'" in [summary.text for summary in root.iter("summary")]
+
+
+def test_what_is_public_is_listed():
+    assert "resnet20_digits" in zoo.list_recipes()
+    assert zoo.list_recipes("*1202*") == ["resnet1202_cifar10"]
+    assert dir(zoo) == sorted(zoo.__all__)
+    assert all(hasattr(zoo, name) for name in dir(zoo))
+    assert {"zoo", "pipelines", "training", "tune_cpu"} <= set(dir(resnet_keras))
+    assert not {"importlib", "os"} & set(dir(resnet_keras))
+    assert all(hasattr(resnet_keras, name) for name in dir(resnet_keras))
 
 
 def test_rows_and_builders_agree():
@@ -188,6 +210,12 @@ def test_other_depths_and_options():
     [
         (lambda: zoo.get("resnet51"), "resnet50"),
         (lambda: zoo.get("resnet21"), "6n+2"),
+        (lambda: zoo.get("reznet50"), "'reznet50'. Did you mean 'resnet50'? Choose one of"),
+        (lambda: zoo.get("resnet50", pretrained=True), "Did you mean 'weights'?"),
+        (lambda: zoo.get("resnet50", weight="imagenet"), "Did you mean 'weights'?"),
+        (lambda: zoo.get("resnet50", classes=2), "Did you mean 'num_classes'?"),
+        (lambda: zoo.get("./no_folder"), "There is no folder ./no_folder"),
+        (lambda: zoo.get(pathlib.Path("no_folder")), "There is no folder no_folder"),
         (lambda: zoo.get("plain50"), "plain18 and plain34"),
         (lambda: zoo.get("vgg16"), "resnet18"),
         (lambda: zoo.get(50), "resnet18"),

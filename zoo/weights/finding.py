@@ -34,6 +34,8 @@ def find(
         return networks.find(file.model), file
     if not networks.is_name(name) and Path(str(name)).is_dir():
         raise foreign.folder(Path(name))
+    if isinstance(name, os.PathLike) or (isinstance(name, str) and os.sep in name):
+        raise InputError(f"There is no folder {name}: name a network, or a folder of zoo.save.")
     network = networks.find(name)
     if weights is None:
         return network, None
