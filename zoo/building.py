@@ -28,7 +28,8 @@ def get(
 
     Args:
         name: one of `list_models()`, resnetN or plainN of any other depth 6n+2, or a folder that
-            `save` wrote (as "./resnet50" or a `Path` where it is called as a network).
+            has weights: that `save` wrote, or of a run of `train`, of which a warning says what is
+            taken (as "./resnet50" or a `Path` where it is called as a network).
         weights: None (He initialization); a registered tag, such as "a1_in1k", or "imagenet" or
             "cifar10" for the network's default; or the path of a file: .safetensors in this
             package's, torchvision's, timm's or transformers' layout (or transformers' folder),

@@ -18,9 +18,9 @@ def find(
     """Finds a network and opens its weights, downloading a registered file on first use.
 
     Args:
-        name: of a network, or a folder that `zoo.save` wrote, which has its weights; a folder
-            that is called as a network is `./resnet50` or a `Path`.
-        weights: a registered tag, the path of a file, or None.
+        name: of a network, or a folder that has weights, of `zoo.save` or of a run of `train`;
+            a folder that is called as a network is `./resnet50` or a `Path`.
+        weights: a registered tag, the path of a file or of such a folder, or None.
         weights_dir: a folder in which registered files are looked for instead of at their address.
 
     Raises:
@@ -32,6 +32,12 @@ def find(
             raise InputError(f"{name} has its own weights: leave weights={str(weights)!r} out.")
         file = own.read_published(name)
         return networks.find(file.model), file
+    run = own.of_run(name)
+    if run is not None:
+        if weights is not None:
+            raise InputError(f"{name} has its own weights: leave weights={str(weights)!r} out.")
+        network = networks.find(own.model_in(run))
+        return network, read(run, network)
     if not networks.is_name(name) and Path(str(name)).is_dir():
         raise foreign.folder(Path(name))
     if isinstance(name, os.PathLike) or (isinstance(name, str) and os.sep in name):
@@ -56,7 +62,10 @@ def resolve(
     if path.is_file():
         return path
     if path.is_dir():
-        raise foreign.folder(path)
+        run = own.of_run(path)
+        if run is None:
+            raise foreign.folder(path)
+        return run
     if os.sep in str(weights) or path.suffix:
         raise InputError(f"There is no weights file {weights}.")
     if not entries.of_model(model):

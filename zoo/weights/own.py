@@ -7,6 +7,7 @@ that `zoo.save` writes has the same description in its config.json.
 
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT = "resnet_keras"
 ASSUMED = "preprocessing_assumed"  # in a header: whether nobody said how images were shown
 CONFIG, TENSORS = "config.json", "model.safetensors"
+RUN_WEIGHTS = ("weights.safetensors", "best.safetensors")  # of a run's end, and before
 
 
 def read(path: Path, opened: formats.Opened, network: Network) -> WeightsFile:
@@ -201,6 +203,36 @@ def is_published(name: str | os.PathLike) -> bool:
         return False
     folder = Path(str(name)).expanduser()
     return (folder / CONFIG).is_file() and (folder / TENSORS).is_file()
+
+
+def of_run(folder: str | os.PathLike) -> Path | None:
+    """The weights in the folder of a run of `train`, with a warning that says which; or None.
+
+    Those of its end are taken, and the best ones while it has not ended.
+    """
+    if networks.is_name(folder):
+        return None
+    folder = Path(str(folder)).expanduser()
+    files = [folder / name for name in RUN_WEIGHTS if (folder / name).is_file()]
+    if not files or not (folder / "run.flags").is_file():
+        return None
+    ended = files[0].name == RUN_WEIGHTS[0]
+    others = "".join(f"; {path.name} is there too" for path in files[1:])
+    warnings.warn(
+        f"{folder} is the folder of a run{'' if ended else ' that has not ended'}: its "
+        f"{files[0].name} is taken{others}.",
+        stacklevel=2,
+    )
+    return files[0]
+
+
+def model_in(path: Path) -> str:
+    """The name of the network in one of this package's own files."""
+    opened = formats.open_file(path)
+    try:
+        return str(json.loads(opened.metadata[FORMAT])["model"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error
 
 
 def read_published(folder: str | os.PathLike) -> WeightsFile:

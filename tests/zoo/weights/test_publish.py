@@ -112,6 +112,35 @@ def test_a_folder_called_as_a_network_does_not_take_its_place(tmp_path, monkeypa
     assert zoo.get("resnet8", weights="./resnet20").output_shape == (None, 2)
 
 
+def test_a_runs_folder_is_taken_and_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "mine"
+    run.mkdir(parents=True)
+    last, best = (zoo.get("resnet8", num_classes=3) for _ in range(2))
+    zoo.weights.save(run / "best.safetensors", best)
+    with pytest.raises(InputError, match=r"no folder of zoo.save's"):
+        zoo.get("runs/mine")
+    (run / "run.flags").write_text("--model=resnet8\n")
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    with pytest.warns(UserWarning, match=r"that has not ended: its best\.safetensors is taken\."):
+        np.testing.assert_array_equal(zoo.get("runs/mine")(images), best(images))
+    zoo.weights.save(run / "weights.safetensors", last)
+    for call in (
+        lambda: zoo.get(run),
+        lambda: zoo.get("runs/mine"),
+        lambda: zoo.get("resnet8", weights=run),
+        lambda: zoo.get("resnet8", weights="runs/mine"),
+    ):
+        said = r"a run: its weights\.safetensors is taken; best\.safetensors is there too\."
+        with pytest.warns(UserWarning, match=said):
+            np.testing.assert_array_equal(call()(images), last(images))
+    with pytest.raises(InputError, match="has its own weights"):
+        zoo.get(run, weights="digits")
+    keras.utils.save_img(tmp_path / "image.png", images[0])
+    assert predict.main(["predict", "--model=runs/mine", "image.png"]) == 0
+    assert "warning: runs/mine is the folder of a run" in capsys.readouterr().err
+
+
 def test_mixed_precision_comes_back(tmp_path):
     model = zoo.get("resnet20", weights="digits", dtype="mixed_bfloat16")
     zoo.save(model, tmp_path / "mine")
