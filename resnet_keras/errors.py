@@ -21,9 +21,9 @@ class MissingExtraError(InputError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 
 
-def unknown(kind: str, given: object, choices: Iterable[str]) -> InputError:
+def unknown(kind: str, given: object, choices: Iterable[object]) -> InputError:
     """Returns the error for a name that is none of `choices`, with the nearest ones first."""
-    choices = list(choices)
+    choices = [str(choice) for choice in choices]
     return InputError(
         f"Unknown {kind} {given!r}: choose one of {', '.join(choices)}.{hint(given, choices)}"
     )
