@@ -110,7 +110,8 @@ def _preview() -> int:
     if FLAGS.out is None:
         raise InputError("Give --out=FILE.png, the picture to write.")
     shell.start_tensorflow()
-    from . import info, preview
+    from . import preview
+    from .catalog import info
 
     print(
         preview.write(

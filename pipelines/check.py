@@ -16,10 +16,11 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.files import expanded
 
-from . import FOLDER, SUFFIXES, TFDS, exif, folder, records, stream
+from . import exif, folder, records, stream
+from .catalog import FOLDER, TFDS
 from .decode import attempt, is_jpeg
 from .decode import decode as pixels_of
-from .listing import entries_in
+from .listing import SUFFIXES, entries_in
 from .source import Source
 
 IMAGENET2012 = "imagenet2012"

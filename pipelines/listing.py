@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from resnet_keras.errors import InputError
 
-from . import SUFFIXES
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files
 
 
 class Entries(NamedTuple):

@@ -11,7 +11,9 @@ import numpy as np
 from resnet_keras.errors import InputError, require
 from resnet_keras.files import make_folder, write_atomically
 
-from . import arrays, check_no_exif, encoded, info, open_split, stream, training
+from . import encoded, stream
+from .batches import training
+from .catalog import arrays, check_no_exif, info, open_split
 from .view import View, test_side
 
 EXTRA = "plot"
