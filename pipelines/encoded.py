@@ -87,10 +87,10 @@ def training(
         chosen, labels, broken = tf.cond(tf.size(good) == places, take_all, look_closer)
         chosen = tf.ensure_shape(chosen, [places, size, size, 3])
         labels = tf.ensure_shape(labels, [places])
-        coloured = augment.random_colour(
-            chosen, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise, mirrored=mirrored
+        colour = augment.draw_colour(
+            chosen, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise
         )
-        finished, labels = finish(coloured, labels, seeds[2])
+        finished, labels = finish(_mirror_and_colour(chosen, mirrored, *colour), labels, seeds[2])
         return finished, labels, broken
 
     decoded = source.training(seed, chunks).map(
@@ -362,6 +362,12 @@ def _area_window(shape, draws, min_area):
     sides = tf.maximum(tf.concat([sides, tf.fill([1, 2], tf.reduce_min(shape))], axis=0), 1.0)
     fits = tf.reduce_all(sides <= shape, axis=1)
     return sides[tf.argmax(fits)]
+
+
+@tf.function(jit_compile=True)
+def _mirror_and_colour(images, mirrored, matrix, offset):
+    """Both at once, for compiled into the pass over the colours mirroring costs nothing."""
+    return augment.apply_colour(augment.mirror(images, mirrored), matrix, offset)
 
 
 def _stretch(window, size):
