@@ -95,7 +95,8 @@ def _check() -> int:
         decode=FLAGS.decode,
         limit=FLAGS.limit,
     ):
-        text = finding.text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
+        text = shared_flags.in_flags(FLAGS, finding.text)
+        text = text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
         print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
         problems += not finding.ok
     found = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")

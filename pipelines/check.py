@@ -557,10 +557,9 @@ def _examine(split, source: Source, decode: bool, limit: int) -> _Seen:
 
 def _turned(split, count, heeded):
     does = "carries" if count == 1 else "carry"
-    told = "turned by it, but with --no" if heeded else "turned by it with --"
+    turned = "but with exif_orientation=False" if heeded else "with exif_orientation=True"
     return Finding(
-        True,
-        f"{split}: {_many(count, 'image')} {does} an EXIF orientation: {told}exif_orientation",
+        True, f"{split}: {_many(count, 'image')} {does} an EXIF orientation: turned by it, {turned}"
     )
 
 

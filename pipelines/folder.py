@@ -84,7 +84,7 @@ def from_files(paths: list[str], labels: list[int], classes: tuple[str, ...]) ->
 def split_folder(data_dir: str | os.PathLike | None, split: str) -> Path:
     """Returns DIR/SPLIT; `InputError` where there is none."""
     if data_dir is None:
-        raise InputError("Give --data_dir=FOLDER, which holds train/CLASS/ and val/CLASS/.")
+        raise InputError("Give data_dir=FOLDER, which holds train/CLASS/ and val/CLASS/.")
     root = Path(data_dir).expanduser()
     if not root.is_dir():
         raise InputError(f"There is no folder {root}.")

@@ -18,9 +18,8 @@ from resnet_keras.errors import InputError
 _BOUND = r"(?:-?\d+(?:\.\d+)?%|-?\d+)?"
 _NOTATION = re.compile(rf"(?P<name>[^\[\]+:%]+)(?:\[(?P<start>{_BOUND}):(?P<stop>{_BOUND})\])?")
 HOLD_OUT = (
-    "Without one, hold out a share of train, in quotes for the shell: "
-    "'--train_split=train[:90%]' '--eval_split=train[90%:]' (of evaluate and preview "
-    "'--split=train[90%:]')."
+    "Without one, hold out a share of train: split='train[:90%]' for training and "
+    "split='train[90%:]' for evaluation."
 )
 
 

@@ -534,7 +534,7 @@ def test_bad_arguments(tmp_path):
     opened = source(tmp_path, colours(1))
     with pytest.raises(InputError, match="max_corrupt"):
         encoded.training(opened, stream.Chunks(16), seed=0, max_corrupt=-1)
-    with pytest.raises(InputError, match="a view and --services are for photographs"):
+    with pytest.raises(InputError, match="view and services are for photographs"):
         pipelines.training("digits", "train", 16, seed=0, view=PLAIN)
     with pytest.raises(InputError, match="without resize"):
         pipelines.evaluation("digits", "test", 16, resize=40)
