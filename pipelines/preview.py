@@ -1,6 +1,5 @@
 """A contact sheet of what the network sees: images as the pipelines make them, with labels."""
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -8,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_keras.errors import InputError, require
+from resnet_keras import drawing
+from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
 from . import encoded, stream
@@ -16,7 +16,6 @@ from .batches import training
 from .catalog import arrays, check_no_exif, info, open_split
 from .view import View, test_side
 
-EXTRA = "plot"
 _DPI = 100  # at which matplotlib's points become pixels
 _FONT, _LINE, _LETTER = 9, 17, 8  # size in points; line height and a letter's width in pixels
 _NARROWEST = 600  # pixels that a caption needs
@@ -56,7 +55,7 @@ def write(
     if path.suffix.lower() != ".png":
         raise InputError(f"The picture is a PNG: name it {path.with_suffix('.png')}, not {path}.")
     make_folder(path.parent)
-    require("matplotlib.figure", extra=EXTRA)  # before a data set is opened
+    drawing.check()  # before a data set is opened
     images, labels, names = examples(
         dataset,
         split,
@@ -188,8 +187,6 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure_module = require("matplotlib.figure", extra=EXTRA)
-    agg = require("matplotlib.backends.backend_agg", extra=EXTRA)
     times = max(1, math.ceil(_SMALLEST / images.shape[2]))
     high, wide = images.shape[1] * times, images.shape[2] * times
     above = _LINE * max(text.count("\n") + 1 for text in texts)
@@ -198,8 +195,7 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
     width = max(_NARROWEST, columns * (wide + _GAP) + _GAP)
     top = 2 * _LINE
     height = top + rows * (above + high + _GAP)
-    figure = figure_module.Figure((width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-    canvas = agg.FigureCanvasAgg(figure)
+    figure = drawing.new_figure((width / _DPI, height / _DPI), _DPI)
     figure.text(
         _GAP / width, 1 - top / 2 / height, _shortened(caption, width), size=_FONT + 1, va="center"
     )
@@ -212,9 +208,7 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
         axes.set_axis_off()
         lines = "\n".join(_shortened(line, wide) for line in text.split("\n"))
         axes.set_title(lines, size=_FONT, pad=3, linespacing=1.2, parse_math=False)
-    content = io.BytesIO()
-    canvas.print_png(content)
-    return content.getvalue()
+    return drawing.png(figure)
 
 
 def _columns(count, aspect):
