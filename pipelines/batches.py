@@ -100,7 +100,9 @@ def training(
         start_step=start_step,
         augment=module_of(known).augmentation(dataset, images.shape[1]),
     )
-    batches = stream.part(stream.split(batches, parts), *shard)
+    if parts > 1:  # cut after the draws, which are made for whole batches
+        batches = batches.unbatch().batch(global_batch_size // parts, drop_remainder=True)
+    batches = stream.part(batches, *shard)
     return stream.prefetch(batches, device, threads=threads, ram_budget=ram_budget)
 
 

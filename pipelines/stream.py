@@ -177,17 +177,6 @@ def weighted(batches: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
     return batches.map(fill)
 
 
-def split(batches: tf.data.Dataset, parts: int) -> tf.data.Dataset:
-    """Each batch as `parts` smaller ones, in order; batches of one size that is known."""
-    if parts == 1:
-        return batches
-
-    def cut(*batch):
-        return tuple(tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]) for t in batch)
-
-    return batches.map(cut).unbatch()
-
-
 def part(batches: tf.data.Dataset, index: int, count: int) -> tf.data.Dataset:
     """The index-th of `count` equal parts of each batch.
 
