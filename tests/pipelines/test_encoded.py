@@ -415,7 +415,7 @@ def odd(tmp_path_factory):
 
     photo = load_sample_image("flower.jpg")
     images = [np.ascontiguousarray(photo[100 : 100 + h, 150 : 150 + w]) for h, w in ODD]
-    return images, source(tmp_path_factory.mktemp("odd"), map(encoded, images))
+    return images, source(tmp_path_factory.mktemp("odd"), map(file_of, images))
 
 
 @pytest.mark.parametrize(
