@@ -84,14 +84,14 @@ def _check() -> int:
     from . import check
 
     dataset = FLAGS.dataset or check.dataset_in(FLAGS.data_dir)
-    known = check.EXPECTED.get(FLAGS.expect) if FLAGS.expect else check.expected_in(FLAGS.data_dir)
+    expected = check.EXPECTED[FLAGS.expect] if FLAGS.expect else check.expected_in(FLAGS.data_dir)
     problems = 0
     for finding in check.findings(
         dataset,
         FLAGS.data_dir,
         archives_in=FLAGS.archives,
         hashes=FLAGS.hashes,
-        expected=known,
+        expected=expected,
         decode=FLAGS.decode,
         limit=FLAGS.limit,
     ):
@@ -99,9 +99,9 @@ def _check() -> int:
         text = text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
         print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
         problems += not finding.ok
-    found = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
+    summary = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
     where = f" in {FLAGS.data_dir}" if FLAGS.data_dir else ""
-    print(f"{found} found with {dataset}{where}.")
+    print(f"{summary} found with {dataset}{where}.")
     return PROBLEMS if problems else 0
 
 

@@ -97,7 +97,8 @@ def resize(
 
     Args:
         image: uint8 (height, width, channels).
-        height, width: of the resized image.
+        height: of the resized image.
+        width: of the resized image.
         interpolation: "bilinear" or "bicubic" (a = -0.5).
         window: top, left, height and width of the part of the resized image that is wanted, which
             alone is computed; the whole by default.
@@ -296,7 +297,7 @@ def _mean_colour(images):
 
 @tf.function(jit_compile=True)
 def apply_colour(images: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """Maps uint8 images (batch, height, width, 3) by `apply_affine`, rounded and clipped to uint8."""
+    """Maps uint8 images (batch, height, width, 3) by `apply_affine`; rounded and clipped."""
     changed = apply_affine(tf.cast(images, tf.float32), matrix, offset)
     # By way of int32, which the processor converts to in vectors.
     return tf.cast(tf.cast(tf.clip_by_value(changed + 0.5, 0.0, 255.0), tf.int32), tf.uint8)

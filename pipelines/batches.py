@@ -71,8 +71,8 @@ def training(
 
     if parts < 1 or global_batch_size % parts:
         raise InputError(f"A batch of {global_batch_size} has no {parts} equal parts.")
-    known = info(dataset, data_dir)
-    if not known.in_memory:
+    facts = info(dataset, data_dir)
+    if not facts.in_memory:
         from . import encoded, service
 
         view = view or View()
@@ -98,7 +98,7 @@ def training(
         global_batch_size,
         seed=seed,
         start_step=start_step,
-        augment=module_of(known).augmentation(dataset, images.shape[1]),
+        augment=module_of(facts).augmentation(dataset, images.shape[1]),
     )
     if parts > 1:  # cut after the draws, which are made for whole batches
         batches = batches.unbatch().batch(global_batch_size // parts, drop_remainder=True)
@@ -151,8 +151,8 @@ def evaluation(
 
     from . import stream
 
-    known = info(dataset, data_dir)
-    if known.in_memory:
+    facts = info(dataset, data_dir)
+    if facts.in_memory:
         if protocol:
             raise InputError(f"{dataset} is evaluated as it is, without {', '.join(protocol)}.")
         check_no_exif(dataset, exif_orientation)
@@ -162,7 +162,7 @@ def evaluation(
         from . import encoded
 
         source = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
-        side = image_size or known.image_size
+        side = image_size or facts.image_size
         view = {"image_size": side, "resize": test_side(side), **protocol}
         examples = source.num_examples
         batches_of = functools.partial(encoded.evaluation, source, **view)

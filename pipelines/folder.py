@@ -125,8 +125,8 @@ def _find(root, split):
     if not root.is_dir():
         return None
     names = {"val": ("val", "validation")}.get(split, (split,))
-    found = next((root / name for name in names if (root / name).is_dir()), None)
-    return root if found is None and split == "train" and is_flat(root) else found
+    folder = next((root / name for name in names if (root / name).is_dir()), None)
+    return root if folder is None and split == "train" and is_flat(root) else folder
 
 
 def _there(root):

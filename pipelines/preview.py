@@ -36,12 +36,9 @@ def write(
     data_dir: str | None = None,
     exif_orientation: bool | None = None,
 ) -> str:
-    """Writes a PNG of the first images of the training stream.
+    """Writes a PNG of the first images of the training stream, those of `examples`, to `path`.
 
-    Args:
-        path: of the picture; its folder is made.
-        dataset, split, count, seed, view, image_size, augmented, data_dir, exif_orientation: as
-            for `examples`.
+    The folder of the picture is made; the other arguments are those of `examples`.
 
     Returns:
         One line that says what was written.
@@ -89,12 +86,16 @@ def examples(
     """Returns the first images of the training stream, augmented or as evaluation sees them.
 
     Args:
-        dataset, split, image_size, data_dir, exif_orientation: as for `pipelines.training`.
+        dataset: as for `pipelines.training`.
+        split: as for `pipelines.training`.
         count: how many images.
         seed: of the order and of the augmentation. The images are the same ones with and without
             augmentation.
         view: of photographs, see `View`.
+        image_size: side in pixels, for data sets that can be resized (not CIFAR).
         augmented: False shows the centre crop that evaluation takes.
+        data_dir: as for `pipelines.training`.
+        exif_orientation: of photographs, see `pipelines.open_split`.
 
     Returns:
         uint8 images (count, height, width, 3), labels int32 (count,) or float32 (count, classes),
@@ -103,15 +104,15 @@ def examples(
     Raises:
         InputError: as `pipelines.training`.
     """
-    known = info(dataset, data_dir)
-    if known.in_memory:
+    facts = info(dataset, data_dir)
+    if facts.in_memory:
         check_no_exif(dataset, exif_orientation)
         names = ()
         batches = _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir)
     else:
         source = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
         names = source.class_names
-        batches = _photographs(source, count, seed, view, image_size or known.image_size, augmented)
+        batches = _photographs(source, count, seed, view, image_size or facts.image_size, augmented)
     images, labels = next(batches.take(1).as_numpy_iterator())
     return images, labels, names
 
@@ -212,8 +213,10 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
 
 
 def _columns(count, aspect):
-    """Columns for a sheet of about 3:2, given a cell's width over its height; full rows if it can
-    be."""
+    """Columns for a sheet of about 3:2 of cells whose width over height is `aspect`.
+
+    They are chosen for full rows, if it can be.
+    """
     ideal = math.sqrt(1.5 * count / aspect)
     near = range(max(1, math.floor(0.75 * ideal)), min(count, math.ceil(1.35 * ideal)) + 1)
     return min(near, key=lambda columns: (-count % columns, abs(columns - ideal)))

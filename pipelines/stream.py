@@ -133,7 +133,9 @@ def training(
     Args:
         images: uint8 (examples, height, width, channels).
         labels: int32 (examples,).
-        global_batch_size, seed, start_step: as for `indices`.
+        global_batch_size: examples in each batch.
+        seed: of the order and of every draw.
+        start_step: the first batch to deliver.
         augment: maps a batch of images and a key (see `draw_seed`) to a batch of images.
     """
     # Tensors made here are captured by reference; arrays would be copied into the graph.
