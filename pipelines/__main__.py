@@ -84,23 +84,24 @@ def _check() -> int:
     from . import check
 
     dataset = FLAGS.dataset or check.dataset_in(FLAGS.data_dir)
-    known = check.EXPECTED.get(FLAGS.expect) if FLAGS.expect else check.expected_in(FLAGS.data_dir)
+    expected = check.EXPECTED[FLAGS.expect] if FLAGS.expect else check.expected_in(FLAGS.data_dir)
     problems = 0
     for finding in check.findings(
         dataset,
         FLAGS.data_dir,
         archives_in=FLAGS.archives,
         hashes=FLAGS.hashes,
-        expected=known,
+        expected=expected,
         decode=FLAGS.decode,
         limit=FLAGS.limit,
     ):
-        text = finding.text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
+        text = shared_flags.in_flags(FLAGS, finding.text)
+        text = text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
         print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
         problems += not finding.ok
-    found = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
+    summary = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
     where = f" in {FLAGS.data_dir}" if FLAGS.data_dir else ""
-    print(f"{found} found with {dataset}{where}.")
+    print(f"{summary} found with {dataset}{where}.")
     return PROBLEMS if problems else 0
 
 
@@ -110,7 +111,8 @@ def _preview() -> int:
     if FLAGS.out is None:
         raise InputError("Give --out=FILE.png, the picture to write.")
     shell.start_tensorflow()
-    from . import info, preview
+    from . import preview
+    from .catalog import info
 
     print(
         preview.write(

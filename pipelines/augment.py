@@ -97,7 +97,8 @@ def resize(
 
     Args:
         image: uint8 (height, width, channels).
-        height, width: of the resized image.
+        height: of the resized image.
+        width: of the resized image.
         interpolation: "bilinear" or "bicubic" (a = -0.5).
         window: top, left, height and width of the part of the resized image that is wanted, which
             alone is computed; the whole by default.
@@ -226,41 +227,66 @@ def _bicubic(x):
 _KERNELS = {"bilinear": _bilinear, "bicubic": _bicubic}
 
 
+# Compiled by XLA, each of the functions below is one pass over the pixels. Mean and map in one take
+# twice as long, for XLA then keeps the float32 image that both use; TensorFlow's own operations
+# mirror 80 times as slowly.
+
+
+@tf.function(jit_compile=True)
+def mirror(images: tf.Tensor, mirrored: tf.Tensor) -> tf.Tensor:
+    """Mirrors those of the images (batch, height, width, channels) left and right that are to be.
+
+    Args:
+        images: any dtype.
+        mirrored: bool (batch,), which ones.
+
+    Returns:
+        The same shape and dtype.
+    """
+    return tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+
+
 def random_colour(
-    images: tf.Tensor,
-    key: tf.Tensor,
-    *,
-    jitter: float = 0.0,
-    pca: float = 0.1,
-    mirrored: tf.Tensor | None = None,
+    images: tf.Tensor, key: tf.Tensor, *, jitter: float = 0.0, pca: float = 0.1
 ) -> tf.Tensor:
     """Changes the colours of each image by one matrix and one offset.
 
     Args:
         images: uint8 (batch, height, width, 3); the shape must be static.
         key: int64 (2,), see `stream.draw_seed`.
+        jitter: see `draw_colour`.
+        pca: see `draw_colour`.
+
+    Returns:
+        uint8, the same shape; rounded and clipped once, at the end.
+    """
+    return apply_colour(images, *draw_colour(images, key, jitter=jitter, pca=pca))
+
+
+def draw_colour(
+    images: tf.Tensor, key: tf.Tensor, *, jitter: float = 0.0, pca: float = 0.1
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws the change of each image's colours, for `apply_colour`.
+
+    Args:
+        images: uint8 (batch, height, width, 3), whose mean colours decide about contrast.
+        key: int64 (2,), see `stream.draw_seed`.
         jitter: brightness, contrast and saturation are each changed by a factor from
             [1 - jitter, 1 + jitter] (fb.resnet.torch: 0.4, in random order).
         pca: standard deviation of the noise along ImageNet's principal components (AlexNet's
             and the paper's "standard color augmentation": 0.1).
-        mirrored: bool (batch,), which images are mirrored left and right on the way.
 
     Returns:
-        uint8, the same shape; rounded and clipped once, at the end.
+        A matrix (batch, 3, 3) and an offset (batch, 3), see `colour_affine`.
     """
     batch = images.shape[0]
     factor_key, noise_key = tf.unstack(tf.random.experimental.stateless_split(key, 2))
     factors = tf.random.stateless_uniform([batch, 3], factor_key, 1.0 - jitter, 1.0 + jitter)
     noise = tf.random.stateless_normal([batch, 3], noise_key) * pca
-    if mirrored is None:
-        mirrored = tf.zeros([batch], tf.bool)
     mean = _mean_colour(images) if jitter else tf.zeros([batch, 3])
-    return _apply_colour(images, mirrored, *colour_affine(mean, factors, noise))
+    return colour_affine(mean, factors, noise)
 
 
-# Compiled by XLA, each of these is one pass over the pixels; together in one function they take
-# twice as long, for XLA then keeps the float32 image that both use. The affine map below is 4 times
-# as fast as a matrix product, which a depth of 3 suits badly, and mirroring costs nothing in it.
 @tf.function(jit_compile=True)
 def _mean_colour(images):
     batch, height, width, _ = images.shape
@@ -270,9 +296,9 @@ def _mean_colour(images):
 
 
 @tf.function(jit_compile=True)
-def _apply_colour(images, mirrored, matrix, offset):
-    turned = tf.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-    changed = apply_affine(tf.cast(turned, tf.float32), matrix, offset)
+def apply_colour(images: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
+    """Maps uint8 images (batch, height, width, 3) by `apply_affine`; rounded and clipped."""
+    changed = apply_affine(tf.cast(images, tf.float32), matrix, offset)
     # By way of int32, which the processor converts to in vectors.
     return tf.cast(tf.cast(tf.clip_by_value(changed + 0.5, 0.0, 255.0), tf.int32), tf.uint8)
 
@@ -305,7 +331,10 @@ def colour_affine(
 
 
 def apply_affine(pixels: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor) -> tf.Tensor:
-    """Maps float32 (batch, height, width, 3) by a matrix and an offset per image; not clipped."""
+    """Maps float32 (batch, height, width, 3) by a matrix and an offset per image; not clipped.
+
+    It is 4 times as fast as a matrix product, which a depth of 3 suits badly.
+    """
     columns = [matrix[:, None, None, :, channel] for channel in range(3)]
     products = [pixels[..., c : c + 1] * column for c, column in enumerate(columns)]
     return sum(products, offset[:, None, None, :])

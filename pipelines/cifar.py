@@ -2,12 +2,14 @@
 
 import numpy as np
 
+from resnet_keras import facts
 from resnet_keras.files import expanded
 
-from . import augment, info
+from . import augment
 from .records import cannot_load
 
 PADDING = 4
+MEANS = {"cifar10": facts.CIFAR10_MEAN, "cifar100": facts.CIFAR100_MEAN}
 
 
 def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
@@ -41,7 +43,7 @@ def augmentation(dataset: str, image_size: int):
     The paper pads zeros after the mean was subtracted. That is the mean colour before, exactly
     for a mean per channel and nearly for one per pixel.
     """
-    colour = [round(value) for value in info(dataset).mean]
+    colour = [round(value) for value in MEANS[dataset]]
 
     def crop_and_flip(images, key):
         padded = augment.pad(images, PADDING, colour)

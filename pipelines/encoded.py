@@ -81,16 +81,16 @@ def training(
 
         def look_closer():
             general = crop_by(decode.decode_window)
-            found = _try_again(general, (keys, drawn), good, images, result)
-            return _replace(*found, labels, names)
+            decodable = _try_again(general, (keys, drawn), good, images, result)
+            return _replace(*decodable, labels, names)
 
         chosen, labels, broken = tf.cond(tf.size(good) == places, take_all, look_closer)
         chosen = tf.ensure_shape(chosen, [places, size, size, 3])
         labels = tf.ensure_shape(labels, [places])
-        coloured = augment.random_colour(
-            chosen, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise, mirrored=mirrored
+        colour = augment.draw_colour(
+            chosen, seeds[1], jitter=view.colour_jitter, pca=view.pca_noise
         )
-        finished, labels = finish(coloured, labels, seeds[2])
+        finished, labels = finish(_mirror_and_colour(chosen, mirrored, *colour), labels, seeds[2])
         return finished, labels, broken
 
     decoded = source.training(seed, chunks).map(
@@ -160,7 +160,11 @@ def images(
 
     Args:
         paths: of files.
-        image_size, resize, interpolation, crop_mode, antialias: as for `evaluation`.
+        image_size: side of the crops.
+        resize: as for `evaluation`.
+        interpolation: as for `evaluation`.
+        crop_mode: as for `evaluation`.
+        antialias: as for `evaluation`.
         exif_orientation: as for `decode.decode`.
 
     Returns:
@@ -176,9 +180,9 @@ def images(
         return centre_view(image, **shown)
 
     def load(path):
-        good, found = decode.attempt(view, (path[None],), result)
+        good, views = decode.attempt(view, (path[None],), result)
         black = tf.zeros([1, *result.shape], tf.uint8)
-        return tf.concat([found, black], axis=0)[0], tf.size(good) > 0
+        return tf.concat([views, black], axis=0)[0], tf.size(good) > 0
 
     files = tf.data.Dataset.from_tensor_slices(names)
     return files.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
@@ -195,9 +199,11 @@ def whole_images(
     """Every image once, whole, its shorter side resized: for fully convolutional tests.
 
     Args:
-        source, interpolation, antialias: as for `evaluation`.
+        source: as for `evaluation`.
         side: length of the shorter side.
         pixels_per_batch: images of one size are batched up to so many pixels.
+        interpolation: as for `evaluation`.
+        antialias: as for `evaluation`.
 
     Returns:
         A dataset of (numbers int64 (batch,), uint8 images (batch, height, width, 3), int32 labels
@@ -364,6 +370,12 @@ def _area_window(shape, draws, min_area):
     return sides[tf.argmax(fits)]
 
 
+@tf.function(jit_compile=True)
+def _mirror_and_colour(images, mirrored, matrix, offset):
+    """Both at once, for compiled into the pass over the colours mirroring costs nothing."""
+    return augment.apply_colour(augment.mirror(images, mirrored), matrix, offset)
+
+
 def _stretch(window, size):
     """Bilinear and without antialiasing, as training was done in Caffe and Torch."""
     # As float32: the kernel for uint8 takes twice as long.
@@ -385,11 +397,11 @@ def _try_again(function, columns, good, images, result):
 def _replace(good, images, labels, names):
     """Puts in each broken image's place the next good one; the first follows the chunk's last."""
     places = tf.range(stream.CHUNK)
-    found = tf.size(good)
-    fail = _fail_if(found == 0, ["none of these images can be decoded: ", _listed(names)])
+    count = tf.size(good)
+    fail = _fail_if(count == 0, ["none of these images can be decoded: ", _listed(names)])
     with tf.control_dependencies([fail]):
         following = tf.searchsorted(good, places)
-    chosen = tf.math.floormod(following, tf.maximum(found, 1))
+    chosen = tf.math.floormod(following, tf.maximum(count, 1))
     taken = tf.gather(good, chosen)
     broken = tf.boolean_mask(names, taken != places)
     return tf.gather(images, chosen), tf.gather(labels, taken), broken
@@ -402,7 +414,7 @@ def _count_broken(max_corrupt):
         everything, _ = tf.unique(tf.concat([known, broken], axis=0))
         new = everything[tf.size(known) :]
         count = tf.size(everything)
-        told = tf.cond(
+        warning = tf.cond(
             tf.size(new) > 0,
             lambda: tf.print(
                 tf.strings.join(
@@ -425,7 +437,7 @@ def _count_broken(max_corrupt):
                 _listed(everything),
             ],
         )
-        with tf.control_dependencies([told, too_many]):
+        with tf.control_dependencies([warning, too_many]):
             return tf.identity(everything)
 
     def count(known, chunk):

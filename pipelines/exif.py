@@ -39,9 +39,9 @@ def _directory(contents):
 
     def is_wanted(place, length):
         del length
-        found = _bytes(contents, place, 10)
-        name = tf.reduce_all(found[4:] == [*b"Exif\0\0"])
-        return (found[0] == 0xFF) & (found[1] == _EXIF) & name
+        header = _bytes(contents, place, 10)
+        name = tf.reduce_all(header[4:] == [*b"Exif\0\0"])
+        return (header[0] == 0xFF) & (header[1] == _EXIF) & name
 
     def is_before(place, length):
         marker = _bytes(contents, place, 2)

@@ -84,7 +84,7 @@ def from_files(paths: list[str], labels: list[int], classes: tuple[str, ...]) ->
 def split_folder(data_dir: str | os.PathLike | None, split: str) -> Path:
     """Returns DIR/SPLIT; `InputError` where there is none."""
     if data_dir is None:
-        raise InputError("Give --data_dir=FOLDER, which holds train/CLASS/ and val/CLASS/.")
+        raise InputError("Give data_dir=FOLDER, which holds train/CLASS/ and val/CLASS/.")
     root = Path(data_dir).expanduser()
     if not root.is_dir():
         raise InputError(f"There is no folder {root}.")
@@ -125,8 +125,8 @@ def _find(root, split):
     if not root.is_dir():
         return None
     names = {"val": ("val", "validation")}.get(split, (split,))
-    found = next((root / name for name in names if (root / name).is_dir()), None)
-    return root if found is None and split == "train" and is_flat(root) else found
+    folder = next((root / name for name in names if (root / name).is_dir()), None)
+    return root if folder is None and split == "train" and is_flat(root) else folder
 
 
 def _there(root):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from resnet_keras.errors import InputError
 
-from . import SUFFIXES
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files
 
 
 class Entries(NamedTuple):
@@ -32,12 +32,12 @@ def entries_in(folder: str | os.PathLike) -> Entries:
         InputError: it cannot be read.
     """
     try:
-        found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        inside = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise InputError(f"Cannot read the folder {folder}: {error.strerror}.") from error
     before = "" if str(folder) == "." else os.path.join(folder, "")
     entries = Entries([], [], [])
-    for entry in found:
+    for entry in inside:
         if entry.name.startswith("."):
             continue
         path = f"{before}{entry.name}"
@@ -73,12 +73,12 @@ def _below(folder, around):
     if here in around:
         return []
     entries = entries_in(folder)
-    found: list[str] = []
+    paths: list[str] = []
     images = ((path, False) for path in entries.images)
     folders = ((path, True) for path in entries.folders)
     for path, is_folder in sorted([*images, *folders]):
-        found += _below(path, (*around, here)) if is_folder else [path]
-    return found
+        paths += _below(path, (*around, here)) if is_folder else [path]
+    return paths
 
 
 def _is_image(name):

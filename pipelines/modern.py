@@ -22,18 +22,17 @@ def layers(view: View, classes: int) -> Finish:
         return lambda images, labels, key: (images, labels)
     import keras
 
-    made = keras.layers
-    whole = {"value_range": (0, 255), "dtype": "float32"}  # whatever the model's precision
+    raw = {"value_range": (0, 255), "dtype": "float32"}  # whatever the model's precision
     alone, mixing = [], []
     if view.rand_augment:
-        alone.append(made.RandAugment(factor=view.rand_augment, **whole))
+        alone.append(keras.layers.RandAugment(factor=view.rand_augment, **raw))
     # Of one number, these two layers take the upper end of a range that begins at 0.
     if view.random_erasing:
-        alone.append(made.RandomErasing((view.random_erasing,) * 2, **whole))
+        alone.append(keras.layers.RandomErasing((view.random_erasing,) * 2, **raw))
     if view.mixup:
-        mixing.append(made.MixUp(view.mixup, dtype="float32"))
+        mixing.append(keras.layers.MixUp(view.mixup, dtype="float32"))
     if view.cutmix:
-        mixing.append(made.CutMix((view.cutmix,) * 2, dtype="float32"))
+        mixing.append(keras.layers.CutMix((view.cutmix,) * 2, dtype="float32"))
     for layer in (*alone, *mixing):
         _draw_from_keys(layer)
         layer.build((None, view.image_size, view.image_size, 3))

@@ -1,6 +1,5 @@
 """A contact sheet of what the network sees: images as the pipelines make them, with labels."""
 
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -8,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_keras.errors import InputError, require
+from resnet_keras import drawing
+from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
-from . import arrays, check_no_exif, encoded, info, open_split, stream, training
+from . import encoded, stream
+from .batches import training
+from .catalog import arrays, check_no_exif, info, open_split
 from .view import View, test_side
 
-EXTRA = "plot"
 _DPI = 100  # at which matplotlib's points become pixels
 _FONT, _LINE, _LETTER = 9, 17, 8  # size in points; line height and a letter's width in pixels
 _NARROWEST = 600  # pixels that a caption needs
@@ -35,12 +36,9 @@ def write(
     data_dir: str | None = None,
     exif_orientation: bool | None = None,
 ) -> str:
-    """Writes a PNG of the first images of the training stream.
+    """Writes a PNG of the first images of the training stream, those of `examples`, to `path`.
 
-    Args:
-        path: of the picture; its folder is made.
-        dataset, split, count, seed, view, image_size, augmented, data_dir, exif_orientation: as
-            for `examples`.
+    The folder of the picture is made; the other arguments are those of `examples`.
 
     Returns:
         One line that says what was written.
@@ -54,7 +52,7 @@ def write(
     if path.suffix.lower() != ".png":
         raise InputError(f"The picture is a PNG: name it {path.with_suffix('.png')}, not {path}.")
     make_folder(path.parent)
-    require("matplotlib.figure", extra=EXTRA)  # before a data set is opened
+    drawing.check()  # before a data set is opened
     images, labels, names = examples(
         dataset,
         split,
@@ -88,12 +86,16 @@ def examples(
     """Returns the first images of the training stream, augmented or as evaluation sees them.
 
     Args:
-        dataset, split, image_size, data_dir, exif_orientation: as for `pipelines.training`.
+        dataset: as for `pipelines.training`.
+        split: as for `pipelines.training`.
         count: how many images.
         seed: of the order and of the augmentation. The images are the same ones with and without
             augmentation.
         view: of photographs, see `View`.
+        image_size: side in pixels, for data sets that can be resized (not CIFAR).
         augmented: False shows the centre crop that evaluation takes.
+        data_dir: as for `pipelines.training`.
+        exif_orientation: of photographs, see `pipelines.open_split`.
 
     Returns:
         uint8 images (count, height, width, 3), labels int32 (count,) or float32 (count, classes),
@@ -102,15 +104,15 @@ def examples(
     Raises:
         InputError: as `pipelines.training`.
     """
-    known = info(dataset, data_dir)
-    if known.in_memory:
+    facts = info(dataset, data_dir)
+    if facts.in_memory:
         check_no_exif(dataset, exif_orientation)
         names = ()
         batches = _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir)
     else:
         source = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
         names = source.class_names
-        batches = _photographs(source, count, seed, view, image_size or known.image_size, augmented)
+        batches = _photographs(source, count, seed, view, image_size or facts.image_size, augmented)
     images, labels = next(batches.take(1).as_numpy_iterator())
     return images, labels, names
 
@@ -186,8 +188,6 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure_module = require("matplotlib.figure", extra=EXTRA)
-    agg = require("matplotlib.backends.backend_agg", extra=EXTRA)
     times = max(1, math.ceil(_SMALLEST / images.shape[2]))
     high, wide = images.shape[1] * times, images.shape[2] * times
     above = _LINE * max(text.count("\n") + 1 for text in texts)
@@ -196,8 +196,7 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
     width = max(_NARROWEST, columns * (wide + _GAP) + _GAP)
     top = 2 * _LINE
     height = top + rows * (above + high + _GAP)
-    figure = figure_module.Figure((width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-    canvas = agg.FigureCanvasAgg(figure)
+    figure = drawing.new_figure((width / _DPI, height / _DPI), _DPI)
     figure.text(
         _GAP / width, 1 - top / 2 / height, _shortened(caption, width), size=_FONT + 1, va="center"
     )
@@ -210,14 +209,14 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
         axes.set_axis_off()
         lines = "\n".join(_shortened(line, wide) for line in text.split("\n"))
         axes.set_title(lines, size=_FONT, pad=3, linespacing=1.2, parse_math=False)
-    content = io.BytesIO()
-    canvas.print_png(content)
-    return content.getvalue()
+    return drawing.png(figure)
 
 
 def _columns(count, aspect):
-    """Columns for a sheet of about 3:2, given a cell's width over its height; full rows if it can
-    be."""
+    """Columns for a sheet of about 3:2 of cells whose width over height is `aspect`.
+
+    They are chosen for full rows, if it can be.
+    """
     ideal = math.sqrt(1.5 * count / aspect)
     near = range(max(1, math.floor(0.75 * ideal)), min(count, math.ceil(1.35 * ideal)) + 1)
     return min(near, key=lambda columns: (-count % columns, abs(columns - ideal)))

@@ -98,7 +98,7 @@ def cannot_load(dataset: str, data_dir: str | None, error: Exception) -> InputEr
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return InputError(
         f"Cannot load {dataset} from {data_dir or '~/tensorflow_datasets'} nor download it: "
-        f"give --data_dir=FOLDER with a prepared copy, or a network "
+        f"give data_dir=FOLDER with a prepared copy, or a network "
         f"({type(error).__name__}: {lines[0] if lines else 'no more'})."
     )
 

@@ -18,9 +18,8 @@ from resnet_keras.errors import InputError
 _BOUND = r"(?:-?\d+(?:\.\d+)?%|-?\d+)?"
 _NOTATION = re.compile(rf"(?P<name>[^\[\]+:%]+)(?:\[(?P<start>{_BOUND}):(?P<stop>{_BOUND})\])?")
 HOLD_OUT = (
-    "Without one, hold out a share of train, in quotes for the shell: "
-    "'--train_split=train[:90%]' '--eval_split=train[90%:]' (of evaluate and preview "
-    "'--split=train[90%:]')."
+    "Without one, hold out a share of train: split='train[:90%]' for training and "
+    "split='train[90%:]' for evaluation."
 )
 
 
@@ -33,6 +32,7 @@ class Split(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
+        """Whether it is the split itself and no share of it."""
         return not self.start and not self.stop
 
     def __str__(self) -> str:
@@ -57,13 +57,13 @@ def parse(text: str) -> Split:
     Raises:
         InputError: it is neither.
     """
-    found = _NOTATION.fullmatch(text.strip())
-    if found is None:
+    match = _NOTATION.fullmatch(text.strip())
+    if match is None:
         raise InputError(
             f"{text!r} is no split: write its name, such as train, or a share of it as "
             "'train[:90%]', 'train[90%:]' or 'train[:5000]'."
         )
-    return Split(found["name"], found["start"] or "", found["stop"] or "")
+    return Split(match["name"], match["start"] or "", match["stop"] or "")
 
 
 def _position(bound, examples):

@@ -133,7 +133,9 @@ def training(
     Args:
         images: uint8 (examples, height, width, channels).
         labels: int32 (examples,).
-        global_batch_size, seed, start_step: as for `indices`.
+        global_batch_size: examples in each batch.
+        seed: of the order and of every draw.
+        start_step: the first batch to deliver.
         augment: maps a batch of images and a key (see `draw_seed`) to a batch of images.
     """
     # Tensors made here are captured by reference; arrays would be copied into the graph.
@@ -175,17 +177,6 @@ def weighted(batches: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
         return tf.gather(images, chosen), tf.gather(labels, chosen), weights
 
     return batches.map(fill)
-
-
-def split(batches: tf.data.Dataset, parts: int) -> tf.data.Dataset:
-    """Each batch as `parts` smaller ones, in order; batches of one size that is known."""
-    if parts == 1:
-        return batches
-
-    def cut(*batch):
-        return tuple(tf.reshape(t, [parts, t.shape[0] // parts, *t.shape[1:]]) for t in batch)
-
-    return batches.map(cut).unbatch()
 
 
 def part(batches: tf.data.Dataset, index: int, count: int) -> tf.data.Dataset:

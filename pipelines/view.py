@@ -15,8 +15,8 @@ class View(NamedTuple):
         min_area: instead, crops that hold between this share of the image and all of it, at
             ratios of width to height from 3/4 to 4/3 (Szegedy et al. 2015); 0 turns it off.
         flip: mirror half of the images.
-        pca_noise: standard deviation, see `augment.random_colour`.
-        colour_jitter: largest change, see `augment.random_colour`; 0.4 in fb.resnet.torch.
+        pca_noise: standard deviation, see `augment.draw_colour`.
+        colour_jitter: largest change, see `augment.draw_colour`; 0.4 in fb.resnet.torch.
         rand_augment: `factor` of `keras.layers.RandAugment`, which applies two operations; it
             takes milliseconds for an image, many times what all else does.
         random_erasing: share of images from which a rectangle is erased.

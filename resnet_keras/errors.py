@@ -40,9 +40,9 @@ class MissingExtraError(InputError, ImportError):
     """An optional package is needed and not installed; the message names the extra."""
 
 
-def unknown(kind: str, given: object, choices: Iterable[str]) -> InputError:
+def unknown(kind: str, given: object, choices: Iterable[object]) -> InputError:
     """Returns the error for a name that is none of `choices`; the nearest one is said first."""
-    choices = list(choices)
+    choices = [str(choice) for choice in choices]
     return InputError(
         f"Unknown {kind} {given!r}.{hint(given, choices)} Choose one of {', '.join(choices)}."
     )

@@ -1,7 +1,17 @@
-"""What is known of public data sets and their images, stated once; plain data.
+"""What is known of public data sets and of the paper's networks, stated once; plain data.
 
 Means and standard deviations are per channel, RGB, in units of 0 to 255.
 """
+
+# Table 1: blocks in conv2_x, conv3_x, conv4_x and conv5_x, by depth.
+IMAGENET_BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+BOTTLENECK_DEPTHS = (50, 101, 152)
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 # Caffe's for ImageNet, as RGB; it has no divisor.

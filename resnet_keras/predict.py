@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
-from . import zoo
+from . import drawing, zoo
 from .commands import shared_flags, shell
-from .errors import InputError, require
+from .errors import InputError
 from .files import make_folder, write_atomically
 from .pipelines import listing
 
@@ -96,7 +96,7 @@ def _main(arguments: list[str]) -> int:
         if not FLAGS.plot.lower().endswith(".png"):
             raise InputError(f"--plot is a PNG: name it {FLAGS.plot}.png.")
         make_folder(Path(FLAGS.plot).parent)
-        require("matplotlib.figure", extra="plot")
+        drawing.check()
     network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     shown = shared_flags.preprocessing_of(FLAGS, file)
     shell.start_tensorflow()

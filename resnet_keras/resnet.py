@@ -1,8 +1,8 @@
 """`networks.resnet` and what is done to its networks, by their short name."""
 
-from .facts import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
+from .facts import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_BLOCKS, IMAGENET_MEAN, IMAGENET_STD
 from .networks.counts import count_multiply_adds, count_parameters
-from .networks.resnet import IMAGENET_BLOCKS, cifar_resnet, resnet
+from .networks.resnet import cifar_resnet, resnet
 from .networks.surgery import endpoints, freeze
 
 __all__ = [

@@ -11,7 +11,17 @@ ROOT = Path(__file__).parent.parent
 
 # A room imports from rooms on lower floors, and from itself.
 FLOORS = [
-    ["__init__", "errors", "facts", "files", "processes", "tables", "tuning", "backends"],
+    [
+        "__init__",
+        "errors",
+        "facts",
+        "files",
+        "processes",
+        "tables",
+        "tuning",
+        "backends",
+        "drawing",
+    ],
     ["networks", "pipelines"],
     ["training", "zoo"],
     ["classification"],

@@ -80,11 +80,10 @@ def build(
     network: networks.Network, file: "finding.WeightsFile | None", **given: Any
 ) -> "keras.Model":
     """Builds a network with what `weights.find` returns; `given` are the arguments of `get`."""
-    _check_options(network, given)
-    options = given
+    options = given = _checked(network, given)
     if file is not None:
         _check_said(network, file, given)
-        options = {**_settled(network, file, given), **given}
+        options = {**_settled(file, given), **given}
     model = network.build(**options)
     record.write(model, network, options)
     if file is not None:
@@ -157,26 +156,45 @@ def freeze(model: "keras.Model", through: str | None) -> None:
     surgery.freeze(model, through)
 
 
-def _check_options(network, given):
+def _checked(network, given):
+    """The options that are given to a network, its own as a file would give them back.
+
+    Raises:
+        InputError: it has no such option, or not this value of it.
+    """
     if "num_classes" in given and given.get("include_top") is False:
         raise InputError("num_classes is of a head: leave it out with include_top=False.")
+    options = {}
     for option, value in given.items():
+        if option in network.arguments and value == network.arguments[option]:
+            continue  # what the network is anyway
         if option not in network.accepted:
             raise unknown(f"option of {network.name}:", option, ["weights", *network.accepted])
-        choices = network.family.choices.get(option)
-        if option in network.options and choices and value not in choices:
-            raise unknown(f"{option} of {network.name}:", value, choices)
+        if option in network.options:
+            value = networks.canonical(f"{option} of {network.name}", value)
+            choices = network.family.choices.get(option)
+            if choices and value not in choices:
+                raise unknown(f"{option} of {network.name}:", value, choices)
+        options[option] = value
+    return options
 
 
 def _check_said(network, file, given):
     """Raises `InputError` where neither the file nor the user says what has no sure default."""
     said = {**file.defaults, **file.options, **given}
-    unsaid = network.files.unsaid(network, said) if network.files else None
+    if network.files is not None:
+        unsaid = network.files.unsaid(network, said)
+    else:
+        unknown_options = [option for option in network.settled if option not in said]
+        unsaid = unknown_options and (
+            f"does not say {', '.join(unknown_options)} of {network.name}: give what it was "
+            "trained with"
+        )
     if unsaid:
         raise InputError(f"{file.path} {unsaid}, or save the model with zoo.save or as .keras.")
 
 
-def _settled(network, file, given):
+def _settled(file, given):
     """The arguments that a file brings: those it settles, and its project's defaults."""
     settled = {**file.defaults, **file.options}
     with_top = settled.pop("include_top", True) or "num_classes" in given  # which asks for a head
@@ -192,5 +210,4 @@ def _settled(network, file, given):
             raise InputError(
                 f"{option} belongs to the weights in {file.path} and cannot be set beside them."
             )
-    # A file of the same weights may say more than another network's builder takes.
-    return {option: value for option, value in settled.items() if option in network.accepted}
+    return settled

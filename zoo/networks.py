@@ -7,19 +7,20 @@ its `Family` names. `register` adds rows from outside this package.
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 
 from . import paper
 
 if TYPE_CHECKING:
     import keras
 
-IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
-BOTTLENECK_DEPTHS = (50, 101, 152)
+IMAGENET_DEPTHS = tuple(IMAGENET_BLOCKS)
 
 # Arguments of every builder, see `resnet_keras.networks.network`. These may differ from what
 # weights were made with,
@@ -28,6 +29,7 @@ FREE = ("num_classes", "input_shape", "include_top", "pooling", "dtype")
 TRAINING = ("synchronized", "stochastic_depth", "dropout")
 # and these belong to the weights, as a family's own options do.
 OF_WEIGHTS = ("mean", "std", "epsilon")
+SHARED = (*FREE, *OF_WEIGHTS, *TRAINING)
 
 
 class Family(NamedTuple):
@@ -78,11 +80,19 @@ class Network(NamedTuple):
         return getattr(importlib.import_module(module), function)
 
     def build(self, **options: Any) -> "keras.Model":
-        """Calls the builder with these options; without one, its default is taken."""
-        from resnet_keras.networks.network import parameters
+        """Calls the builder with these options; without one, its default is taken.
 
-        named = {"name": self.name} if "name" in parameters(self.builder) else {}
-        return self.builder(**self.arguments, **named, **{**self.options, **options})
+        Raises:
+            InputError: the builder refuses them.
+        """
+        options = {**self.options, **options}
+        try:
+            return self.builder(**self.arguments, name=self.name, **options)
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            own = {name: value for name, value in options.items() if name in self.options}
+            raise InputError(f"{self.name} cannot be built with {own}: {error}") from error
 
     @property
     def files(self) -> Any:
@@ -96,12 +106,8 @@ class Network(NamedTuple):
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """What a user may set: of the builder's signature, all but what makes it this network."""
-        from resnet_keras.networks.network import parameters
-
-        names = [n for n in parameters(self.builder) if n not in self.arguments]
-        shared = (*FREE, *OF_WEIGHTS, *TRAINING)
-        return tuple(n for n in names if n in self.options or n in shared)
+        """What a user may set: the network's own options, and those of every network."""
+        return (*self.options, *SHARED)
 
     @property
     def depth(self) -> int | None:
@@ -164,14 +170,13 @@ def _cifar(depth, plain=False):
     )
 
 
-_ROWS = (
+PACKAGED = (
     *(_imagenet(depth) for depth in IMAGENET_DEPTHS),
     *(_imagenet(depth, plain=True) for depth in (18, 34)),
     *(_cifar(depth) for depth in paper.PARAMETERS),
     *(_cifar(depth, plain=True) for depth in (20, 32, 44, 56, 110)),
 )
-NETWORKS = {row.name: row for row in _ROWS}
-_OWN = frozenset(NETWORKS)
+NETWORKS = {row.name: row for row in PACKAGED}
 
 
 def _resnet_of(match):
@@ -217,6 +222,27 @@ def can_be_name(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None
 
 
+def canonical(name: str, value: Any) -> Any:
+    """The value of an option as a file gives it back: with tuples for lists, and Python's numbers.
+
+    Raises:
+        InputError: no file can hold it; the message calls it `name`.
+    """
+
+    def tuples(value):
+        if isinstance(value, dict):
+            raise TypeError("dict")
+        return tuple(map(tuples, value)) if isinstance(value, list) else value
+
+    try:
+        return tuples(json.loads(json.dumps(value, default=lambda array: array.tolist())))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{name} is a {type(value).__name__}: a network is rebuilt from its options, which "
+            "must be numbers, texts, True, False, None, or lists of these."
+        ) from error
+
+
 def register(
     name: str,
     builder: Callable[..., "keras.Model"],
@@ -235,11 +261,11 @@ def register(
     Args:
         name: letters, digits and underscores. Registered again under the same name, a network
             takes the place of the first.
-        builder: a function that returns a `keras.Model` as those of `resnet_keras.networks` do,
-            best by `networks.network.network`. What `zoo.get` takes follows from its parameters;
-            all but those of `network` have defaults or are in `arguments`.
-        arguments: of the builder, which make it this network.
-        training: parameters of the builder that are of the training and not of the weights.
+        builder: a function that returns a `keras.Model` as those of `resnet_keras.networks` do. It
+            takes `**shared`, which it passes to `networks.network.network`, or all parameters of
+            that by name. Its other parameters, which need defaults, become options of `zoo.get`.
+        arguments: of the builder, which make it this network and are no options.
+        training: options that are of the training and not of the weights.
         dataset: that the network was made for; of "cifar10", images are shown whole, at 32x32.
 
     Raises:
@@ -248,25 +274,41 @@ def register(
     """
     if not can_be_name(name):
         raise InputError(f"A network's name has letters, digits and underscores, not {name!r}.")
-    if name in _OWN or (name not in NETWORKS and is_name(name)):
+    if name in {row.name for row in PACKAGED} or (name not in NETWORKS and is_name(name)):
         raise InputError(f"{name} is a network of this package: choose another name.")
-    arguments, training = dict(arguments or {}), tuple(training)
+    options = _own_options(name, builder, arguments or {})
+    fixed = {key: canonical(f"{key} of {name}", value) for key, value in (arguments or {}).items()}
+    for option in training:
+        if option not in options:
+            raise unknown(f"option of {name}:", option, options)
+    row = Network(name, Family(builder), fixed, options, dataset, tuple(training))
+    NETWORKS[name] = row
+    return row
+
+
+def _own_options(name, builder, arguments):
+    """The options of a builder from outside, with their defaults, by its signature."""
     parameters = inspect.signature(builder).parameters
-    shared = {*FREE, *OF_WEIGHTS, *TRAINING, "name"}
-    for argument in (*arguments, *training):
-        if argument not in parameters:
-            raise unknown(f"parameter of {name}'s builder:", argument, parameters)
-    options = {}
-    for parameter in parameters.values():
-        if parameter.name in {*arguments, *shared} or parameter.kind in (
-            inspect.Parameter.VAR_KEYWORD,
-            inspect.Parameter.VAR_POSITIONAL,
-        ):
-            continue
-        if parameter.default is inspect.Parameter.empty:
+    shared = {*SHARED, "name"}
+    named = {p.name: p for p in parameters.values() if p.kind is not p.VAR_KEYWORD}
+    missing = sorted(shared - named.keys()) if len(named) == len(parameters) else []
+    if missing:
+        raise InputError(
+            f"The builder of {name} lacks {', '.join(missing)}: let it take **shared and pass it to "
+            "networks.network.network."
+        )
+    own = {key: parameter for key, parameter in named.items() if key not in shared}
+    for argument in arguments:
+        if argument not in own:
+            raise unknown(f"parameter of {name}'s own builder:", argument, own)
+    for parameter in named.values():
+        if parameter.name not in arguments and parameter.default is parameter.empty:
             raise InputError(
-                f"{parameter.name} of {name}'s builder has no default: give it in arguments."
+                f"{parameter.name} of {name}'s builder has no default: give it one, or a value in "
+                "arguments."
             )
-        options[parameter.name] = parameter.default
-    NETWORKS[name] = Network(name, Family(builder), arguments, options, dataset, training)
-    return NETWORKS[name]
+    return {
+        key: canonical(f"{key} of {name}", parameter.default)
+        for key, parameter in own.items()
+        if key not in arguments
+    }

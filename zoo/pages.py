@@ -121,8 +121,9 @@ def _measured_ensembles(rows):
 
 def _cifar10(rows):
     lines = []
-    for name, network in networks.NETWORKS.items():
+    for network in networks.PACKAGED:
         if network.dataset == "cifar10":
+            name = network.name
             found = paper.errors(name, network.shortcut, paper.SINGLE_VIEW)
             measured = _measured_by(rows, name, paper.SINGLE_VIEW, network.shortcut)
             lines.append((f"`{name}`", found and found.told, found and found.place, measured))
@@ -145,10 +146,7 @@ def _published(title, dataset):
 
 
 def _counts():
-    lines = [
-        (f"`{n.name}`", n.paper_parameters, n.paper_multiply_adds)
-        for n in networks.NETWORKS.values()
-    ]
+    lines = [(f"`{n.name}`", n.paper_parameters, n.paper_multiply_adds) for n in networks.PACKAGED]
     return Table("Counts (Tables 1 and 6)", ("network", "parameters", "multiply-adds"), lines)
 
 

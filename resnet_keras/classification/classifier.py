@@ -56,7 +56,7 @@ def model_options(
     if not facts.in_memory:
         raise InputError(
             f"A mean per pixel needs images of one size in memory, not {dataset}: take "
-            "--normalization=channel."
+            'normalization="channel".'
         )
     images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     mean = images.mean(axis=0, dtype="float64")
@@ -84,14 +84,31 @@ def make_optimizer(
 ):
     """Returns the optimizer of a recipe and the callbacks that steer its learning rate.
 
-    The arguments are the flags of the same names; `InputError` where they contradict each other.
+    Args:
+        schedule: "step" multiplies the learning rate by `decay_factor` at `boundaries`, "plateau"
+            when `patience` evaluations in a row brought no better error; "cosine" lets it fall to 0
+            at `train_steps`.
+        learning_rate: after warm-up.
+        train_steps: where the run ends.
+        boundaries: steps in increasing order.
+        decay_factor: see `schedule`.
+        patience: see `schedule`.
+        warmup_steps: of linear warm-up.
+        warmup_until_error: training error, in [0, 1], below which the warm-up of ResNet-110 ends
+            (Sec. 4.2); 0 for none.
+        warmup_scale: what the learning rate is multiplied by until then.
+        momentum, weight_decay, decayed, accumulate_steps, clip_norm, loss_scaling, ema: as for
+            `optimizers.SGD`.
+
+    Raises:
+        InputError: the arguments contradict each other.
     """
     from resnet_keras.training import optimizers, schedules
 
     if boundaries and schedule != "step":
-        raise InputError(f"--boundaries belong to --schedule=step, not to {schedule}.")
+        raise InputError(f'boundaries belong to schedule="step", not to {schedule!r}.')
     if schedule == "plateau" and warmup_until_error:
-        raise InputError("--warmup_until_error cannot be combined with --schedule=plateau.")
+        raise InputError('warmup_until_error cannot be combined with schedule="plateau".')
     if schedule == "cosine":
         rate = schedules.CosineDecay(learning_rate, train_steps, warmup_steps)
     else:

@@ -5,6 +5,7 @@ commands into one process does not collide, and `--help` needs no TensorFlow.
 """
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,12 @@ from resnet_keras.facts import INTERPOLATIONS
 
 if TYPE_CHECKING:
     from resnet_keras.pipelines import View
+
+HOLD_OUT = (
+    "Without one, hold out a share of train, in quotes for the shell: "
+    "'--train_split=train[:90%]' '--eval_split=train[90%:]' (of evaluate and preview "
+    "'--split=train[90%:]')."
+)
 
 
 def new_flags() -> flags.FlagValues:
@@ -292,6 +299,25 @@ def _named_recipes(argv: Sequence[str]) -> list[str]:
         elif argument.startswith(("--recipe=", "-recipe=")):
             names.append(argument.split("=", 1)[1])
     return names
+
+
+def in_flags(values: flags.FlagValues, text: str) -> str:
+    """Says with a command's flags what the library says with arguments: name=value.
+
+    That is --name=value, and --name or --noname for True and False.
+    """
+    from resnet_keras.pipelines import splits
+
+    def flag(match):
+        name, value = match["name"], match["value"].strip('"')
+        if name not in values or value == "None":  # which no flag can be given
+            return match[0]
+        if values[name].boolean and value in ("True", "False"):
+            return f"--{name}" if value == "True" else f"--no{name}"
+        return f"--{name}={value}"
+
+    text = text.replace(splits.HOLD_OUT, HOLD_OUT)
+    return re.sub(r'(?<![-\w./"\'])(?P<name>[a-z]\w+)=(?P<value>"[^"]*"|\w+)', flag, text)
 
 
 def all_flags(values: flags.FlagValues) -> list[flags.Flag]:

@@ -13,7 +13,7 @@ from absl import flags
 from resnet_keras import tuning
 from resnet_keras.errors import InputError, told
 
-from .shared_flags import all_flags, parse
+from .shared_flags import all_flags, in_flags, parse
 
 USER_ERROR = 2
 PREEMPTED = 75  # stopped by SIGTERM: start me again (EX_TEMPFAIL of sysexits.h)
@@ -56,7 +56,8 @@ def run(
         mistake = error if isinstance(error, InputError | flags.Error) else told(error)
         if mistake is None:
             raise
-        print(f"error: {' '.join(str(mistake).split())}", file=sys.stderr)
+        sentence = " ".join(in_flags(values, str(mistake)).split())
+        print(f"error: {sentence}", file=sys.stderr)
         return USER_ERROR
     return status or 0
 

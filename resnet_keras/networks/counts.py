@@ -7,6 +7,12 @@ from keras import layers
 
 from resnet_keras.errors import InputError
 
+COUNTED = (
+    *(layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense),
+    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+    *(layers.SeparableConv1D, layers.SeparableConv2D),
+)
+
 
 def count_parameters(model: keras.Model) -> int:
     """Trainable values of a model of which nothing is frozen."""
@@ -20,8 +26,9 @@ def count_multiply_adds(model: keras.Model) -> int:
     """
     total = 0
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D | layers.Dense):
-            total += _positions(layer) * math.prod(layer.kernel.shape)
+        if isinstance(layer, COUNTED):
+            kernels = [v.shape for v in layer.variables if v.name.endswith("kernel")]
+            total += _positions(layer) * sum(math.prod(shape) for shape in kernels)
     return total
 
 

@@ -105,7 +105,7 @@ class PixelNormalization(keras.layers.Layer):
             pixel, shape (height, width, channels), as in Sec. 4.2 of the paper.
         std: the same for the divisor.
         network: what the network that begins with this layer was built with, for `.keras` files;
-            see `network.record`.
+            see `zoo.weights.record`.
 
     Input of any dtype and shape (batch, height, width, channels) is computed in float32 and
     returned in the layer's compute dtype; one channel becomes as many as `mean` has. `mean` and

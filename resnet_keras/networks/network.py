@@ -12,9 +12,8 @@ A family's builder has its own arguments and a trunk, and leaves the rest to `ne
 
 import contextlib
 import functools
-import inspect
 import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypedDict
 
 import keras
@@ -98,48 +97,6 @@ def network(
         x = trunk(x, norm, linear_drop_rates(blocks, last))
         x = _top(x, include_top, num_classes, pooling, dropout)
         return keras.Model(pixels, x, name=name)
-
-
-def parameters(builder: Callable) -> dict[str, inspect.Parameter]:
-    """A builder's parameters by name, and those of `network` where it takes `**shared`."""
-    own = inspect.signature(builder).parameters
-    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own.values()):
-        return dict(own)
-    shared = inspect.signature(network).parameters
-    named = {n: p for n, p in own.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
-    rest = {n: p for n, p in shared.items() if n not in ("trunk", "blocks", "residual", *named)}
-    return {**named, **rest}
-
-
-def record(model: keras.Model, name: str, options: Mapping[str, Any]) -> None:
-    """Writes onto a network what it was built with; `.keras` files and clones keep it.
-
-    Args:
-        model: one that begins with a `PixelNormalization` called "normalization".
-        name: of the network in the zoo.
-        options: of its builder; what JSON can hold.
-
-    Raises:
-        InputError: the model begins otherwise.
-    """
-    try:
-        layer = model.get_layer("normalization")
-    except ValueError:
-        layer = None
-    if not isinstance(layer, PixelNormalization):
-        raise InputError(
-            f"The builder of {name} returns a model without the first layer of all networks, a "
-            "PixelNormalization called 'normalization': build it with networks.network.network."
-        )
-    layer.network = {"model": name, "options": dict(options)}
-
-
-def recorded(model: keras.Model) -> dict[str, Any] | None:
-    """What `record` wrote, `{"model": name, "options": options}`; None where it wrote nothing."""
-    for layer in model.layers:
-        if isinstance(layer, PixelNormalization):
-            return layer.network
-    return None
 
 
 def _top(x, include_top, num_classes, pooling, dropout):

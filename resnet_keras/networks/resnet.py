@@ -13,20 +13,18 @@ import keras
 from keras import layers
 
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.facts import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import (
+    BOTTLENECK_DEPTHS,
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    IMAGENET_BLOCKS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+)
 
 from .blocks import CHANNELS_LAST, add_relu, conv_bn, conv_bn_relu, shortcut_connection, stage
 from .network import Shared, network, positive
 
-# Table 1: blocks in conv2_x, conv3_x, conv4_x and conv5_x.
-IMAGENET_BLOCKS = {
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
-BOTTLENECK_DEPTHS = (50, 101, 152)
 SHORTCUTS = ("A", "B", "C", None)
 
 

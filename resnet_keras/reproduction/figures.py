@@ -1,7 +1,6 @@
 """Figures of runs and experiments, as PNG files; needs matplotlib (the extra `plot`)."""
 
 import colorsys
-import io
 import math
 import re
 import statistics
@@ -9,6 +8,9 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from resnet_keras import drawing
+from resnet_keras.drawing import check as check  # for those who draw these figures
+from resnet_keras.drawing import png as png
 from resnet_keras.errors import require
 
 from .runs import TEST, TRAINING, Run, curve, eval_split, final, state
@@ -24,11 +26,6 @@ LINES = {  # Fig. 6
 INCHES, DPI = (9, 5), 200
 # Okabe and Ito's, which colour-blind readers tell apart; without the yellow, too pale for a line.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-
-
-def check() -> None:
-    """Raises `MissingExtraError` where nothing can be drawn, for lack of matplotlib."""
-    require("matplotlib.figure", extra="plot")
 
 
 def colours(count: int) -> list[str]:
@@ -81,7 +78,7 @@ def error_curves(runs: Sequence[Run], title: str, max_error: float | None = None
 
 
 def _legend(axes, runs):
-    line = require("matplotlib.lines", extra="plot").Line2D
+    line = require("matplotlib.lines", extra=drawing.EXTRA).Line2D
     names = [textwrap.fill(run.name, 26) for run in runs]
     for place, run in enumerate(runs):
         if not run.finished:
@@ -104,8 +101,7 @@ def _legend(axes, runs):
 
 
 def _panels(count: int, inches: tuple[float, float]) -> "tuple[Figure, list[Axes]]":
-    figure_module = require("matplotlib.figure", extra="plot")
-    figure = figure_module.Figure(inches, dpi=DPI, facecolor="white", layout="constrained")
+    figure = drawing.new_figure(inches, DPI, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # inches
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
@@ -123,14 +119,6 @@ def _count_iterations(axes, labels=8):
     axes.xaxis.get_major_locator().set_params(integer=True, nbins=labels)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.get_major_locator().set_params(nbins=8, steps=(1, 2, 5, 10))
-
-
-def png(figure: "Figure") -> bytes:
-    """Returns a figure as a PNG file of `DPI`."""
-    agg = require("matplotlib.backends.backend_agg", extra="plot")
-    content = io.BytesIO()
-    agg.FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()
 
 
 def degradation(grouped: Mapping[str, Sequence[Run]], title: str) -> "Figure":
@@ -217,7 +205,7 @@ def _band(axes, some, column, colour, style):
 
 
 def _key(axes, entries):
-    line = require("matplotlib.lines", extra="plot").Line2D
+    line = require("matplotlib.lines", extra=drawing.EXTRA).Line2D
     handles = [line([], [], **style) for style, _ in entries]
     axes.legend(handles, [text for _, text in entries], frameon=False, fontsize=11)
 

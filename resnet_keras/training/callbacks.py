@@ -459,7 +459,7 @@ def verdict(counter: Counter) -> str:
     """Says with figures what bounded the run: input or compute."""
     share = counter.input_share()
     if math.isnan(share):
-        return "bounded by what is not seen from outside with --steps_per_execution"
+        return "bounded by what is not seen from outside where steps_per_execution > 1"
     bound = "input" if share > INPUT_BOUND else "compute"
     text = f"waited {counter.input_seconds:.2f} of {counter.seconds:.1f} s for input"
     if share > INPUT_BOUND:

@@ -328,6 +328,18 @@ def test_one_replica_and_two_drop_alike(mirrored):
     assert [int(v.numpy()[1]) for v in states] == [3, 3, 3, 3]
 
 
+def test_every_kind_of_convolution_is_counted():
+    x = pixels = keras.Input((8, 8, 4))
+    x = keras.layers.Conv2D(8, 3, padding="same", groups=2)(x)  # 64 places, 3 x 3 x 2 x 8
+    x = keras.layers.DepthwiseConv2D(3, 2, padding="same")(x)  # 16 places, 3 x 3 x 8
+    x = keras.layers.SeparableConv2D(6, 3, padding="same")(x)  # 3 x 3 x 8 and 8 x 6
+    x = keras.layers.Reshape((16, 6))(x)
+    x = keras.layers.Conv1D(5, 3, padding="same")(x)  # 3 x 6 x 5
+    x = keras.layers.Dense(2)(keras.layers.Flatten()(x))
+    expected = 64 * 144 + 16 * 72 + 16 * (72 + 48) + 16 * 90 + 80 * 2
+    assert counts.count_multiply_adds(keras.Model(pixels, x)) == expected
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [

@@ -113,10 +113,14 @@ def test_fused_colours_are_the_operations_one_by_one_in_any_order(order):
 def test_mirrored_images_get_the_same_colours():
     images = pictures()
     mirrored = np.arange(64) % 3 == 0
-    plain = augment.random_colour(images, KEY, jitter=0.4).numpy()
-    turned = augment.random_colour(images, KEY, jitter=0.4, mirrored=tf.constant(mirrored)).numpy()
-    np.testing.assert_array_equal(turned[~mirrored], plain[~mirrored])
-    np.testing.assert_array_equal(turned[mirrored], plain[mirrored, :, ::-1])
+    turned = augment.mirror(images, tf.constant(mirrored)).numpy()
+    np.testing.assert_array_equal(turned[~mirrored], images[~mirrored])
+    np.testing.assert_array_equal(turned[mirrored], images[mirrored, :, ::-1])
+    plain = augment.random_colour(images, KEY, jitter=0.4)
+    colour = augment.draw_colour(tf.constant(images), KEY, jitter=0.4)
+    np.testing.assert_array_equal(
+        augment.apply_colour(turned, *colour), augment.mirror(plain, tf.constant(mirrored))
+    )
 
 
 def test_principal_components_are_orthonormal():

@@ -207,7 +207,7 @@ ARCHIVES = {
 
 
 def test_archives(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(check, "ARCHIVES", ARCHIVES)
+    monkeypatch.setattr(check.archive, "ARCHIVES", ARCHIVES)
     train, val = (tmp_path / name for name in ARCHIVES)
     train.write_bytes(b"hello")
     _, lines, _ = run("imagenet2012", tmp_path, f"--archives={tmp_path}")
@@ -319,7 +319,7 @@ def test_record_files_that_are_missing_or_cut(tmp_path, run):
 
 
 def test_imagenet_is_looked_for_in_records_and_archives(tmp_path, run, monkeypatch):
-    monkeypatch.setattr(check, "ARCHIVES", ARCHIVES)
+    monkeypatch.setattr(check.archive, "ARCHIVES", ARCHIVES)
     _, lines, _ = run("imagenet2012", tmp_path)
     manual = tmp_path / "downloads" / "manual"
     assert [line.split(": ")[0] for line in lines] == ["problem", "problem", "ok"]
@@ -338,7 +338,7 @@ def test_imagenet_is_looked_for_in_records_and_archives(tmp_path, run, monkeypat
     assert any(line.startswith("problem: there is no split validation") for line in lines)
     assert any(line.startswith("problem: train: 998 classes without an example") for line in lines)
     expected = SMALL._replace(classes=1000, images={"train": 2})
-    monkeypatch.setattr(check, "IMAGENET", expected)
+    monkeypatch.setattr(check.report, "IMAGENET", expected)
     status, lines, _ = run("imagenet2012", tmp_path, "--limit=1")
     assert status == 0
     assert "ok: train has ImageNet's 2 examples" in lines

@@ -57,7 +57,7 @@ def test_data_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(tfds, "load", no_network)
-    with pytest.raises(InputError, match="--data_dir") as error:
+    with pytest.raises(InputError, match="give data_dir=FOLDER") as error:
         cifar.load("cifar10", "test", image_size=32, data_dir=str(tmp_path))
     assert "no route to host" in str(error.value)
     assert "\n" not in str(error.value)

@@ -415,7 +415,7 @@ def odd(tmp_path_factory):
 
     photo = load_sample_image("flower.jpg")
     images = [np.ascontiguousarray(photo[100 : 100 + h, 150 : 150 + w]) for h, w in ODD]
-    return images, source(tmp_path_factory.mktemp("odd"), map(encoded, images))
+    return images, source(tmp_path_factory.mktemp("odd"), map(file_of, images))
 
 
 @pytest.mark.parametrize(
@@ -534,7 +534,7 @@ def test_bad_arguments(tmp_path):
     opened = source(tmp_path, colours(1))
     with pytest.raises(InputError, match="max_corrupt"):
         encoded.training(opened, stream.Chunks(16), seed=0, max_corrupt=-1)
-    with pytest.raises(InputError, match="a view and --services are for photographs"):
+    with pytest.raises(InputError, match="view and services are for photographs"):
         pipelines.training("digits", "train", 16, seed=0, view=PLAIN)
     with pytest.raises(InputError, match="without resize"):
         pipelines.evaluation("digits", "test", 16, resize=40)

@@ -177,7 +177,7 @@ def test_what_is_missing_is_named(tmp_path, paths, split, words):
     "use", [pipelines.info, lambda *a: pipelines.open_split("folder", "train", data_dir=a[1])]
 )
 def test_the_folder_must_be_given_and_be_there(tmp_path, use):
-    with pytest.raises(InputError, match="--data_dir=FOLDER"):
+    with pytest.raises(InputError, match="Give data_dir=FOLDER"):
         use("folder", None)
     with pytest.raises(InputError, match=r"no folder .*nowhere"):
         use("folder", tmp_path / "nowhere")

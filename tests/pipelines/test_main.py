@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent.parent
         ([], "check, preview, serve"),
         (["checks"], "check, preview, serve"),
         (["check", "--dataset=digits"], "folder, imagenet2012, tfds/NAME"),
-        (["check", "--dataset=folder"], "--data_dir"),
+        (["check", "--dataset=folder"], "Give --data_dir=FOLDER"),
         (["check", "--dataset=folder", "--data_dir=/nowhere"], "/nowhere"),
         (["check", "--dataset=tfds/no_such_set"], "no_such_set"),
         (["check", "--expect=cifar"], "expect"),

@@ -149,7 +149,7 @@ def test_long_names_and_dollars_are_drawn():
         (["--out=s.png", "--mixup=1"], "photographs"),
         (["--out=s.png", "--count=0"], "count"),
         (["--out=s.png", "--exif_orientation"], "exif_orientation is for photographs"),
-        (["--out=s.png", "--dataset=folder"], "--data_dir"),
+        (["--out=s.png", "--dataset=folder"], "Give --data_dir=FOLDER"),
         (["--out=s.png", "--dataset=folder", "--data_dir=photos", "--scales=100,200"], "Scales"),
         (["--out=s.png", "--dataset=folder", "--data_dir=photos", "--noaugment"], "cannot decode"),
     ],

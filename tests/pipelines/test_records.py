@@ -154,7 +154,7 @@ def test_a_missing_split_names_those_there(root):
 
 
 def test_an_unknown_data_set_is_one_sentence(tmp_path):
-    with pytest.raises(InputError, match=r"Cannot load no_such_set .*--data_dir") as error:
+    with pytest.raises(InputError, match=r"Cannot load no_such_set .* data_dir=FOLDER") as error:
         pipelines.open_split("tfds/no_such_set", "train", data_dir=tmp_path)
     assert "\n" not in str(error.value)
 

@@ -107,7 +107,7 @@ def test_it_is_listed_built_and_described():
 def test_weights_in_every_format(kind, tmp_path):
     path = written.write(model(), tmp_path, kind)
     recorded = kind not in ("w.weights.h5", written.NUMBERED)
-    untold = {} if recorded else {"activation": "tanh", "epsilon": 1e-3}
+    untold = {} if recorded else {"activation": "tanh", "widths": [1, 2], "epsilon": 1e-3}
     loaded = zoo.get("toy8", weights=path, **untold)
     written.equal(loaded(IMAGES), model()(IMAGES))
     assert loaded.name == "toy8"
@@ -122,11 +122,14 @@ def test_weights_in_every_format(kind, tmp_path):
         ):
             zoo.get(other, weights=path)
     if not recorded:
+        with pytest.raises(InputError, match="does not say widths of toy8"):
+            zoo.get("toy8", weights=path, activation="tanh")
         return
     for option, value in {"activation": "relu", "widths": (1, 4), "epsilon": 1e-5}.items():
         with pytest.raises(InputError, match=f"{option} belongs to the weights"):
             zoo.get("toy8", weights=path, **{option: value})
-    assert zoo.get("toy8", weights=path, widths=(1, 2)).output_shape == (None, 3)
+    for widths in ((1, 2), [1, 2], np.array([1, 2])):
+        assert zoo.get("toy8", weights=path, widths=widths, width=8).output_shape == (None, 3)
     if kind == "folder":
         assert zoo.get(path).output_shape == (None, 3)
 
@@ -149,7 +152,9 @@ def test_files_of_other_networks(tmp_path):
     source = zoo.get("resnet8", num_classes=3, shortcut="B", input_shape=(16, 16, 3))
     for kind in (*written.OWN, written.NUMBERED, written.TORCH):
         path = written.write(source, tmp_path, kind)
-        with pytest.raises(InputError, match=r"resnet8|does not fit toy8|another project") as error:
+        with pytest.raises(
+            InputError, match=r"resnet8|does not say activation|another project"
+        ) as error:
             zoo.get("toy8", weights=path)
         assert str(path) in str(error.value)
 
@@ -182,9 +187,17 @@ def test_it_is_trained_evaluated_and_used_by_the_commands(tmp_path, capsys):
     assert predict.main(["predict", *chosen, str(tmp_path / "digit.png")]) == 0
 
 
-def bare(num_classes=10, input_shape=(8, 8, 3)):
+def bare(num_classes=10, input_shape=(8, 8, 3), **shared):
     pixels = keras.Input(input_shape)
     return keras.Model(pixels, layers.Dense(num_classes)(layers.Flatten()(pixels)))
+
+
+def without_default(num_classes, **shared):
+    return network.network(lambda x, norm, rates: x, blocks=(), num_classes=num_classes, **shared)
+
+
+def twice(**shared):
+    return network.network(lambda x, norm, rates: x, blocks=(), epsilon=0.5, **shared)
 
 
 @pytest.mark.parametrize(
@@ -193,14 +206,27 @@ def bare(num_classes=10, input_shape=(8, 8, 3)):
         (lambda: zoo.register("resnet50", toy), "resnet50 is a network of this package"),
         (lambda: zoo.register("plain26", toy), "plain26 is a network of this package"),
         (lambda: zoo.register("my net", toy), "letters, digits and underscores"),
-        (lambda: zoo.register("mine", toy, arguments={"depth": 3}), "parameter of mine's builder"),
-        (lambda: zoo.register("mine", toy, training=["drop"]), "parameter of mine's builder"),
+        (lambda: zoo.register("mine", toy, arguments={"depth": 3}), "parameter of mine's own"),
         (
-            lambda: zoo.register("mine", lambda depth: None),
-            "depth of mine's builder has no default",
+            lambda: zoo.register("mine", toy, arguments={"num_classes": 3}),
+            "parameter of mine's own",
         ),
+        (
+            lambda: zoo.register("mine", toy, arguments={"widths": {1: 2}}),
+            "widths of mine is a dict",
+        ),
+        (lambda: zoo.register("mine", toy, training=["drop"]), "option of mine"),
+        (lambda: zoo.register("mine", lambda num_classes=2: None), "lacks dropout, dtype, epsilon"),
+        (lambda: zoo.register("mine", lambda depth, **k: None), "depth of mine's builder has no"),
+        (lambda: zoo.register("mine", without_default), "num_classes of mine's builder has no"),
         (lambda: zoo.get(zoo.register("bare", bare).name), "PixelNormalization"),
+        (
+            lambda: zoo.get(zoo.register("twice", twice).name, epsilon=1e-3),
+            "twice cannot be built with .*multiple values",
+        ),
         (lambda: zoo.get("toy8", activation=keras.activations.relu), "activation of toy8"),
+        (lambda: zoo.get("toy8", activation="zzz"), "toy8 cannot be built with .*'zzz'"),
+        (lambda: zoo.get("toy8", activation={"class_name": "system"}), "activation of toy8 is a d"),
     ],
 )
 def test_what_cannot_be_registered_or_recorded(call, words):
@@ -208,9 +234,44 @@ def test_what_cannot_be_registered_or_recorded(call, words):
         call()
 
 
-def test_registered_again_a_network_takes_the_place_of_the_first():
+def test_what_the_builder_does_with_shared_arguments_is_told_by_the_layers(tmp_path):
+    def own_epsilon(**shared):
+        return toy(**{"epsilon": 0.5, "num_classes": 3, **shared})
+
+    zoo.register("own", own_epsilon, dataset="cifar10")
+    source = zoo.get("own")
+    for kind in ("folder", "w.safetensors", "w.keras"):
+        path = written.write(source, tmp_path, kind)
+        loaded = zoo.get("own", weights=path)
+        assert loaded.output_shape == (None, 3)
+        written.equal(loaded(IMAGES), source(IMAGES))
+
+
+def test_registered_again_a_network_takes_the_place_of_the_first(tmp_path):
+    paths = [written.write(model(), tmp_path, kind) for kind in written.OWN]
     zoo.register("toy8", toy, arguments={"width": 4})
     assert zoo.get("toy8").get_layer("conv1_conv").filters == 4
+    for path in paths[:-1]:
+        with pytest.raises(InputError, match=r"built with \{'width': 8\}") as error:
+            zoo.get("toy8", weights=path)
+        assert str(path) in str(error.value)
+    with pytest.raises(InputError, match=r"built with \{'width': 8\}"):
+        zoo.save(model(), tmp_path / "again")
+
+
+def test_files_with_hostile_options(tmp_path):
+    source = zoo.get("toy8", num_classes=3)
+    for options in ({"activation": {"module": "os"}}, {"depth": 3}, {"activation": "zzz"}):
+        weights = zoo.weights
+        record = {"model": "toy8", "arguments": {"width": 8}, "options": options}
+        source.get_layer("normalization").network = record
+        source.save(tmp_path / "w.keras")
+        shape = {"num_classes": 3, "input_shape": [16, 16, 3]}
+        header = {**record, "options": {**options, **shape}, "training": {}}
+        (tmp_path / "w.safetensors").write_bytes(weights.own.to_bytes(source, header))
+        for name in ("w.keras", "w.safetensors"):
+            with pytest.raises(InputError):
+                zoo.get("toy8", weights=tmp_path / name)
 
 
 if __name__ == "__main__":

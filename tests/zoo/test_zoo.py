@@ -1,5 +1,6 @@
 """get, backbone, info, list_models: what a user of the zoo calls."""
 
+import inspect
 import itertools
 import json
 import pathlib
@@ -14,8 +15,8 @@ import pytest
 import resnet_keras
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
+from resnet_keras.facts import BOTTLENECK_DEPTHS
 from resnet_keras.networks import network
-from resnet_keras.networks.resnet import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 from resnet_keras.zoo import networks, pages
 
 PAPER = [
@@ -115,17 +116,16 @@ def test_what_is_public_is_listed():
 
 
 def test_rows_and_builders_agree():
-    assert tuple(IMAGENET_BLOCKS) == networks.IMAGENET_DEPTHS
-    assert networks.BOTTLENECK_DEPTHS == BOTTLENECK_DEPTHS
-    shared = {*networks.FREE, *networks.OF_WEIGHTS, *networks.TRAINING}
-    for row in zoo.NETWORKS.values():
-        parameters = network.parameters(row.builder)
-        assert {*row.arguments, *row.options, *shared, "name"} >= parameters.keys() - {
-            "stride_in_1x1"  # of basic blocks, which have no 1x1
-        }
-        assert shared | row.options.keys() == set(row.accepted)
-        for option, default in row.options.items():
-            assert parameters[option].default == default
+    shared = inspect.signature(network.network).parameters
+    assert {*networks.SHARED, "name"} == shared.keys() - {"trunk", "blocks", "residual"}
+    for row in networks.PACKAGED:
+        parameters = inspect.signature(row.builder).parameters
+        own = {name: p.default for name, p in parameters.items() if name not in {*shared, "shared"}}
+        if row.depth not in BOTTLENECK_DEPTHS:
+            own.pop("stride_in_1x1", None)  # basic blocks have no 1x1
+        assert row.options == {n: default for n, default in own.items() if n not in row.arguments}
+        assert row.arguments.keys() <= own.keys()
+        assert set(row.accepted) == row.options.keys() | set(networks.SHARED)
 
 
 PACKAGED = [entry for entry in zoo.ENTRIES.values() if entry.packaged]

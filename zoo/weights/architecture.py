@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from resnet_keras.errors import InputError
+from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 
 from .. import networks
-from ..networks import BOTTLENECK_DEPTHS, IMAGENET_DEPTHS, Network
+from ..networks import Network
 
 _BLOCK_LAYER = re.compile(r"(conv\d)_block(\d+)_(\d)_(?:conv|bn)")
 _ADDITION = re.compile(r".*_add|add(?:_\d+)?")  # by this package's name, or by Keras's number
@@ -83,9 +84,7 @@ def check_numbered(path: object, layers: Iterable[str], network: Network) -> Non
 
 def _depth(shown):
     """The depth of the network here that has these blocks; None for another network's."""
-    from resnet_keras.networks.resnet import IMAGENET_BLOCKS
-
-    for depth in IMAGENET_DEPTHS:
+    for depth in IMAGENET_BLOCKS:
         bottleneck = depth in BOTTLENECK_DEPTHS
         if (IMAGENET_BLOCKS[depth], bottleneck) == (shown.blocks, shown.bottleneck):
             return depth

@@ -3,7 +3,7 @@
 from resnet_keras.errors import InputError
 
 from . import layouts
-from .finding import WeightsFile
+from .file import WeightsFile
 
 
 def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:

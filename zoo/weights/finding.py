@@ -186,13 +186,14 @@ def _check_recorded(path, config, network):
 def _configured(path, config, network):
     """What a `.keras` file's configuration says of its network."""
     try:
-        name, options = record.of_config(config)
-        settled = record.stored(network, options)
+        settled = record.stored(network, record.of_config(config, network))
         # The number of classes is that of the tensors, which are as large as the file at most.
         settled.pop("num_classes", None)
         own.check_options({**settled, "include_top": False}, network, None)
+    except InputError as error:
+        raise InputError(f"{path} holds another network: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} holds no network of this package ({error!r}).") from error
-    if name != network.name:
-        raise InputError(f"{path} is configured as another network than {network.name}.")
+        raise InputError(
+            f"{path} holds no {network.name} as this package builds it ({error!r})."
+        ) from error
     return settled

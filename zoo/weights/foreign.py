@@ -193,12 +193,16 @@ def check_published(path: Path, text: str) -> None:
     network = _transformers_network(config) if kind else config.get("architecture")
     if network is None:
         network = "resnet50"
-    elif not is_name(network) or find(network).dataset != "imagenet":  # theirs are all of it
+    elif not is_name(network) or not _of_imagenet(find(network)):  # as all of theirs
         raise InputError(f"{path} is a folder of {owner}: it is {_ANOTHER}.")
     raise InputError(
         f"{path} is a folder of {owner}, not of zoo.save's: name the network and give the folder "
         f"as its weights, zoo.get({network!r}, weights={str(path)!r})."
     )
+
+
+def _of_imagenet(network):
+    return network.dataset == "imagenet" and network.family.files is not None
 
 
 def check_transformers(path: Path) -> None:

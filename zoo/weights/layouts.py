@@ -34,7 +34,7 @@ def recognise(tensors: dict[str, Tensor]) -> str | None:
     if "conv1.weight" in tensors:  # of `wrappers.bare`
         return TORCH
     names = {keras_name(name) for name in tensors}
-    if "normalization/mean" in names:
+    if {"normalization/mean", "normalization/std"} <= names:
         return OWN
     if "conv1_conv/kernel" not in names or "post_bn/gamma" in names:  # that of ResNet V2
         return None
@@ -85,11 +85,14 @@ def options(
     head, mean, std = "logits/kernel", "normalization/mean", "normalization/std"
     own = tensors
     if numbered(tensors):
-        head, mean, std = "dense/vars/0", "pixel_normalization/vars/0", "pixel_normalization/vars/1"
+        mean, std = "pixel_normalization/vars/0", "pixel_normalization/vars/1"
         own = {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
+        dense = [match for name in own if (match := re.fullmatch(r"dense(?:_(\d+))?/vars/0", name))]
+        head = max(dense, key=lambda match: int(match[1] or 0))[0] if dense else ""
     # The whole kernel, so that a small file cannot ask for a large head.
     features = network.files.features(network) if network.files else None
-    if head in own and len(own[head].shape) == 2 and features in (None, own[head].shape[0]):
+    shape = own[head].shape if head in own else ()
+    if len(shape) == 2 and shape[0] > 0 and features in (None, shape[0]):
         shown["num_classes"] = own[head].shape[-1]
     if mean in own and std in own:
         shown |= {"mean": own[mean].read(), "std": own[std].read()}
@@ -107,15 +110,19 @@ def keras_variables(tensors: dict[str, Tensor], model) -> dict[str, Tensor]:
     """Names the tensors of a `.weights.h5` file by the variables of the model they belong to.
 
     Keras numbers the layers of each class in the model's order, and the variables of each layer,
-    trainable ones first. What comes before the head has the same numbers with any head.
+    trainable ones first. What comes before the head has the same numbers with any head, which is
+    the last layer of its class.
     """
-    paths, counts = {("dense", "0"): "logits/kernel", ("dense", "1"): "logits/bias"}, {}
+    paths, counts = {}, {}
     for layer in model.layers:
         name = re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
         number = counts[name] = counts.get(name, -1) + 1
         group = f"{name}_{number}" if number else name
         for index, variable in enumerate(layer.variables):
             paths[group, str(index)] = variable.path
+    if "logits" not in {layer.name for layer in model.layers}:
+        group = f"dense_{counts['dense'] + 1}" if "dense" in counts else "dense"
+        paths |= {(group, "0"): "logits/kernel", (group, "1"): "logits/bias"}
 
     def path(name):
         match = _KERAS_VARIABLE.fullmatch(name)

@@ -17,7 +17,7 @@ from resnet_keras.files import write_atomically
 
 from .. import networks
 from ..entries import Preprocessing
-from ..networks import Network
+from ..networks import Network, canonical
 from . import foreign, formats, layouts, provenance, record
 from .file import WeightsFile, check_preprocessing, guessed
 from .provenance import is_whole
@@ -46,10 +46,13 @@ def _described(path, text, tensors):
             raise InputError(f"{path} lacks {key}.")
     try:
         made = json.loads(text)
-        options, training = record.from_json(dict(made["options"])), dict(made["training"])
-        network = networks.find(made["model"])
-        if len(tensors) < (network.depth or 0):  # before so many layers are built
-            raise ValueError(f"{len(tensors)} tensors for {network.depth} layers")
+        options = {name: canonical(name, value) for name, value in made["options"].items()}
+        training = dict(made["training"])
+        network = _registered(made["model"])
+        record.check_arguments(network, made.get("arguments", {}))
+        depth = network.depth if isinstance(network.depth, int) else 0
+        if len(tensors) < depth:  # before so many layers are built
+            raise ValueError(f"{len(tensors)} tensors for {depth} layers")
         shown = layouts.options(tensors, network)
         if options.get("include_top") is False:
             options.pop("num_classes", None)  # once the channels of the features
@@ -82,6 +85,15 @@ def _described(path, text, tensors):
         raise InputError(f"{path} has a header that cannot be used: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error
+
+
+def _registered(name):
+    try:
+        return networks.find(name)
+    except InputError as error:
+        raise InputError(
+            f"{error} (A network from outside this package is registered first: zoo.register.)"
+        ) from error
 
 
 _CHECKS = {
@@ -130,6 +142,7 @@ def describe(
     # The normalization is among the tensors.
     description: dict[str, Any] = {
         "model": network.name,
+        "arguments": dict(network.arguments),
         "options": record.stored(network, options),
         "training": dict(training or {}),
     }
@@ -160,19 +173,26 @@ def save(
     Raises:
         InputError: the model is none of the zoo's, or the folder cannot be written to.
     """
-    try:
-        name, options = record.of(model)
-    except (KeyError, AttributeError, ValueError) as error:
-        raise no_network(model) from error
+    network, options = identity(model)
     del options["dtype"]  # how a network computes is not of its weights
     description = describe(
-        networks.find(name),
+        network,
         options,
         training=training,
         preprocessing=preprocessing,
         class_names=class_names,
     )
     write_atomically(path, to_bytes(model, description))
+
+
+def identity(model: "keras.Model") -> tuple[Network, dict[str, Any]]:
+    """A model's network and options, see `record.of`; `InputError` where it is none of the zoo's."""
+    try:
+        return record.of(model)
+    except InputError:
+        raise
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise no_network(model) from error
 
 
 def no_network(model: "keras.Model") -> InputError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
-from .. import cards, networks
+from .. import cards
 from ..entries import Preprocessing
 from ..networks import Network
 from . import own, record
@@ -197,17 +197,12 @@ def _described(model) -> tuple[Network, dict[str, Any], int]:
     """
     from resnet_keras.networks.counts import count_parameters
 
+    network, options = own.identity(model)
+    normalization = model.get_layer("normalization")
+    given = {**options, "mean": normalization.initial_mean, "std": normalization.initial_std}
     try:
-        name, options = record.of(model)
-        network = networks.find(name)
-        normalization = model.get_layer("normalization")
-        given = {name: value for name, value in options.items() if name in network.accepted}
-        if given.get("include_top") is False:
-            given.pop("num_classes", None)
-        twin = network.build(
-            mean=normalization.initial_mean, std=normalization.initial_std, **given
-        )
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        twin = network.build(**given)
+    except InputError as error:
         raise own.no_network(model) from error
     if _outline(twin) != _outline(model):
         raise own.no_network(model)
@@ -231,5 +226,6 @@ def _pixels(options):
 
 
 def _outline(model):
-    layers = [(layer.name, type(layer).__name__) for layer in model.layers]
+    # A clone's input has a name of its own.
+    layers = [(x.name, type(x).__name__) for x in model.layers if type(x).__name__ != "InputLayer"]
     return layers, [(v.path, tuple(v.shape)) for v in model.variables]

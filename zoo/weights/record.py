@@ -1,22 +1,25 @@
-"""What a network was built with: its name and options, recorded on it and told by it.
+"""What a network was built with: recorded on it, and told by its layers.
 
-The record is the configuration of the network's first layer, so that `.keras` files, clones and
-networks that were cut from it have it. Where there is none, as in networks of the builders' own
-and in older files, the layers of a ResNet tell what it is.
+Its name and the options of its family are the configuration of its first layer, so that `.keras`
+files, clones and networks that were cut from it have them. Where there is no such record, as in
+networks of the builders' own and in older files, the layers of a ResNet tell what it is. What all
+networks have (pixels, head, epsilon, drops) the layers always tell, as they may have been changed.
 """
 
-import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError
 
 from .. import networks
-from ..networks import Network
+from ..networks import Network, canonical
 from . import resnets
 
 if TYPE_CHECKING:
     import keras
+
+_POOLINGS = {"avg_pool": "avg", "max_pool": "max"}
 
 
 def write(model: "keras.Model", network: Network, options: Mapping[str, Any]) -> None:
@@ -28,95 +31,116 @@ def write(model: "keras.Model", network: Network, options: Mapping[str, Any]) ->
         options: that the builder was given; the rest are its defaults.
 
     Raises:
-        InputError: the model begins otherwise, or an option is nothing that JSON can hold.
+        InputError: the model begins otherwise.
     """
-    from resnet_keras.networks.network import parameters, record
+    from resnet_keras.networks.layers import PixelNormalization
 
-    defaults = {name: p.default for name, p in parameters(network.builder).items()}
-    # The normalization is among the tensors, and the dtype is that of the layers.
-    kept = [n for n in network.accepted if n not in ("mean", "std", "dtype")]
-    every = {**defaults, **options}
-    record(model, network.name, {name: _plain(network, name, every[name]) for name in kept})
-
-
-def _plain(network, name, value):
-    """An option as JSON gives it back: lists for tuples, Python's numbers for NumPy's."""
-    try:
-        return json.loads(json.dumps(value, default=lambda one: one.item()))
-    except (AttributeError, TypeError, ValueError) as error:
+    layer = next((layer for layer in model.layers if layer.name == "normalization"), None)
+    if not isinstance(layer, PixelNormalization):
         raise InputError(
-            f"{name} of {network.name} is a {type(value).__name__}: a network is rebuilt from its "
-            "options, which must be numbers, texts, True, False, None, or lists of these."
-        ) from error
+            f"The builder of {network.name} returns a model without the first layer of all "
+            "networks, a PixelNormalization called 'normalization': build it with "
+            "networks.network.network."
+        )
+    own = {name: options.get(name, default) for name, default in network.options.items()}
+    layer.network = {
+        "model": network.name,
+        "arguments": dict(network.arguments),
+        "options": own,
+    }
 
 
-def of(model: "keras.Model") -> tuple[str, dict[str, Any]]:
-    """A model's name in the zoo and its options, dtype among them but not mean and std.
+def of(model: "keras.Model") -> tuple[Network, dict[str, Any]]:
+    """A model's network in the zoo and its options, dtype among them but not mean and std.
 
     Raises:
+        InputError: the network is not registered in this process, or another is by its name.
         KeyError, ValueError, AttributeError: it is none of the zoo's.
     """
-    from resnet_keras.networks.network import recorded
-
-    written = recorded(model)
-    if written:
-        name, options = written["model"], from_json(written["options"])
-    else:
-        layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
-        name, options = resnets.described(layers)
-    options["dtype"] = model.get_layer("normalization").dtype_policy.name
-    # A clone may have been given pixels of another size.
-    options["input_shape"] = tuple(model.input_shape[1:])
-    return name, options
+    layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
+    name, arguments, own = _own(layers)
+    network = networks.find(name)
+    check_arguments(network, arguments)
+    policy = model.get_layer("normalization").dtype_policy.name
+    return network, {**own, **_shared(layers), "dtype": policy}
 
 
-def of_config(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The same of a `.keras` file, by its configuration.
+def of_config(config: Mapping[str, Any], network: Network) -> dict[str, Any]:
+    """The options of a `.keras` file of a network, by its configuration; neither dtype nor mean.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is none of the zoo's.
+        KeyError, TypeError, ValueError, AttributeError: it is of another, or none of the zoo's.
     """
-    layers = config["config"]["layers"]
-    written = _in_layers(layers)
-    if written:
-        return written["model"], from_json(written["options"])
-    named = {layer["config"]["name"]: (layer["class_name"], layer["config"]) for layer in layers}
-    return resnets.described(named)
+    layers = {
+        # In Keras's old format, classes stand behind the name of their package.
+        layer["config"]["name"]: (layer["class_name"].rpartition(">")[2], layer["config"])
+        for layer in config["config"]["layers"]
+    }
+    name, arguments, own = _own(layers)
+    if name != network.name:
+        raise ValueError(f"it is configured as {name}")
+    check_arguments(network, arguments)
+    return {**own, **_shared(layers)}
 
 
 def name_in(config: Mapping[str, Any]) -> str | None:
     """The name that is recorded in a `.keras` file's configuration, if one is."""
     try:
-        written = _in_layers(config["config"]["layers"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None  # `of_config` will tell
-    return written["model"] if written else None
-
-
-def _in_layers(layers):
-    for layer in layers:
-        # In Keras's old format, behind the name of the package.
-        if layer["class_name"].rpartition(">")[2] == "PixelNormalization":
-            written = layer["config"].get("network")
-            if written is None:
-                return None
-            if not networks.can_be_name(written["model"]):
-                raise ValueError(f"network {written['model']!r}")
-            return {"model": written["model"], "options": dict(written["options"])}
+        for layer in config["config"]["layers"]:
+            record = layer["config"].get("network")
+            if layer["config"]["name"] == "normalization" and record:
+                return record["model"] if networks.can_be_name(record["model"]) else None
+    except (KeyError, TypeError, AttributeError):
+        pass  # `of_config` will tell
     return None
 
 
-def from_json(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with tuples for JSON's lists."""
-
-    def tuples(value):
-        return tuple(map(tuples, value)) if isinstance(value, list) else value
-
-    return {name: tuples(value) for name, value in options.items()}
+def check_arguments(network: Network, arguments: Mapping[str, Any]) -> None:
+    """Raises `ValueError` where a network was made with other arguments than that of its name."""
+    own = {name: canonical(name, value) for name, value in network.arguments.items()}
+    if arguments and own != {name: canonical(name, value) for name, value in arguments.items()}:
+        raise InputError(
+            f"{network.name} was built with {dict(arguments)}, and the network that has this name "
+            f"now is built with {own}."
+        )
 
 
 def stored(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
     """Of a network's options, those that a file of its weights keeps."""
-    kept = {*networks.FREE, "epsilon", *network.settled}
+    kept = {*networks.FREE, *networks.OF_WEIGHTS, *network.settled} - {"mean", "std"}
     kept -= {"pooling"} if options.get("include_top", True) else {"num_classes"}
     return {key: value for key, value in options.items() if key in kept}
+
+
+def _own(layers):
+    """A network's name, the arguments that make it that, and the options of its family."""
+    _, config = layers["normalization"]
+    record = config.get("network")
+    if record is None:
+        name, options = resnets.described(layers)
+        return name, {}, options
+    if not networks.can_be_name(record["model"]):
+        raise ValueError(f"network {record['model']!r}")
+    options = {name: canonical(name, value) for name, value in record["options"].items()}
+    return record["model"], dict(record["arguments"]), options
+
+
+def _shared(layers):
+    """The arguments of every network, by the layers that `networks.network` makes."""
+    (shape,) = [c["batch_shape"] for kind, c in layers.values() if kind == "InputLayer"]
+    options: dict[str, Any] = {"input_shape": tuple(shape[1:]), "include_top": "logits" in layers}
+    if options["include_top"]:
+        options["num_classes"] = layers["logits"][1]["units"]
+    else:
+        options["pooling"] = next((p for name, p in _POOLINGS.items() if name in layers), None)
+    epsilons = {c["epsilon"] for kind, c in layers.values() if kind == "BatchNormalization"}
+    if len(epsilons) > 1:
+        raise ValueError(f"batch normalizations of several epsilons: {sorted(epsilons)}")
+    if epsilons:
+        options["epsilon"] = epsilons.pop()
+    rates = [c["rate"] for name, (_, c) in layers.items() if re.fullmatch(r"conv\d_.*_drop", name)]
+    if rates:
+        options["stochastic_depth"] = max(rates)  # the last block's
+    if "dropout" in layers:
+        options["dropout"] = layers["dropout"][1]["rate"]
+    return options

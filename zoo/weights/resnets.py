@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import BOTTLENECK_DEPTHS, CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
-from ..networks import BOTTLENECK_DEPTHS, Network
+from ..networks import Network
 from . import architecture, layouts
 from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
@@ -105,8 +105,7 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
         layers: (class name, config) of each layer, by its name.
 
     Returns:
-        The network's name, and the options that it was built with but normalization and dtype;
-        `stochastic_depth` and `dropout` only of networks that have them.
+        The network's name, and the options of its own that it was built with.
 
     Raises:
         KeyError: these are not the layers of a ResNet of this package.
@@ -115,23 +114,11 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     bottleneck, imagenet = "conv2_block1_3_conv" in layers, "pool1_pool" in layers
     depth = (3 if bottleneck else 2) * len(blocks) + 2
     shortcut = _described_shortcut(layers, bottleneck)
-    options: dict[str, Any] = {
-        **({} if shortcut is None else {"shortcut": shortcut}),
-        "epsilon": layers["conv1_bn"][1]["epsilon"],
-        "input_shape": tuple(layers["pixels"][1]["batch_shape"][1:]),
-        "include_top": "logits" in layers,
-    }
+    options: dict[str, Any] = {} if shortcut is None else {"shortcut": shortcut}
     if imagenet and bottleneck:
         options["stride_in_1x1"] = tuple(layers["conv3_block1_1_conv"][1]["strides"]) == (2, 2)
-    if options["include_top"]:
-        options["num_classes"] = layers["logits"][1]["units"]
-    else:
-        pooled = {"avg": "avg_pool", "max": "max_pool"}
-        options["pooling"] = next((key for key, name in pooled.items() if name in layers), None)
-    last = blocks[-1].replace("_out", "_drop")
-    for option, name in (("stochastic_depth", last), ("dropout", "dropout")):
-        if name in layers:
-            options[option] = layers[name][1]["rate"]
+    if "conv1_conv" not in layers:
+        raise KeyError("conv1_conv")
     return f"{'plain' if shortcut is None else 'resnet'}{depth}", options
 
 

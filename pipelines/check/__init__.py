@@ -1,0 +1,36 @@
+"""Whether a copy of a data set is whole, told before a long build or run depends on it.
+
+Each check returns findings; none of them downloads, builds or changes anything.
+"""
+
+from .archive import ARCHIVES, Archive, archives
+from .examination import images
+from .expected import EXPECTED, IMAGENET, Expected
+from .finding import LISTED, Finding
+from .folders import Listing, as_expected, class_folders, contents, list_split, same_classes
+from .records import labels, prepared
+from .report import IMAGENET2012, dataset_in, expected_in, findings
+
+__all__ = [
+    "ARCHIVES",
+    "EXPECTED",
+    "IMAGENET",
+    "IMAGENET2012",
+    "LISTED",
+    "Archive",
+    "Expected",
+    "Finding",
+    "Listing",
+    "archives",
+    "as_expected",
+    "class_folders",
+    "contents",
+    "dataset_in",
+    "expected_in",
+    "findings",
+    "images",
+    "labels",
+    "list_split",
+    "prepared",
+    "same_classes",
+]

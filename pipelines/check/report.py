@@ -1,0 +1,76 @@
+"""The whole check: which data set it is, what it must hold, and every finding."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from resnet_keras.errors import InputError, unknown
+
+from .. import folder
+from ..catalog import FOLDER, TFDS
+from .archive import archives
+from .expected import IMAGENET, Expected
+from .finding import Finding
+from .folders import class_folders
+from .records import IMAGENET2012, builder_of, is_prepared, prepared
+
+
+def dataset_in(data_dir: str | None) -> str:
+    """Returns "folder" where DATA_DIR holds train/, val/ or class folders, else "imagenet2012"."""
+    root = Path(data_dir or "").expanduser()
+    if data_dir is None or not root.is_dir():
+        return IMAGENET2012
+    holds_split = any((root / split).is_dir() for split in ("train", "val"))
+    return FOLDER if holds_split or folder.is_flat(root) else IMAGENET2012
+
+
+def expected_in(data_dir: str | None) -> Expected | None:
+    """Returns `IMAGENET` for class folders of which most are named as ImageNet's are."""
+    try:
+        names = folder.class_names(data_dir)
+    except InputError:
+        return None
+    wordnet = sum(re.fullmatch(r"n\d{8}", name) is not None for name in names)
+    return IMAGENET if wordnet > IMAGENET.classes // 2 else None
+
+
+def findings(
+    dataset: str,
+    data_dir: str | None,
+    *,
+    archives_in: str | None = None,
+    hashes: bool = False,
+    expected: Expected | None = None,
+    decode: bool = True,
+    limit: int = 0,
+) -> Iterator[Finding]:
+    """Checks a data set, one finding after the other.
+
+    Args:
+        dataset: "folder", "imagenet2012" or "tfds/NAME".
+        data_dir: its folder, or TFDS's.
+        archives_in: folder of ImageNet's archives, which are checked too.
+        hashes: whether the archives' MD5s are taken.
+        expected: what the data set must hold; imagenet2012 must hold `IMAGENET` in any case.
+        decode: whether images are decoded, and not only their headers parsed.
+        limit: how many examples of each split are read; 0 for all.
+
+    Raises:
+        InputError: another data set, a folder that is not there, or a data set of TFDS's that is
+            unknown or not made of images with labels.
+    """
+    if dataset != FOLDER and dataset != IMAGENET2012 and not dataset.startswith(TFDS):
+        raise unknown("dataset", dataset, [FOLDER, IMAGENET2012, f"{TFDS}NAME"])
+    if archives_in is not None:
+        yield from archives(archives_in, hashes=hashes)
+    if dataset == FOLDER:
+        yield from class_folders(data_dir, expected=expected, decode=decode, limit=limit)
+        return
+    name = dataset.removeprefix(TFDS)
+    builder = builder_of(name, data_dir)
+    if name == IMAGENET2012:
+        expected = expected or IMAGENET
+        manual = builder.data_path.parents[1] / "downloads" / "manual"
+        if archives_in is None and (manual.is_dir() or not is_prepared(builder)):
+            yield from archives(manual, hashes=hashes)
+    yield from prepared(name, data_dir, expected=expected, decode=decode, limit=limit)

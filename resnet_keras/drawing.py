@@ -1,0 +1,39 @@
+"""Pictures by matplotlib, the extra `plot`, which is imported only where something is drawn."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from .errors import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EXTRA = "plot"
+
+
+def check() -> None:
+    """Raises `MissingExtraError` where nothing can be drawn, for lack of matplotlib."""
+    require("matplotlib.figure", extra=EXTRA)
+
+
+def new_figure(inches: tuple[float, float], dpi: float, **options: Any) -> "Figure":
+    """Returns an empty white figure that belongs to no window.
+
+    Args:
+        inches: width and height.
+        dpi: pixels for each inch.
+        **options: of `matplotlib.figure.Figure`, such as `layout`.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = require("matplotlib.figure", extra=EXTRA).Figure
+    return figure(inches, dpi=dpi, facecolor="white", **options)
+
+
+def png(figure: "Figure") -> bytes:
+    """Returns a figure as the content of a PNG file, in its own dots per inch."""
+    canvas = require("matplotlib.backends.backend_agg", extra=EXTRA).FigureCanvasAgg(figure)
+    content = io.BytesIO()
+    canvas.print_png(content)
+    return content.getvalue()
