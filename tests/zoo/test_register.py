@@ -92,7 +92,7 @@ def test_it_is_listed_built_and_described():
     zoo.freeze(frozen, "conv2")
     assert not frozen.get_layer("conv2_block1_1_conv").trainable
     assert frozen.get_layer("conv3_block1_1_conv").trainable
-    with pytest.raises(InputError, match=r"option of toy8: 'width': .* activation, widths, noise"):
+    with pytest.raises(InputError, match=r"option of toy8: 'width'.* activation, widths, noise"):
         zoo.get("toy8", width=4)
     with pytest.raises(InputError, match="residual"):
         network.network(
