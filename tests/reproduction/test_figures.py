@@ -33,7 +33,7 @@ def drawn(axes):
 def test_a_dashed_and_a_bold_line_per_run(tmp_path):
     # Names that are neither hidden nor typeset.
     folders = [run_folders.write(tmp_path / name) for name in ("plain20", "_$x$")]
-    figure = figures.error_curves(runs.read(folders), "Fig. 6")
+    figure = figures.curves(runs.read(folders), "Fig. 6")
     (axes,) = figure.axes
     lines = axes.get_lines()
     assert len(lines) == 4
@@ -62,7 +62,7 @@ def test_the_first_errors_do_not_squash_the_curves(tmp_path):
     found = runs.read([long, run_folders.write(tmp_path / "short")])
     assert figures.top_of_axis(found[:1]) == 15
     assert figures.top_of_axis(found) == 80  # of few points, all are shown
-    assert figures.error_curves(found, "", 20).axes[0].get_ylim() == (0, 20)
+    assert figures.curves(found, "", 20).axes[0].get_ylim() == (0, 20)
     assert figures.top_of_axis([]) == 2
 
 
