@@ -21,12 +21,12 @@ README = (ROOT / "README.md").read_text()
 
 
 def block(language, containing):
-    (found,) = (
+    (only,) = (
         text
         for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
         if containing in text
     )
-    return found
+    return only
 
 
 def test_models_example():
@@ -55,8 +55,8 @@ def test_a_notebook_goes_on_after_its_kernel_died(tmp_path, monkeypatch, capsys)
     capsys.readouterr()
     names: dict[str, Any] = {}
     exec(cell, names)
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == "going on from the checkpoint of step 20"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "going on from the checkpoint of step 20"
     result = names["result"]
     assert [row["step"] for row in result.rows] == [20, 40, 60]
     assert result.rows[-1]["accuracy"] > 0.5

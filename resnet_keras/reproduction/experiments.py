@@ -16,6 +16,7 @@ from resnet_keras.tables import NOT_RUN, Table, percent, spread
 from resnet_keras.zoo import paper
 
 from . import runs
+from .monitor import TEST, TRAINING
 from .runs import Run
 
 DATASETS = ("digits", "cifar10")
@@ -129,7 +130,7 @@ def read(folder: Path, members: Sequence[Member]) -> dict[Member, Run]:
     folders = [folder / member.name for member in begun]
     by_member = dict(zip(begun, runs.read(folders), strict=True))
     for member, run in by_member.items():
-        for column in (runs.TRAINING, runs.TEST) if run.columns else ():
+        for column in (TRAINING, TEST) if run.columns else ():
             if column not in run.columns:
                 raise InputError(
                     f"{folder / member.name} has no {column} in {runs.METRICS}: it is no run of "
@@ -180,7 +181,7 @@ def depth(grouped: Mapping[str, list[Run]], dataset: str) -> list[Table]:
     """Residual networks of several depths (Table 6); ResNet-1202 is told of, run or not."""
     rows = []
     for group, some in {**grouped, "resnet1202": grouped.get("resnet1202", [])}.items():
-        errors = runs.final(some, runs.TEST)
+        errors = runs.final(some, TEST)
         own = [_public(group)] if dataset == "cifar10" else []
         best = percent(min(errors, default=None))
         rows.append((group, _paper_parameters(group), _paper(group), *own, *_errors(some), best))
@@ -220,7 +221,7 @@ def all_runs(members: Sequence[Member], begun: Mapping[Member, Run]) -> Table:
         figures = [NOT_RUN] * 4
         if run and run.rows:
             last = run.rows[-1]
-            errors = percent(last[runs.TRAINING]), percent(last[runs.TEST])
+            errors = percent(last[TRAINING]), percent(last[TEST])
             figures = [f"{last['step']:,}", *errors, f"{last['seconds'] / 60:.1f}"]
         rows.append((member.name, runs.state(run) if run else NOT_RUN, *figures))
     head = ("run", "state", "steps", "training error", "test error", "minutes of training")
@@ -241,7 +242,7 @@ def joined(versions: Sequence[Mapping[str, str]]) -> dict[str, str]:
 
 def curves(begun: Mapping[Member, Run]) -> dict[str, dict[str, list[float]]]:
     """The training and test errors of each run."""
-    columns = {"steps": "step", "training": runs.TRAINING, "test": runs.TEST}
+    columns = {"steps": "step", "training": TRAINING, "test": TEST}
     return {
         member.name: {name: [row[column] for row in run.rows] for name, column in columns.items()}
         for member, run in begun.items()
@@ -269,9 +270,9 @@ _ERRORS = ("training error", "test error", "test error of each run")
 
 def _errors(some):
     """The texts of `_ERRORS`."""
-    test = runs.final(some, runs.TEST)
+    test = runs.final(some, TEST)
     single = ", ".join(map(percent, test)) or NOT_RUN
-    return spread(runs.final(some, runs.TRAINING)), spread(test), single
+    return spread(runs.final(some, TRAINING)), spread(test), single
 
 
 def _paper(network):

@@ -11,18 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError, require
 
-from .runs import (
-    TEST,
-    TRAINING,
-    Monitor,
-    Run,
-    common_monitor,
-    curve,
-    eval_split,
-    final,
-    has_training,
-    state,
-)
+from .monitor import TEST, TRAINING, Monitor
+from .runs import Run, common_monitor, curve, eval_split, final, has_training, state
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

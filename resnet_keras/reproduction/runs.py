@@ -23,64 +23,10 @@ from resnet_keras.training.run_folder import (
     read_text,
 )
 
+from .monitor import TEST, Monitor, monitor_of
+
 WEIGHTS = f"{LAST}.safetensors"  # of `train`
-TRAINING, TEST = "top1_error", "val_top1_error"  # columns of metrics.csv, of classifiers
 MISSING = "-"  # in place of what was not measured
-_EVALUATED = "val_"  # begins the names of what is measured by an evaluation
-
-
-class Monitor(NamedTuple):
-    """A column of metrics.csv by which a run is judged, and which of its values is the best.
-
-    Attributes:
-        column: such as "val_top1_error".
-        direction: "min" or "max".
-    """
-
-    column: str = TEST
-    direction: str = "min"
-
-    @property
-    def is_evaluated(self) -> bool:
-        """Whether an evaluation measures it, and training may measure the same."""
-        return self.column.startswith(_EVALUATED)
-
-    @property
-    def measure(self) -> str:
-        """What is measured, such as "top1_error"; in training, the name of a column."""
-        return self.column.removeprefix(_EVALUATED)
-
-    @property
-    def is_error(self) -> bool:
-        """Whether it is a share of wrong answers, which is told in percent."""
-        return re.fullmatch(r"(top\d+_)?error", self.measure) is not None
-
-    @property
-    def name(self) -> str:
-        """The measure as people are told of it."""
-        return "error" if self.measure == TRAINING else self.measure
-
-    @property
-    def form(self) -> str:
-        """How a value is written, see `shown`."""
-        return "{:.2%}" if self.is_error else "{:.4g}"
-
-    def named(self, split: str) -> str:
-        """What its values are called, such as "test error".
-
-        Args:
-            split: what to call the examples of an evaluation.
-        """
-        return f"{split} {self.name}" if self.is_evaluated else self.name
-
-    @property
-    def best_is(self) -> str:
-        """Which value is the best one."""
-        return "least" if self.direction == "min" else "largest"
-
-    def order(self, value: float) -> float:
-        """Sorts values from the best one on."""
-        return value if self.direction == "min" else -value
 
 
 class Run(NamedTuple):
@@ -110,7 +56,7 @@ class Run(NamedTuple):
     @property
     def monitor(self) -> Monitor:
         """By what it is judged; runs of earlier versions, which do not say it, by the error."""
-        return _monitor(self.environment)
+        return monitor_of(self.environment)
 
 
 def find(arguments: Sequence[str]) -> list[Path]:
@@ -152,17 +98,9 @@ def read(folders: Sequence[Path]) -> list[Run]:
 
 def _read(folder, name):
     environment = read_environment(folder / ENVIRONMENT)
-    columns, rows = _metrics(folder / METRICS, _monitor(environment).column)
+    columns, rows = _metrics(folder / METRICS, monitor_of(environment).column)
     flags = flags_of(read_text(folder / FLAGS))
     return Run(name, flags, columns, rows, environment, last_weights(folder))
-
-
-def _monitor(environment):
-    default = Monitor()
-    return Monitor(
-        environment.get("monitor", default.column),
-        environment.get("direction", default.direction),
-    )
 
 
 def _names(folders):
