@@ -15,8 +15,9 @@ commands. Each runs in a process of its own, as its users run it, on all cores.
 `input` times the input pipeline of training on one thread, on JPEGs that it makes itself.
 
 The contestants take turns, round by round, so that a machine whose speed drifts treats all alike;
-the figures are medians over rounds, in wall time and in CPU time, and the ratio is the median of the
-rounds' ratios. Works on every Keras backend, but for `input` and --remat, which are TensorFlow's.
+the figures are medians over rounds, in wall time and in CPU time, and the ratio is the median of
+the rounds' ratios. Works on every Keras backend, but for `input` and --remat, which are
+TensorFlow's.
 """
 
 import json

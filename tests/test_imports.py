@@ -29,7 +29,7 @@ FLOORS = [
     ["reproduction", "benchmarks"],
     ["train", "evaluate", "predict", "benchmark", "report", "launch", "pipelines.__main__"],
     ["reproduce"],
-    ["layers", "metrics", "optimizers", "resnet"],  # thin names, for users only
+    ["layers", "metrics", "optimizers", "resnet", "responses"],  # thin names, for users only
 ]
 FOLDERS = ("resnet_keras", "pipelines", "zoo")
 WITHOUT_TENSORFLOW = [

@@ -48,7 +48,7 @@ PATHS = flags.ListParser().flag_type()
 
 
 def test_every_command_is_known():
-    assert {"train", "evaluate", "predict", "report", "reproduce", "responses"} < set(COMMANDS)
+    assert {"train", "evaluate", "predict", "report", "reproduce"} < set(COMMANDS)
     assert "pipelines.__main__" in COMMANDS
 
 

@@ -8,6 +8,7 @@ import re
 import struct
 import sys
 
+import numpy as np
 import pytest
 import run_folders
 from run_folders import COLUMNS, ROWS
@@ -95,8 +96,8 @@ def test_the_picture_is_a_png_that_the_page_holds(make_run, run, tmp_path):
     assert struct.unpack(">II", content[16:24]) == (1800, 1000)
     with image.open(io.BytesIO(content)) as picture:
         assert picture.size == (1800, 1000)
-        found = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
-    assert {(255, 255, 255), (0x00, 0x72, 0xB2)} <= found
+        seen = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert {(255, 255, 255), (0x00, 0x72, 0xB2)} <= seen
     _, loaded = texts(page)
     assert loaded == ["data:image/png;base64," + base64.b64encode(content).decode()]
     assert not re.search(r"https?:|url\(|@import", page)
@@ -154,7 +155,7 @@ def test_runs_in_progress(make_run, run, metrics, state, evaluations):
     assert out.startswith(f"young: {state}")
     assert rows_of(page)[1][1] == state
     assert f"{evaluations} evaluation(s)" in page
-    (axes,) = figures.error_curves(runs.read([folder]), "").axes
+    (axes,) = figures.curves(runs.read([folder]), "").axes
     assert [len(drawn.get_xdata()) for drawn in axes.get_lines()] == [evaluations] * 2
     if evaluations == 1:  # a line of one point would not be seen
         assert [drawn.get_marker() for drawn in axes.get_lines()] == ["o", "o"]
@@ -187,6 +188,125 @@ def test_nothing_of_a_run_becomes_markup(make_run, run):
     assert not re.search("<(script|img src|b|i|u)>", page)
 
 
+def fit_segmenter(folder, monitor=("val_mean_io_u", "max"), steps=60, **options):
+    """Trains a tiny network by `training.fit` to tell pixels above a threshold."""
+    import keras
+    import tensorflow as tf
+
+    from resnet_keras import training
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(4, 3, padding="same"), keras.layers.Conv2D(2, 1)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    model.compile(
+        keras.optimizers.Adam(3e-2),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.MeanIoU(2, sparse_y_pred=False, name="mean_io_u")],
+    )
+
+    def example(number):
+        image = tf.random.stateless_normal((8, 8, 3), tf.stack([number, 0]))
+        return image, tf.cast(tf.reduce_sum(image, -1) > 0, tf.int32)
+
+    def train(start):
+        numbers = tf.data.Dataset.range(8 * start, np.iinfo(np.int64).max)
+        return numbers.map(example).batch(8, drop_remainder=True)
+
+    return training.fit(
+        model,
+        train,
+        tf.data.Dataset.range(-16, 0).map(example).batch(8),
+        workdir=folder,
+        steps=steps,
+        eval_every=20,
+        monitor=monitor,
+        progress=False,
+        tensorboard=False,
+        **options,
+    )
+
+
+def test_a_segmenters_run_is_told_by_what_it_monitors(run, tmp_path):
+    result = fit_segmenter(tmp_path / "segmenter", identity={"dataset": "thresholds"})
+    overlaps = [row["val_mean_io_u"] for row in result.rows]
+    assert max(overlaps) > min(overlaps)
+    status, out, err, page = run(tmp_path / "segmenter")
+    assert (status, err) == (0, "")
+    last = result.rows[-1]
+    place = overlaps.index(max(overlaps))
+    assert out.splitlines()[0].startswith(
+        f"segmenter: finished, test mean_io_u {overlaps[-1]:.4g}, best {max(overlaps):.4g}, "
+        f"at step {20 * (place + 1)}, training mean_io_u {last['mean_io_u']:.4g}, "
+    )
+    head, first, *_ = rows_of(page)
+    cells = dict(zip(head, first, strict=True))
+    assert cells["best"] == f"{max(overlaps):.4g}"
+    assert list(cells)[2:6] == ["test mean_io_u", "best", "at step", "training mean_io_u"]
+    seen, _ = texts(page)
+    assert "Training on thresholds" in seen
+    assert any(text.startswith("mean_io_u. Bold: test. Dashed: training") for text in seen)
+    assert not any("error" in text.lower() for text in seen)
+    assert '<img alt="mean_io_u against iterations"' in page
+    (axes,) = figures.curves(runs.read([tmp_path / "segmenter"]), "").axes
+    assert axes.get_ylabel() == "mean_io_u"
+    training, test = axes.get_lines()
+    assert list(test.get_xdata()) == [20, 40, 60]
+    assert list(test.get_ydata()) == pytest.approx(overlaps)
+    assert list(training.get_ydata()) == pytest.approx([r["mean_io_u"] for r in result.rows])
+    low, high = axes.get_ylim()
+    assert 0 <= low < min(overlaps)
+    assert max(overlaps) < high < 1.1
+    named = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert named == ["training mean_io_u", "test mean_io_u", "segmenter"]
+
+
+def test_a_run_judged_by_an_evaluation_alone_has_one_curve(run, tmp_path):
+    """What `evaluate` measures has no counterpart in training; column names may be one's own."""
+    fit_segmenter(
+        tmp_path / "own",
+        monitor=("worst", "min"),
+        steps=20,
+        evaluate=lambda model: {"worst": 2.5},
+        columns={"loss": "loss", "distance": "worst"},
+    )
+    status, out, err, page = run(tmp_path / "own")
+    assert (status, err) == (0, "")
+    assert out.startswith("own: finished, distance 2.5, best 2.5, at step 20, images/s")
+    assert "<figcaption>distance.</figcaption>" in page
+    (axes,) = figures.curves(runs.read([tmp_path / "own"]), "").axes
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[2.5]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["distance", "own"]
+
+
+def test_runs_judged_by_different_measures_are_refused(make_run, run, tmp_path):
+    make_run("runs/a")
+    make_run("runs/b", environment={"monitor": "val_top1_error", "direction": "min"})
+    columns = "step,loss,val_loss,mean_io_u,val_mean_io_u"
+    given = {"monitor": "val_mean_io_u", "direction": "max"}
+    segmenter = make_run("runs/c", f"{columns}\n10,1,1,0.5,0.4\n", environment=given)
+    status, out, err, page = run(tmp_path / "runs")
+    assert (status, out, page) == (2, "", None)
+    assert err == (
+        "error: One figure cannot compare runs judged by different measures, a, b by the least "
+        "val_top1_error and c by the largest val_mean_io_u: name those of one measure at a time.\n"
+    )
+    status, _, err, _ = run("--max_error=20", segmenter)
+    assert (status, err) == (
+        2,
+        "error: max_error is for runs judged by an error, and not by val_mean_io_u.\n",
+    )
+    begun = make_run("begun", None, weights=False)  # does not say yet what it is judged by
+    status, out, err, page = run(begun, segmenter)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[:2] == [
+        "begun: not started",
+        "c: finished, test mean_io_u 0.4, best 0.4, at step 10, training mean_io_u 0.5",
+    ]
+    head, *rows = rows_of(page)[:3]
+    assert head[2:6] == ["test mean_io_u", "best", "at step", "training mean_io_u"]
+    assert [row[2] for row in rows] == ["-", "0.4"]
+
+
 def test_starts_without_tensorflow(make_run, command, tmp_path):
     make_run("one")
     (tmp_path / "tensorflow.py").write_text("raise SystemExit('tensorflow is imported')")
@@ -213,6 +333,7 @@ def test_starts_without_tensorflow(make_run, command, tmp_path):
         (("one", "--out=taken"), "Cannot write to taken.png"),
         (("one", "--max_error=0"), "max_error"),
         (("columns",), "columns/metrics.csv has no column val_top1_error"),
+        (("other",), "other/metrics.csv has no column val_iou, by which environment.json"),
         (("words",), "words/metrics.csv does not fit its header: '1000,0.5,often'"),
         (("fields",), "fields/metrics.csv does not fit its header: '1000,0.5'"),
         (("json",), "json/environment.json is no JSON object"),
@@ -227,6 +348,7 @@ def test_mistakes_end_in_one_sentence(arguments, words, make_run, tmp_path, caps
     (tmp_path / "json" / "environment.json").write_text("{")
     (tmp_path / "list" / "environment.json").write_text("[1]")
     make_run("columns", "step,top1_error\n")
+    make_run("other", "step,loss\n", environment={"monitor": "val_iou", "direction": "max"})
     make_run("words", "step,top1_error,val_top1_error\n1000,0.5,often\n2000,0.5,0.5\n")
     make_run("fields", "step,top1_error,val_top1_error\n1000,0.5\n2000,0.5,0.5\n")
     (make_run("folder", None) / "metrics.csv").mkdir()

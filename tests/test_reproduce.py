@@ -13,6 +13,7 @@ import torch_names
 import torture
 
 from resnet_keras import reproduce, train, zoo
+from resnet_keras import responses as moved
 from resnet_keras.zoo import pages
 
 TINY = (
@@ -56,8 +57,12 @@ def run(tmp_path, monkeypatch, capfd):
         (("depth", "--trained=runs"), "--trained is no flag of depth"),
         (("imagenet", "--seeds=1"), "--seeds is no flag of imagenet"),
         (("imagenet", "--norun", "--", "--protocol=ten_crop"), "--protocol after -- would make"),
-        (("imagenet", "--norun", "--weights=digits"), "no network of Tables 2 to 5 has weights"),
+        (("imagenet", "--norun", "--weights=digits"), "No network of Tables 2 to 5 has weights"),
         (("imagenet", "--norun", "--trained=nowhere"), "There is no folder nowhere"),
+        (("responses", "nowhere"), "There is no folder nowhere"),
+        (("responses", "nowhere", "--seeds=1"), "responses RUN... takes no flag but --data_dir"),
+        (("responses", "nowhere", "--", "--seed=1"), "takes no flag but --data_dir"),
+        (("depth", "nowhere"), "Unexpected argument 'nowhere'"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(run, arguments, message):
@@ -65,6 +70,13 @@ def test_mistakes_are_told_in_one_sentence(run, arguments, message):
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_the_former_name_of_responses_says_where_it_went(capsys):
+    assert moved.main(["responses", "runs/a b", "--data_dir=x"]) == 2
+    said = capsys.readouterr()
+    command = "python -m resnet_keras.reproduce responses 'runs/a b' --data_dir=x"
+    assert (said.out, said.err) == ("", f"error: This command is now {command}\n")
 
 
 def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
@@ -121,8 +133,8 @@ def test_experiments_train_what_they_need_once(run, tmp_path):
     training, test = (100 * float(last[name]) for name in ("top1_error", "val_top1_error"))
     assert f"| plain20 | about 9 | {training:.2f} | {test:.2f} | {test:.2f} |" in table
 
-    (made,) = (tmp_path / "reproduced").glob("degradation_*.json")
-    title, *_, runs, command, versions = pages.experiment(made)
+    (path,) = (tmp_path / "reproduced").glob("degradation_*.json")
+    title, *_, runs, command, versions = pages.experiment(path)
     assert title == f"### Degradation on digits, {' '.join(TINY)}"
     assert "| resnet20-seed0 | finished | 4 |" in runs
     assert command.endswith(f" -- {' '.join(TINY)}")
@@ -130,7 +142,7 @@ def test_experiments_train_what_they_need_once(run, tmp_path):
 
     status, out, err = run("degradation", *ONE, "--", *TINY, "--learning_rate=0.2")
     assert status == 2
-    assert "--learning_rate=0.1 there, --learning_rate=0.2 here. Choose another --folder." in err
+    assert "--learning_rate=0.1 there, --learning_rate=0.2 here. Choose another folder." in err
     status, out, err = run("degradation", *ONE, "--norun", "--", *TINY, "--eval_split=val")
     assert status == 2
     assert "--eval_split=test there, --eval_split=val here" in err

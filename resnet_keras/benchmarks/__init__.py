@@ -1,0 +1,1 @@
+"""Networks and the input pipeline, timed beside their peers."""

@@ -26,6 +26,8 @@ from resnet_keras import errors, tuning
 from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD
 from resnet_keras.pipelines import View, augment, encoded, folder, stream
 
+from .rounds import medians, ratio, take_turns
+
 WIDTH, HEIGHT = 500, 375
 VIEW = View(colour_jitter=0.4)
 OURS = "resnet_keras"
@@ -89,11 +91,16 @@ def compare(
     with tempfile.TemporaryDirectory() as directory:
         paths = make_files(directory, files)
         kilobytes = statistics.mean(os.path.getsize(path) for path in paths) / 1000
-        streams = {name: make(paths, batch_size) for name, make in makers.items()}
+        pipelines = {name: make(paths, batch_size) for name, make in makers.items()}
         memory = None
         if memory_images:
-            memory = watch_memory(streams[OURS], memory_images, batch_size)
-        rates = _take_turns(streams, rounds, batches, batch_size)
+            memory = watch_memory(pipelines[OURS], memory_images, batch_size)
+        contest = {
+            name: functools.partial(_round, pipeline, batches, batch_size)
+            for name, pipeline in pipelines.items()
+        }
+        take_turns(contest, 1)  # uncounted: compiles, fills buffers and caches
+        rates = take_turns(contest, rounds)
     return {
         "task": "input",
         "tensorflow": tf.__version__,
@@ -106,8 +113,8 @@ def compare(
         "batch_size": batch_size,
         "rounds": rounds,
         "images": batches * batch_size,
-        "rates": {name: _medians(found) for name, found in rates.items()},
-        "ratio": {peer: _ratio(rates[OURS], rates[peer]) for peer in peers},
+        "rates": {name: medians(rates[name]) for name in makers},
+        "ratio": {peer: ratio(rates[OURS], rates[peer]) for peer in peers},
         "memory_images": memory_images,
         "memory": memory,
     }
@@ -128,8 +135,8 @@ def report(result: dict[str, Any]) -> str:
         label = name if name == OURS else PEERS[name].label
         line = f"  {label:<34}{rate['wall']:>10.0f}{rate['cpu']:>10.0f}"
         if name != OURS:
-            ratio = result["ratio"][name]
-            line += f"{ratio['wall']:>9.2f}x{ratio['cpu']:>9.2f}x"
+            times = result["ratio"][name]
+            line += f"{times['wall']:>9.2f}x{times['cpu']:>9.2f}x"
         lines.append(line)
     if result["memory_images"]:
         lines.append(f"  resident memory: {_memory_sentence(result['memory'])}")
@@ -400,18 +407,7 @@ def _memory_sentence(memory):
     )
 
 
-def _take_turns(streams, rounds, batches, batch_size) -> dict[str, list[Rate]]:
-    runs = {name: functools.partial(_round, s, batches, batch_size) for name, s in streams.items()}
-    for run in runs.values():
-        run()  # compiles, fills buffers and caches
-    rates: dict[str, list[Rate]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            rates[name].append(run())
-    return rates
-
-
-def _round(stream_, batches, batch_size) -> Rate:
+def _round(pipeline, batches, batch_size) -> Rate:
     """Times so many batches, from one moment with full buffers and idle threads to the next.
 
     A pipeline of tf.data works ahead as far as its buffers reach: at the end of a round it fills
@@ -421,7 +417,7 @@ def _round(stream_, batches, batch_size) -> Rate:
     _idle_since()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(batches):
-        next(stream_)
+        next(pipeline)
     end_wall, end_cpu = _idle_since()
     images = batches * batch_size
     return Rate(images / (end_wall - wall), images / (end_cpu - cpu))
@@ -441,17 +437,3 @@ def _idle_since(wait: float = 0.05, tick: float = 0.002) -> tuple[float, float]:
             seen = now
         last = now
     return seen
-
-
-def _medians(rates):
-    return {f: statistics.median(getattr(rate, f) for rate in rates) for f in Rate._fields}
-
-
-def _ratio(rates, peers):
-    return {
-        field: statistics.median(
-            getattr(our, field) / getattr(theirs, field)
-            for our, theirs in zip(rates, peers, strict=True)
-        )
-        for field in Rate._fields
-    }

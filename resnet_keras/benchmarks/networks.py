@@ -1,12 +1,9 @@
-"""Times a network beside its peers, each in a process of its own; imports no TensorFlow.
-
-The contestants take turns, round by round, so that a machine whose speed drifts treats all alike.
-"""
+"""Times a network beside its peers, each in a process of its own; imports no TensorFlow."""
 
 import contextlib
+import functools
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,9 +27,10 @@ from .peers import (
     Spec,
     Timing,
 )
+from .rounds import medians, ratio, take_turns
 
 MODEL_TASKS = ("train", "predict", "build", "load")
-# What stands behind each name of --peer.
+# The contestants behind the name of a peer.
 PEERS = {
     KERAS_APPLICATIONS: (KERAS_APPLICATIONS,),
     TORCH: (TORCH, COMPILED),
@@ -67,7 +65,7 @@ def check(task: str, model: str, peers: Sequence[str], image_size: int, dtype: s
         known = {KERAS_APPLICATIONS: tuple(IN_KERAS_APPLICATIONS), UNTUNED: (model,)}
         networks = known.get(peer, IN_TORCHVISION)
         if model not in networks:
-            raise InputError(f"{peer} has no {model}: take {', '.join(networks)}, or --peer=none.")
+            raise InputError(f"{peer} has no {model}: take {', '.join(networks)}, or none as peer.")
         if peer == KERAS_APPLICATIONS and image_size < 32:
             raise InputError(f"{peer} takes images of side 32 or more, not {image_size}.")
 
@@ -90,9 +88,14 @@ def compare(
     Args:
         task: one of `MODEL_TASKS`.
         model: a network of the zoo.
-        peers: of `PEERS`.
-        batch_size, image_size, dtype, steps, rounds, jit_compile, remat: as the flags of
-            `benchmark`.
+        peers: whom to compare with, of `PEERS`.
+        batch_size: images in a batch.
+        image_size: side of the images in pixels.
+        dtype: "float32", "mixed_bfloat16" or "mixed_float16".
+        steps: batches in a round; where a round is one model (`peers.WHOLE`), it counts nothing.
+        rounds: of each.
+        jit_compile: XLA, as Keras's `compile` takes it.
+        remat: whether each block of ours keeps its input only, and is computed again.
 
     Returns:
         A dict with the settings and the processor; under "timings" for each contestant, ours first,
@@ -101,7 +104,7 @@ def compare(
         wall and CPU seconds over ours, medians of the rounds' ratios; under "gflops" what the
         machine makes of a matrix product in the same precision, and under "share_of_limit" the part
         of it that our steps make, for `train` and `predict`. (A backward pass counts as two forward
-        ones; what --remat computes again does not count.)
+        ones; what `remat` computes again does not count.)
 
     Raises:
         InputError: a peer that is not installed, or does not do what is asked.
@@ -117,15 +120,12 @@ def compare(
         for name in reversed(contestants):
             spec = Spec(name, *shared, remat and name in (OURS, UNTUNED))
             running[name], facts[name] = stack.enter_context(_process(spec))
-        answers = {name: [] for name in contestants}
-        for _ in range(rounds):
-            for name, process in running.items():
-                answers[name].append(process.ask("run"))
+        contest = {name: functools.partial(p.ask, "run") for name, p in running.items()}
+        answers = take_turns(contest, rounds)
         # Last, for its matrices count in the process's peak memory.
         gflops = None if task in WHOLE else running[OURS].ask("limit")["gflops"]
-    timings = {name: [Timing(**a["timing"]) for a in found] for name, found in answers.items()}
+    timings = {name: [Timing(**a["timing"]) for a in answers[name]] for name in contestants}
     own = medians(timings[OURS], per_step)
-    peaks = {name: found[-1]["peak_memory_gib"] for name, found in answers.items()}
     return {
         "task": task,
         "model": model,
@@ -140,13 +140,14 @@ def compare(
         "steps": per_step,
         "contestants": {label(name): facts[name] for name in contestants},
         "timings": {
-            label(name): {**medians(found, per_step), "peak_memory_gib": peaks[name]}
-            for name, found in timings.items()
+            label(name): {
+                **medians(timings[name], per_step),
+                "peak_memory_gib": answers[name][-1]["peak_memory_gib"],
+            }
+            for name in contestants
         },
         "ratio": {
-            label(name): ratio(timings[OURS], found)
-            for name, found in timings.items()
-            if name != OURS
+            label(name): ratio(timings[name], timings[OURS]) for name in contestants if name != OURS
         },
         "gflops": gflops,
         "share_of_limit": None if gflops is None else facts[OURS]["gflop"] / own["wall"] / gflops,
@@ -193,7 +194,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 class _Process:
-    """A contestant's process; see `benchmark_peers`."""
+    """A contestant's process; see `peers`."""
 
     def __init__(self, process, errors):
         self._process, self._errors = process, errors
@@ -238,22 +239,3 @@ def _process(spec: Spec) -> Iterator[tuple[_Process, dict[str, Any]]]:
         finally:
             process.kill()
             process.wait()
-
-
-def medians(timings: Sequence[Timing], steps: int) -> dict[str, float]:
-    """Each figure's median over rounds, for one step."""
-    return {
-        field: statistics.median(getattr(timing, field) for timing in timings) / steps
-        for field in Timing._fields
-    }
-
-
-def ratio(ours: Sequence[Timing], peers: Sequence[Timing]) -> dict[str, float]:
-    """A peer's seconds over ours: the median of the rounds' ratios."""
-    return {
-        field: statistics.median(
-            getattr(theirs, field) / getattr(our, field)
-            for our, theirs in zip(ours, peers, strict=True)
-        )
-        for field in ("wall", "cpu")
-    }

@@ -1,11 +1,11 @@
 """One contestant of the network benchmark, in a process of its own that makes rounds when asked.
 
-`benchmark_networks` starts `python -m resnet_keras.benchmark_peers SPEC`, with a `Spec` as JSON. The
-process builds its network, makes one uncounted round, and writes a line of JSON that describes it;
-for each line "run" on its stdin it makes a round and writes a line with its `Timing`. Only
-`resnet_keras` itself makes the settings of `tuning`: all others run as their users run them, on all
-cores; Keras and torch on a GPU where they find one. The networks of torch, ONNX Runtime and OpenVINO
-are torchvision's, with the paper's stride, so that all compute the same.
+`networks` starts `python -m resnet_keras.benchmarks.peers SPEC`, with a `Spec` as JSON. The process
+builds its network, makes one uncounted round, and writes a line of JSON that describes it; for each
+line "run" on its stdin it makes a round and writes a line with its `Timing`. Only `resnet_keras`
+itself makes the settings of `tuning`: all others run as their users run them, on all cores; Keras
+and torch on a GPU where they find one. The networks of torch, ONNX Runtime and OpenVINO are
+torchvision's, with the paper's stride, so that all compute the same.
 """
 
 import functools
@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ MATRIX = 4096  # side of the matrices whose product shows the machine's limit
 
 
 class Spec(NamedTuple):
-    """What a contestant is to do; the fields are `benchmark`'s flags."""
+    """What a contestant is to do; the fields are the arguments of `networks.compare`."""
 
     contestant: str
     task: str
@@ -51,8 +51,10 @@ class Spec(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """One round: seconds of wall clock, of all its threads' CPU time, of that the system's share,
-    and page faults."""
+    """One round.
+
+    Seconds of wall clock, of CPU time in all its threads, of that the system's share, page faults.
+    """
 
     wall: float
     cpu: float
@@ -60,7 +62,7 @@ class Timing(NamedTuple):
     faults: float
 
 
-def main(argv: list[str] = sys.argv) -> int:
+def main(argv: Sequence[str] = sys.argv) -> int:
     """Answers to lines on stdin until it ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
@@ -128,7 +130,7 @@ def _images(spec):
 
 
 def _keras_round(spec) -> tuple[Callable[[], Timing], float | None]:
-    """A function that makes a round, and billions of operations of a step, where there are steps."""
+    """A function that makes a round, and billions of operations of a step, where there is one."""
     import numpy as np
 
     from resnet_keras.networks.counts import count_multiply_adds
@@ -181,7 +183,7 @@ def _applications(spec):
 
 
 def _loading(spec, build):
-    """Builds a model and loads its weights from a file: ours safetensors, the peer's .weights.h5."""
+    """Builds a model and loads its weights: ours from safetensors, the peer's from .weights.h5."""
     folder = tempfile.TemporaryDirectory()  # removed with the function that holds it
     if spec.contestant == KERAS_APPLICATIONS:
         path = os.path.join(folder.name, "peer.weights.h5")
@@ -313,7 +315,7 @@ def _openvino_predictor(spec, torch):
 
 
 def _torchvision(spec, torch):
-    """torchvision's network, with the paper's stride: in a bottleneck's first 1x1."""
+    """The network of torchvision, with the paper's stride: in a bottleneck's first 1x1."""
     operations = torch.library.Library("torchvision", "FRAGMENT")
     try:
         models = require("torchvision", None).models

@@ -1,7 +1,7 @@
 """The paper's experiments on CIFAR-10, and on digits: which networks are trained, what is told.
 
-An experiment is a list of `Member`s, each a run of `train` by a packaged recipe; the tables are made
-of what their folders hold, the paper's numbers beside. Imports no TensorFlow.
+An experiment is a list of `Member`s, each a run of `train` by a packaged recipe; the tables are
+made of what their folders hold, the paper's numbers beside. Imports no TensorFlow.
 """
 
 import re
@@ -16,6 +16,7 @@ from resnet_keras.tables import NOT_RUN, Table, percent, spread
 from resnet_keras.zoo import paper
 
 from . import runs
+from .monitor import TEST, TRAINING
 from .runs import Run
 
 DATASETS = ("digits", "cifar10")
@@ -64,12 +65,12 @@ class Member(NamedTuple):
 
 
 def depths(experiment: str, scale: str) -> tuple[int, ...]:
-    """The depths that an experiment has without --depths."""
+    """The depths that an experiment has by default."""
     return _DEPTHS[scale][experiment]
 
 
 def seeds(scale: str) -> tuple[int, ...]:
-    """The seeds that an experiment has without --seeds."""
+    """The seeds that an experiment has by default."""
     return _SEEDS[scale]
 
 
@@ -82,7 +83,7 @@ def members(experiment: str, depths: Sequence[int], seeds: Sequence[int]) -> lis
     kinds = [kind for depth in depths for kind in _networks(experiment, depth)]
     for network, _ in kinds:
         if zoo.networks.find(network).dataset != "cifar10":
-            raise InputError(f"{network} is a network for ImageNet: --depths are 20, 32, 44, ...")
+            raise InputError(f"{network} is a network for ImageNet: depths are 20, 32, 44, ...")
     return [Member(*kind, seed) for seed in seeds for kind in kinds]
 
 
@@ -105,10 +106,11 @@ def arguments(member: Member, dataset: str, scale: str) -> list[str]:
     recipe = f"{member.network}_{dataset}"
     if recipe not in zoo.recipes.names():
         kind = member.network.rstrip("0123456789")
-        known = [re.fullmatch(rf"{kind}(\d+)_{dataset}", name) for name in zoo.recipes.names()]
-        depths = ", ".join(str(d) for d in sorted(int(found[1]) for found in known if found))
+        matches = (re.fullmatch(rf"{kind}(\d+)_{dataset}", name) for name in zoo.recipes.names())
+        known = sorted(int(match[1]) for match in matches if match)
         raise InputError(
-            f"There is no recipe for {member.network} on {dataset}: it has {depths} layers."
+            f"There is no recipe for {member.network} on {dataset}: it has "
+            f"{', '.join(map(str, known))} layers."
         )
     return [
         f"--recipe={recipe}",
@@ -119,18 +121,30 @@ def arguments(member: Member, dataset: str, scale: str) -> list[str]:
 
 
 def read(folder: Path, members: Sequence[Member]) -> dict[Member, Run]:
-    """Reads the runs of the members that have begun."""
+    """Reads the runs of the members that have begun.
+
+    Raises:
+        InputError: a file cannot be read, or is not what `train` writes.
+    """
     begun = [m for m in members if (folder / m.name / runs.FLAGS).exists()]
-    found = runs.read([folder / member.name for member in begun])
-    return dict(zip(begun, found, strict=True))
+    folders = [folder / member.name for member in begun]
+    by_member = dict(zip(begun, runs.read(folders), strict=True))
+    for member, run in by_member.items():
+        for column in (TRAINING, TEST) if run.columns else ():
+            if column not in run.columns:
+                raise InputError(
+                    f"{folder / member.name} has no {column} in {runs.METRICS}: it is no run of "
+                    "train."
+                )
+    return by_member
 
 
-def groups(members: Sequence[Member], found: Mapping[Member, Run]) -> dict[str, list[Run]]:
+def groups(members: Sequence[Member], begun: Mapping[Member, Run]) -> dict[str, list[Run]]:
     """The runs of each network by the name of its group; an empty list for one not begun."""
     grouped: dict[str, list[Run]] = {member.group: [] for member in members}
     for member in members:
-        if member in found:
-            grouped[member.group].append(found[member])
+        if member in begun:
+            grouped[member.group].append(begun[member])
     return grouped
 
 
@@ -151,8 +165,8 @@ def shortcuts(grouped: Mapping[str, list[Run]]) -> list[Table]:
     for group, some in grouped.items():
         network, _, option = group.partition("-")
         theirs = paper.errors("resnet34", option or "A", paper.TEN_CROP)
-        told = f"{theirs.top1} / {theirs.top5}" if theirs else None
-        rows.append((network, option or "A", _parameters(some), told, *_errors(some)))
+        errors = f"{theirs.top1} / {theirs.top5}" if theirs else None
+        rows.append((network, option or "A", _parameters(some), errors, *_errors(some)))
     head = ("network", "option", "parameters", "paper: ResNet-34, ImageNet, top-1 / top-5")
     return [Table("Shortcut options: error in %", (*head, *_ERRORS), rows)]
 
@@ -160,14 +174,14 @@ def shortcuts(grouped: Mapping[str, list[Run]]) -> list[Table]:
 def paper_shortcuts() -> dict[str, float]:
     """The paper's top-1 error in % of ResNet-34 on ImageNet, by option (Table 3)."""
     theirs = {o: paper.errors("resnet34", o, paper.TEN_CROP) for o in paper.OPTIONS}
-    return {option: float(found.top1) for option, found in theirs.items() if found}
+    return {option: float(errors.top1) for option, errors in theirs.items() if errors}
 
 
 def depth(grouped: Mapping[str, list[Run]], dataset: str) -> list[Table]:
     """Residual networks of several depths (Table 6); ResNet-1202 is told of, run or not."""
     rows = []
     for group, some in {**grouped, "resnet1202": grouped.get("resnet1202", [])}.items():
-        errors = runs.final(some, runs.TEST)
+        errors = runs.final(some, TEST)
         own = [_public(group)] if dataset == "cifar10" else []
         best = percent(min(errors, default=None))
         rows.append((group, _paper_parameters(group), _paper(group), *own, *_errors(some), best))
@@ -187,29 +201,29 @@ def responses(
     """
     rows = []
     for group, some in grouped.items():
-        each = [list(layers.values()) for layers in deviations.get(group, ())]
-        figures = [(statistics.fmean(s), statistics.median(s), max(s)) for s in each]
+        by_run = [list(layers.values()) for layers in deviations.get(group, ())]
+        figures = [(statistics.fmean(s), statistics.median(s), max(s)) for s in by_run]
         means = [statistics.fmean(column) for column in zip(*figures, strict=True)]
-        told = [f"{mean:.3f}" for mean in means] or [NOT_RUN] * 3
+        texts = [f"{mean:.3f}" for mean in means] or [NOT_RUN] * 3
         single = ", ".join(f"{mean:.3f}" for mean, _, _ in figures) or NOT_RUN
-        count = str(len(each[0])) if each else NOT_RUN
-        rows.append((group, count, "curves only", *told, single, _errors(some)[1]))
+        count = str(len(by_run[0])) if by_run else NOT_RUN
+        rows.append((group, count, "curves only", *texts, single, _errors(some)[1]))
     head = ("network", "3x3 layers", "paper", "mean", "median", "largest")
     title = "Standard deviations of layer responses, over the layers"
     return [Table(title, (*head, "mean of each run", "test error in %"), rows)]
 
 
-def all_runs(members: Sequence[Member], found: Mapping[Member, Run]) -> Table:
+def all_runs(members: Sequence[Member], begun: Mapping[Member, Run]) -> Table:
     """Every run, whatever came of it."""
     rows = []
     for member in members:
-        run = found.get(member)
-        told = [NOT_RUN] * 4
+        run = begun.get(member)
+        figures = [NOT_RUN] * 4
         if run and run.rows:
             last = run.rows[-1]
-            errors = percent(last[runs.TRAINING]), percent(last[runs.TEST])
-            told = [f"{last['step']:,}", *errors, f"{last['seconds'] / 60:.1f}"]
-        rows.append((member.name, runs.state(run) if run else NOT_RUN, *told))
+            errors = percent(last[TRAINING]), percent(last[TEST])
+            figures = [f"{last['step']:,}", *errors, f"{last['seconds'] / 60:.1f}"]
+        rows.append((member.name, runs.state(run) if run else NOT_RUN, *figures))
     head = ("run", "state", "steps", "training error", "test error", "minutes of training")
     return Table("All runs: error in %", head, rows)
 
@@ -220,18 +234,18 @@ def versions(some: Iterable[Run]) -> dict[str, str]:
     return joined([{n: r.environment[n] for n in names if n in r.environment} for r in some])
 
 
-def joined(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def joined(versions: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The values of each name, where they differ with a slash between them."""
-    names = dict.fromkeys(name for facts in each for name in facts)
-    return {n: "/".join(sorted({str(facts[n]) for facts in each if n in facts})) for n in names}
+    names = dict.fromkeys(name for facts in versions for name in facts)
+    return {n: "/".join(sorted({str(facts[n]) for facts in versions if n in facts})) for n in names}
 
 
-def curves(found: Mapping[Member, Run]) -> dict[str, dict[str, list[float]]]:
+def curves(begun: Mapping[Member, Run]) -> dict[str, dict[str, list[float]]]:
     """The training and test errors of each run."""
-    columns = {"steps": "step", "training": runs.TRAINING, "test": runs.TEST}
+    columns = {"steps": "step", "training": TRAINING, "test": TEST}
     return {
-        member.name: {told: [row[name] for row in run.rows] for told, name in columns.items()}
-        for member, run in found.items()
+        member.name: {name: [row[column] for row in run.rows] for name, column in columns.items()}
+        for member, run in begun.items()
     }
 
 
@@ -258,9 +272,9 @@ _ERRORS = ("training error", "test error", "test error of each run")
 
 def _errors(some):
     """The texts of `_ERRORS`."""
-    test = runs.final(some, runs.TEST)
-    each = ", ".join(map(percent, test)) or NOT_RUN
-    return spread(runs.final(some, runs.TRAINING)), spread(test), each
+    test = runs.final(some, TEST)
+    single = ", ".join(map(percent, test)) or NOT_RUN
+    return spread(runs.final(some, TRAINING)), spread(test), single
 
 
 def _paper(network):

@@ -9,20 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_keras import drawing
-from resnet_keras.drawing import check as check  # for those who draw these figures
-from resnet_keras.drawing import png as png
-from resnet_keras.errors import require
+from resnet_keras.errors import InputError, require
 
-from .runs import TEST, TRAINING, Run, curve, eval_split, final, state
+from .monitor import TEST, TRAINING, Monitor
+from .runs import Run, common_monitor, curve, eval_split, final, has_training, state
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LINES = {  # Fig. 6
-    TRAINING: {"linestyle": "--", "linewidth": 1.2, "markerfacecolor": "white"},
-    TEST: {"linestyle": "-", "linewidth": 2.5},
-}
+# Fig. 6
+DASHED = {"linestyle": "--", "linewidth": 1.2, "markerfacecolor": "white"}
+BOLD = {"linestyle": "-", "linewidth": 2.5}
+LINES = {TRAINING: DASHED, TEST: BOLD}
 INCHES, DPI = (9, 5), 200
 # Okabe and Ito's, which colour-blind readers tell apart; without the yellow, too pale for a line.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -41,51 +40,91 @@ def top_of_axis(runs: Iterable[Run]) -> float:
 
     Of up to ten points, all are below it.
     """
-    tops = [0.01]
+    top = max([0.01, *_best_of_curves(runs)])
+    step = 5 if top > 0.05 else 1
+    return min(100, step * math.ceil(110 * top / step))
+
+
+def range_of_axis(runs: Iterable[Run]) -> tuple[float, float] | None:
+    """Returns the ends of an axis of what is no error, as `top_of_axis` does; None without points.
+
+    The best fifths decide: curves that begin at a high loss, or at no overlap, are cut there.
+    """
+    values = _best_of_curves(runs)
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    margin = 0.05 * (high - low) or 0.05 * abs(high) or 1
+    return low - margin, high + margin
+
+
+def _best_of_curves(runs):
+    """The best four fifths of the values of every curve of runs; of up to ten, all."""
+    values = []
     for run in runs:
-        for column in LINES:
-            errors = sorted(error for _, error in curve(run, column))
-            shown = len(errors) if len(errors) <= 10 else math.ceil(0.8 * len(errors))
-            tops += errors[:shown][-1:]
-    step = 5 if max(tops) > 0.05 else 1
-    return min(100, step * math.ceil(110 * max(tops) / step))
+        for column, _ in _lines(run):
+            ordered = sorted((value for _, value in curve(run, column)), key=run.monitor.order)
+            count = len(ordered) if len(ordered) <= 10 else math.ceil(0.8 * len(ordered))
+            values += ordered[:count]
+    return values
 
 
-def error_curves(runs: Sequence[Run], title: str, max_error: float | None = None) -> "Figure":
-    """Draws for each run the training error dashed and the test error bold, in one colour.
+def _lines(run):
+    """The columns of a run's curves, and how they are drawn: in training, in evaluation."""
+    monitor = run.monitor
+    training = [(monitor.measure, DASHED)] if monitor.is_evaluated else []
+    return [*training, (monitor.column, BOLD)]
+
+
+def curves(runs: Sequence[Run], title: str, max_error: float | None = None) -> "Figure":
+    """Draws what runs are judged by: of training dashed, of evaluation bold, a colour for each run.
 
     Args:
         runs: whose curves to draw against iterations; their names are the legend.
         title: of the figure.
-        max_error: top of the error axis in %; without, `top_of_axis`.
+        max_error: top of the axis in %, for runs that are judged by an error; without,
+            `top_of_axis`.
 
     Raises:
+        InputError: the runs are judged by different measures, or by no error where `max_error` is
+            given.
         MissingExtraError: matplotlib is not installed.
     """
+    monitor = common_monitor(runs)
+    if max_error is not None and not monitor.is_error:
+        raise InputError(f"max_error is for runs judged by an error, and not by {monitor.column}.")
     figure, (axes,) = _panels(1, INCHES)
     for run, colour in zip(runs, colours(len(runs)), strict=True):
-        for column, style in LINES.items():
+        for column, style in _lines(run):
             points = curve(run, column)
-            steps, errors = [step for step, _ in points], [100 * error for _, error in points]
+            steps = [step for step, _ in points]
+            values = [100 * value if monitor.is_error else value for _, value in points]
             marker = "o" if len(points) == 1 else ""  # one point makes no line
-            axes.plot(steps, errors, color=colour, marker=marker, **style)
+            axes.plot(steps, values, color=colour, marker=marker, **style)
     last = max((row["step"] for run in runs for row in run.rows), default=1)
-    axes.set(xlim=(0, 1.02 * last), ylim=(0, max_error or top_of_axis(runs)))
-    _style(axes, textwrap.fill(title, 70), "iterations", "error (%)")
+    axes.set_xlim(0, 1.02 * last)
+    if monitor.is_error:
+        axes.set_ylim(0, max_error or top_of_axis(runs))
+    else:
+        axes.set_ylim(range_of_axis(runs))
+    unit = " (%)" if monitor.is_error else ""
+    _style(axes, textwrap.fill(title, 70), "iterations", f"{monitor.name}{unit}")
     _count_iterations(axes)
-    _legend(axes, runs)
+    _legend(axes, runs, monitor)
     return figure
 
 
-def _legend(axes, runs):
+def _legend(axes, runs, monitor: Monitor):
     line = require("matplotlib.lines", extra=drawing.EXTRA).Line2D
     names = [textwrap.fill(run.name, 26) for run in runs]
     for place, run in enumerate(runs):
         if not run.finished:
             names[place] += f"\n({re.split(' at |,', state(run))[0]})"
-    texts = ["training error", f"{eval_split(runs)} error", *names]
-    styles = [{"color": "0.3", **style} for style in LINES.values()]
-    styles += [{"color": colour, **LINES[TEST]} for colour in colours(len(runs))]
+    entries = [(f"training {monitor.name}", DASHED)] if has_training(runs) else []
+    entries.append((monitor.named(eval_split(runs)), BOLD))
+    texts = [*(text for text, _ in entries), *names]
+    styles = [{"color": "0.3", **style} for _, style in entries]
+    styles += [{"color": colour, **BOLD} for colour in colours(len(runs))]
     legend = axes.legend(
         [line([], [], **style) for style in styles],
         [" "] * len(texts),  # as a label, "_name" would be left out
@@ -147,9 +186,9 @@ def degradation(grouped: Mapping[str, Sequence[Run]], title: str) -> "Figure":
         axes.set(xlim=(0, 1.02 * last), ylim=(0, top_of_axis(learning)))
         _style(axes, f"{title}: {name}" if kind == "plain" else name, "iterations", "error (%)")
         _count_iterations(axes, 5)
-    handles = [({"color": "0.3", **LINES[TRAINING]}, "training error")]
-    handles += [({"color": "0.3", **LINES[TEST]}, "test error")]
-    handles += [({"color": c, **LINES[TEST]}, f"{d} layers") for d, c in colour_of.items()]
+    handles = [({"color": "0.3", **DASHED}, "training error")]
+    handles += [({"color": "0.3", **BOLD}, "test error")]
+    handles += [({"color": c, **BOLD}, f"{d} layers") for d, c in colour_of.items()]
     _key(panels[1], handles)
     _final_errors(panels[2], grouped, depths)
     return figure
@@ -179,7 +218,7 @@ def _final_errors(axes, grouped, depths):
     axes.set_xticks(depths, [str(depth) for depth in depths])
     axes.set_yticks([floor, 0.1, 1, 10, 100], ["≤ 0.01", "0.1", "1", "10", "100"])
     _style(axes, "the end of every run (open: training)", "layers", "error (%)")
-    _key(axes, [({"color": grey, **LINES[TEST]}, name) for name, grey, _ in kinds.values()])
+    _key(axes, [({"color": grey, **BOLD}, name) for name, grey, _ in kinds.values()])
 
 
 def _ends(some, column):
@@ -259,9 +298,10 @@ def responses(deviations: Mapping[str, Sequence[Sequence[float]]], title: str) -
     for group, runs in deviations.items():
         style = {"linestyle": "--" if group.startswith("plain") else "-", "linewidth": 2}
         colour = colour_of[_depth(group)]
-        for axes, each in zip(panels, (runs, [sorted(r, reverse=True) for r in runs]), strict=True):
+        in_order = [sorted(run, reverse=True) for run in runs]
+        for axes, lines in zip(panels, (runs, in_order), strict=True):
             layers = range(1, len(runs[0]) + 1)
-            columns = list(zip(*each, strict=True))
+            columns = list(zip(*lines, strict=True))
             low, high = [min(c) for c in columns], [max(c) for c in columns]
             mean = [statistics.fmean(c) for c in columns]
             axes.plot(layers, mean, color=colour, label=group, **style)
@@ -316,8 +356,8 @@ def protocols(panels: Mapping[str, Sequence[tuple[str, float | None, float | Non
     Args:
         panels: by title, (network, the paper's error in % or None, the measured one or None).
     """
-    figure, each = _panels(len(panels), (7 * len(panels), 5))
-    for axes, (title, rows) in zip(each, panels.items(), strict=True):
+    figure, drawn = _panels(len(panels), (7 * len(panels), 5))
+    for axes, (title, rows) in zip(drawn, panels.items(), strict=True):
         for place, (_, theirs, ours) in enumerate(rows):
             if theirs is not None:
                 axes.plot(theirs, place, "o", color="0.3", fillstyle="none", markersize=10)

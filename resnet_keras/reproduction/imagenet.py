@@ -1,7 +1,7 @@
 """Tables 2 to 5 of the paper on ImageNet: what is evaluated by which protocol, and what is told.
 
-An `Evaluation` is a run of `evaluate`, whose --results it writes. Weights are those of finished runs
-of `train`, or registered ones. Imports no TensorFlow.
+An `Evaluation` is a run of `evaluate`, whose --results it writes. Weights are those of finished
+runs of `train`, or registered ones. Imports no TensorFlow.
 """
 
 import csv
@@ -68,10 +68,12 @@ class Evaluation(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Of its file, without ending."""
         return self.path.stem
 
     @property
     def is_ensemble(self) -> bool:
+        """Whether several networks answer together."""
         return len(self.weights) > 1
 
 
@@ -79,13 +81,12 @@ def trained(folders: Sequence[str], dataset: str) -> list[Weights]:
     """The weights of the finished runs in folders, by what their flags say of the network.
 
     Raises:
-        InputError: there is no run, or none that is finished, on the data set and of such a network.
+        InputError: there is no run, or none that is finished, on the data set, of such a network.
     """
     if not folders:
         return []
-    found = []
-    paths = runs.find(folders)
-    for path, run in zip(paths, runs.read(paths), strict=True):
+    weights = []
+    for run in runs.read(runs.find(folders)):
         name = run.flags.get("model", "")
         if not (
             run.finished and run.flags.get("dataset") == dataset and zoo.networks.is_name(name)
@@ -93,13 +94,13 @@ def trained(folders: Sequence[str], dataset: str) -> list[Weights]:
             continue
         shortcut = run.flags.get("shortcut", zoo.networks.find(name).shortcut)
         if (name, shortcut) in NETWORKS:
-            found.append(Weights(name, shortcut, run.name, str(path / runs.WEIGHTS)))
-    if not found:
+            weights.append(Weights(name, shortcut, run.name, str(run.weights)))
+    if not weights:
         raise InputError(
-            f"--trained: there is no finished run on {dataset} of a network of Tables 2 to 5 in "
+            f"There is no finished run on {dataset} of a network of Tables 2 to 5 in "
             f"{', '.join(folders)}."
         )
-    return found
+    return weights
 
 
 def registered(tags: Sequence[str]) -> list[Weights]:
@@ -108,7 +109,7 @@ def registered(tags: Sequence[str]) -> list[Weights]:
     Raises:
         InputError: no network of Tables 2 to 5 has weights of a tag.
     """
-    found: dict[Weights, None] = {}
+    weights: dict[Weights, None] = {}
     for tag in tags:
         entries = [(*kind, zoo.entries.find(kind[0], tag)) for kind in NETWORKS]
         own = [
@@ -117,9 +118,9 @@ def registered(tags: Sequence[str]) -> list[Weights]:
             if entry is not None and entry.options.get("shortcut") == shortcut
         ]
         if not own:
-            raise InputError(f"--weights: no network of Tables 2 to 5 has weights {tag!r}.")
-        found.update(dict.fromkeys(own))
-    return list(found)
+            raise InputError(f"No network of Tables 2 to 5 has weights {tag!r}.")
+        weights.update(dict.fromkeys(own))
+    return list(weights)
 
 
 def evaluations(
@@ -143,15 +144,15 @@ def evaluations(
     sets = [((one,), protocol) for protocol in PROTOCOLS[scale] for one in weights]
     if len(residual) > 1:
         sets.append((residual, PROTOCOLS[scale][-1]))
-    made = []
+    listed = []
     for some, protocol in sets:
         arguments = (*_which(some), f"--protocol={protocol}", *flags)
         facts = [[(one.network, identities[one]) for one in some], protocol, list(flags)]
         digits = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
         own = [some[0].network, some[0].shortcut] if len(some) == 1 else ["ensemble"]
         name = "-".join(filter(None, [*own, protocol, digits]))
-        made.append(Evaluation(some, protocol, arguments, folder / f"{name}.json"))
-    return made
+        listed.append(Evaluation(some, protocol, arguments, folder / f"{name}.json"))
+    return listed
 
 
 def _identity(weights, weights_dir):
@@ -159,8 +160,8 @@ def _identity(weights, weights_dir):
     entry = zoo.ENTRIES.get((weights.network, weights.value))
     if entry is None:
         return digest(Path(weights.value))
-    brought = Path(weights_dir or "", entry.file_name)
-    return digest(brought) if weights_dir and brought.exists() else entry.address
+    file = Path(weights_dir or "", entry.file_name)
+    return digest(file) if weights_dir and file.exists() else entry.address
 
 
 def _which(some):
@@ -194,7 +195,7 @@ def tables(rows: Mapping[Evaluation, dict[str, Any] | None], scale: str) -> list
         scale: "paper" or "quick".
     """
     head = ("network", "option", "paper: top-1", "top-5", "measured: top-1", "top-5", "weights")
-    made = []
+    by_protocol = []
     for protocol in PROTOCOLS[scale]:
         lines = [
             (
@@ -205,8 +206,8 @@ def tables(rows: Mapping[Evaluation, dict[str, Any] | None], scale: str) -> list
             )
             for network, shortcut, theirs, source, row in _lines(rows, protocol)
         ]
-        made.append(Table(f"{TITLES[protocol]}: error in %", head, lines))
-    return [*made, _ensemble(rows)]
+        by_protocol.append(Table(f"{TITLES[protocol]}: error in %", head, lines))
+    return [*by_protocol, _ensemble(rows)]
 
 
 def points(rows: Mapping[Evaluation, dict[str, Any] | None], scale: str) -> dict[str, list]:
@@ -225,7 +226,7 @@ def points(rows: Mapping[Evaluation, dict[str, Any] | None], scale: str) -> dict
 
 
 def _lines(rows, protocol):
-    """(network, shortcut, the paper's errors, whose weights, what was measured), or None in each."""
+    """(network, shortcut, the paper's errors, whose weights, what was measured), each or None."""
     for network, shortcut in NETWORKS:
         theirs = paper.errors(network, shortcut, protocol)
         asked = [
@@ -234,20 +235,20 @@ def _lines(rows, protocol):
             if evaluation.protocol == protocol
             and [one[:2] for one in evaluation.weights] == [(network, shortcut)]
         ]
-        told = theirs or protocol not in PROTOCOLS["paper"]
-        for source, row in asked or ([(None, None)] if told else []):
+        belongs = theirs or protocol not in PROTOCOLS["paper"]
+        for source, row in asked or ([(None, None)] if belongs else []):
             yield network, shortcut, theirs, source, row
 
 
 def _ensemble(rows):
     asked = [(e, row) for e, row in rows.items() if e.is_ensemble]
     evaluation, row = asked[0] if asked else (None, None)
-    told = "none"
+    members = "none"
     if evaluation is not None:
-        told = " + ".join(f"{one.network} {one.source}" for one in evaluation.weights)
+        members = " + ".join(f"{one.network} {one.source}" for one in evaluation.weights)
     lines = [
         ("the paper's six networks, test server", None, paper.ENSEMBLE_TOP5),
-        (f"here, on the validation set: {told}", *_errors(row)),
+        (f"here, on the validation set: {members}", *_errors(row)),
     ]
     return Table("Ensemble (Table 5): error in %", ("networks", "top-1", "top-5"), lines)
 

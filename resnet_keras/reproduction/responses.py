@@ -1,20 +1,16 @@
-"""Measures how strongly the layers of trained networks respond (Fig. 7 of arXiv 1512.03385).
+"""How strongly the layers of trained networks respond (Fig. 7 of arXiv 1512.03385).
 
-    python -m resnet_keras.reproduction.responses runs/plain20_digits runs/resnet20_digits
-
-Arguments are finished runs of `train`, or folders of such runs. Each receives responses.json: the
-standard deviation of what each 3x3 convolution gives after batch normalization and before the
-nonlinearity or the addition, over the images that the run was evaluated on.
+That is the standard deviation of what each 3x3 convolution gives after batch normalization and
+before the nonlinearity or the addition, over the images that the run was evaluated on.
 """
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnet_keras import pipelines, zoo
-from resnet_keras.commands import shared_flags, shell
+from resnet_keras.commands import shell
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
@@ -24,34 +20,37 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-FLAGS = shared_flags.new_flags()
-shared_flags.define_path(FLAGS, "data_dir", "Folder of the data now; the run's own without.")
 FILE = "responses.json"
 BATCH = 50
 
 
-def main(argv: Sequence[str] = sys.argv) -> int:
-    """Runs the command line; returns its exit status."""
-    return shell.run(_main, FLAGS, argv, __doc__, positional=True)
+def measure(folders: Sequence[str], data_dir: str | None = None) -> None:
+    """Measures finished runs, writes each one's `FILE`, and prints a line for each.
 
+    Args:
+        folders: of runs of `train`, or folders of such runs.
+        data_dir: the folder of the data now; the runs' own without.
 
-def _main(arguments: list[str]) -> None:
-    folders = runs.find(arguments)
-    found = runs.read(folders)
-    for run in found:
+    Raises:
+        InputError: a folder holds no run, one that is not finished, or one that is not of `train`.
+    """
+    finished = runs.read(runs.find(folders))
+    for run in finished:
         if not run.finished:
             raise InputError(f"The run {run.name} is not finished: it has no {runs.WEIGHTS}.")
+        if not {"model", "dataset", "eval_split"} <= run.flags.keys():
+            raise InputError(f"The run {run.name} is not of train, which says how to measure it.")
     shell.start_tensorflow()
-    for folder, run in zip(folders, found, strict=True):
-        deviations = standard_deviations(*_network_and_images(folder, run))
-        write_atomically(folder / FILE, json.dumps(deviations, indent=1) + "\n")
+    for run in finished:
+        deviations = standard_deviations(*_network_and_images(run, data_dir))
+        write_atomically(run.weights.parent / FILE, json.dumps(deviations, indent=1) + "\n")
         mean = sum(deviations.values()) / len(deviations)
         print(f"{run.name}: {len(deviations)} layers, mean standard deviation {mean:.3f}")
 
 
-def _network_and_images(folder, run):
-    model = zoo.get(run.flags["model"], weights=folder / runs.WEIGHTS)
-    dataset, data_dir = run.flags["dataset"], FLAGS.data_dir or run.flags.get("data_dir")
+def _network_and_images(run, data_dir):
+    model = zoo.get(run.flags["model"], weights=run.weights)
+    dataset, data_dir = run.flags["dataset"], data_dir or run.flags.get("data_dir")
     resizable = pipelines.info(dataset, data_dir).resizable
     batches = pipelines.evaluation(
         dataset,
@@ -66,7 +65,7 @@ def _network_and_images(folder, run):
 
 
 def read(folder: Path) -> dict[str, float] | None:
-    """Reads what the command wrote about a run, if it did.
+    """Reads what `measure` wrote about a run, if it did.
 
     Raises:
         InputError: the file is no such thing.
@@ -118,7 +117,3 @@ def standard_deviations(model: "keras.Model", batches: Iterable["np.ndarray"]) -
             squares[place] += np.square(values).sum()
     variances = np.maximum(squares / counts - np.square(sums / counts), 0)  # rounding may go below
     return dict(zip(names, np.sqrt(variances).tolist(), strict=True))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,8 @@
-"""Reads the folders that `train` writes. Imports no TensorFlow."""
+"""Reads the folders that `training.fit` writes, called by `train` or a user; no TensorFlow here."""
 
 import csv
 import datetime
+import math
 import os
 import re
 import statistics
@@ -17,20 +18,27 @@ from resnet_keras.training.run_folder import (
     LAST,
     METRICS,
     flags_of,
+    last_weights,
     read_environment,
     read_text,
 )
 
+from .monitor import TEST, Monitor, monitor_of
+
 WEIGHTS = f"{LAST}.safetensors"  # of `train`
-TRAINING, TEST = "top1_error", "val_top1_error"  # columns of metrics.csv
 MISSING = "-"  # in place of what was not measured
 
 
 class Run(NamedTuple):
     """What the folder of a run holds.
 
-    `name` tells it from the other runs; `columns` are metrics.csv's, none before there are any;
-    `rows` are its lines: numbers, None for what is left empty, errors as shares in [0, 1].
+    Attributes:
+        name: tells it from the other runs.
+        flags: with which it was begun.
+        columns: metrics.csv's, none before there are any.
+        rows: its lines: numbers, None for what is left empty, errors as shares in [0, 1].
+        environment: where it ran, and what it is judged by.
+        weights: the file that is written last, with which it is finished; None before.
     """
 
     name: str
@@ -38,7 +46,17 @@ class Run(NamedTuple):
     columns: list[str]
     rows: list[dict[str, Any]]
     environment: dict[str, str]
-    finished: bool
+    weights: Path | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to its end."""
+        return self.weights is not None
+
+    @property
+    def monitor(self) -> Monitor:
+        """By what it is judged; runs of earlier versions, which do not say it, by the error."""
+        return monitor_of(self.environment)
 
 
 def find(arguments: Sequence[str]) -> list[Path]:
@@ -47,7 +65,7 @@ def find(arguments: Sequence[str]) -> list[Path]:
     Raises:
         InputError: nothing is given, or something is no folder, or it holds no runs.
     """
-    found: dict[Path, None] = {}
+    folders: dict[Path, None] = {}
     for argument in arguments:
         folder = Path(os.path.abspath(argument))
         if not os.path.isdir(folder):
@@ -57,10 +75,10 @@ def find(arguments: Sequence[str]) -> list[Path]:
             raise InputError(
                 f"The folder {argument} holds no run: it has no {FLAGS}, nor has a folder in it."
             )
-        found.update(dict.fromkeys([folder] if folder in runs else sorted(runs, key=_order)))
-    if not found:
+        folders.update(dict.fromkeys([folder] if folder in runs else sorted(runs, key=_order)))
+    if not folders:
         raise InputError("Name folders of runs after the flags, or a folder of them such as runs.")
-    return list(found)
+    return list(folders)
 
 
 def _order(folder):
@@ -73,18 +91,16 @@ def read(folders: Sequence[Path]) -> list[Run]:
     """Reads runs, which may be in progress: files that are not there yet count as empty.
 
     Raises:
-        InputError: a file cannot be read or is not what `train` writes.
+        InputError: a file cannot be read or is not what `training.fit` writes.
     """
-    return [
-        Run(
-            name,
-            flags_of(read_text(folder / FLAGS)),
-            *_metrics(folder / METRICS),
-            read_environment(folder / ENVIRONMENT),
-            os.path.exists(folder / WEIGHTS),
-        )
-        for folder, name in zip(folders, _names(folders), strict=True)
-    ]
+    return [_read(*named) for named in zip(folders, _names(folders), strict=True)]
+
+
+def _read(folder, name):
+    environment = read_environment(folder / ENVIRONMENT)
+    columns, rows = _metrics(folder / METRICS, monitor_of(environment).column)
+    flags = flags_of(read_text(folder / FLAGS))
+    return Run(name, flags, columns, rows, environment, last_weights(folder))
 
 
 def _names(folders):
@@ -98,13 +114,18 @@ def _names(folders):
     return names
 
 
-def _metrics(path):
+def _metrics(path, monitored):
     text = read_text(path)
     whole = text[: text.rfind("\n") + 1]  # of a run in progress, the last line may be half written
     columns, *lines = [*csv.reader(whole.splitlines())] or [[]]
-    missing = {"step", TRAINING, TEST}.difference(columns)
-    if columns and missing:
-        raise InputError(f"{path} has no column {min(missing)}: it is not what train writes.")
+    for name in ("step", monitored) if columns else ():
+        if name in columns:
+            continue
+        if name in ("step", TEST):
+            raise InputError(f"{path} has no column {name}: it is not what train writes.")
+        raise InputError(
+            f"{path} has no column {name}, by which {ENVIRONMENT} beside it says the run is judged."
+        )
     return columns, [_row(path, columns, fields) for fields in lines if fields]
 
 
@@ -126,33 +147,70 @@ def readable(text: str) -> str:
 
 
 def state(run: Run) -> str:
-    """Says how far a run is; its weights are what `train` writes last."""
+    """Says how far a run is; its weights are what is written last."""
     if run.finished:
         return "finished"
     if not run.rows:
         return "in progress, not evaluated yet" if run.columns else "not started"
-    total = run.flags.get("train_steps", "?")
+    total = run.flags.get("train_steps") or run.flags.get("steps", "?")
     of = f"{int(total):,}" if total.isdecimal() else total
     return f"in progress at step {run.rows[-1]['step']:,} of {of}"
 
 
-def summary(run: Run, split: str) -> dict[str, str]:
+def common_monitor(runs: Sequence[Run]) -> Monitor:
+    """By what all of some runs are judged; those that have not begun yet do not count.
+
+    Raises:
+        InputError: not all are judged by the same: they have no axis and no table in common.
+    """
+    names: dict[Monitor, list[str]] = {}
+    for run in runs:
+        if run.columns or run.environment:
+            names.setdefault(run.monitor, []).append(run.name)
+    if len(names) > 1:
+        parts = [
+            f"{', '.join(judged)} by the {monitor.best_is} {monitor.column}"
+            for monitor, judged in names.items()
+        ]
+        raise InputError(
+            f"One figure cannot compare runs judged by different measures, {' and '.join(parts)}: "
+            "name those of one measure at a time."
+        )
+    return next(iter(names), Monitor())
+
+
+def has_training(runs: Sequence[Run]) -> bool:
+    """Whether training measures what runs are judged by; while none has begun, so it is hoped."""
+    begun = [run for run in runs if run.columns]
+    return any(
+        run.monitor.is_evaluated and run.monitor.measure in run.columns for run in begun
+    ) or (not begun and any(run.monitor.is_evaluated for run in runs))
+
+
+def summary(run: Run, split: str, monitor: Monitor | None = None) -> dict[str, str]:
     """Returns what runs are compared by, with units: `MISSING` for what was not measured.
 
-    Errors and time are those of the last row; images per second are the median of the rows, and
-    input wait is their mean.
+    What is monitored, and time, are those of the last row; images per second are the median of the
+    rows, and input wait is their mean.
 
     Args:
         run: whose figures to tell.
         split: what to call the examples on which it was evaluated.
+        monitor: by what it is judged beside others; without, its own.
     """
     last = run.rows[-1] if run.rows else {}
-    step, best = min(curve(run, TEST), key=lambda point: point[1], default=(None, None))
+    monitor = monitor or run.monitor
+    step, best = min(
+        curve(run, monitor.column),
+        key=lambda point: monitor.order(point[1]),
+        default=(None, None),
+    )
+    training = {f"training {monitor.name}": shown(last.get(monitor.measure), monitor.form)}
     return {
-        f"{split} error": shown(last.get(TEST), "{:.2%}"),
-        "best": shown(best, "{:.2%}"),
+        monitor.named(split): shown(last.get(monitor.column), monitor.form),
+        "best": shown(best, monitor.form),
         "at step": shown(step, "{:,}"),
-        "training error": shown(last.get(TRAINING), "{:.2%}"),
+        **(training if monitor.is_evaluated else {}),
         "images/s": shown(_average(run, "images_per_second", statistics.median), "{:,.0f}"),
         "time": _time(last.get("seconds")),
         "input wait": shown(_average(run, "input_wait", statistics.fmean), "{:.1%}"),
@@ -160,9 +218,9 @@ def summary(run: Run, split: str) -> dict[str, str]:
 
 
 def curve(run: Run, column: str) -> list[tuple[float, float]]:
-    """Returns a run's (step, error in [0, 1]), without what is no number."""
-    points = [(row["step"], row[column]) for row in run.rows]
-    return [(step, error) for step, error in points if error is not None and error == error]
+    """Returns a run's (step, value), without what is no number; empty without the column."""
+    points = [(row["step"], row.get(column)) for row in run.rows]
+    return [(step, value) for step, value in points if value is not None and math.isfinite(value)]
 
 
 def final(some: Sequence[Run], column: str) -> list[float]:

@@ -174,7 +174,7 @@ def fit(
         keras_patches.build(model, strategy, data.element_spec)
         state.check(model)
         if is_chief and not (folder / run_folder.ENVIRONMENT).exists():
-            _write_environment(folder, strategy, model, monitor)
+            _write_environment(folder, strategy, model, monitor, columns or {})
         per_call = max(model.steps_per_execution // accumulate, 1)
         counter = watching.Counter(per_call)
         size = batch_size(data)
@@ -420,10 +420,11 @@ def _told(monitor, columns):
     return {name: columns.get(name, name) for name in names}
 
 
-def _write_environment(folder, strategy, model, monitor) -> None:
+def _write_environment(folder, strategy, model, monitor, columns) -> None:
+    column_of = {logged: column for column, logged in columns.items()}
     facts = {
         **environment.facts(strategy, model),
-        "monitor": monitor[0],
+        "monitor": column_of.get(monitor[0], monitor[0]),  # as metrics.csv calls it
         "direction": monitor[1],
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }

@@ -31,8 +31,8 @@ def write(folder, ends, steps=1200, finished=True):
 
 
 def read(folder, members):
-    found = experiments.read(folder, members)
-    return found, experiments.groups(members, found)
+    begun = experiments.read(folder, members)
+    return begun, experiments.groups(members, begun)
 
 
 @pytest.mark.parametrize(("experiment", "dataset", "scale"), ALL)
@@ -83,7 +83,7 @@ def test_degradation_tells_every_run_beside_the_paper(tmp_path):
     write(tmp_path, ends)
     write(tmp_path, {"plain56-seed0": (0.5, 0.6)}, steps=600, finished=False)
     run_folders.write(tmp_path / "plain56-seed1", None, weights=False)
-    found, grouped = read(tmp_path, members)
+    begun, grouped = read(tmp_path, members)
     (table,) = experiments.degradation(grouped)
     assert table.columns == (
         *("network", "paper, CIFAR-10", "training error", "test error", "test error of each run"),
@@ -94,7 +94,7 @@ def test_degradation_tells_every_run_beside_the_paper(tmp_path):
         ("resnet20", "8.75", "0.10", "0.00", "0.00"),
         ("resnet56", "6.97", "not run", "not run", "not run"),
     ]
-    rows = {row[0]: row[1:] for row in experiments.all_runs(members, found).rows}
+    rows = {row[0]: row[1:] for row in experiments.all_runs(members, begun).rows}
     assert len(rows) == len(members)
     assert rows["plain20-seed1"] == ("finished", "1,200", "2.00", "3.00", "2.0")
     assert rows["plain56-seed0"][:4] == (
@@ -149,15 +149,25 @@ def test_responses_are_averaged_over_layers_and_runs(tmp_path):
     ]
 
 
+def test_runs_without_errors_are_refused(tmp_path):
+    (member,) = members_of("depth", depths=(20,), seeds=(0,))
+    given = {"monitor": "val_loss", "direction": "min"}
+    run_folders.write(tmp_path / member.name, "step,val_loss\n1,0.5\n", environment=given)
+    with pytest.raises(
+        InputError, match=r"has no top1_error in metrics.csv: it is no run of train"
+    ):
+        experiments.read(tmp_path, [member])
+
+
 def test_versions_and_curves_are_kept(tmp_path):
     members = members_of("depth", depths=(20,), seeds=(0, 1))
     write(tmp_path, {"resnet20-seed0": (0.01, 0.08)})
-    found, _ = read(tmp_path, members)
-    assert experiments.versions(found.values()) == {"keras": "3.15.1", "cpus": "2"}
+    begun, _ = read(tmp_path, members)
+    assert experiments.versions(begun.values()) == {"keras": "3.15.1", "cpus": "2"}
     assert experiments.joined([{"keras": "3.15.1"}, {"keras": "3.16.0"}, {}]) == {
         "keras": "3.15.1/3.16.0"
     }
-    assert experiments.curves(found) == {
+    assert experiments.curves(begun) == {
         "resnet20-seed0": {"steps": [60, 1200], "training": [0.8, 0.01], "test": [0.9, 0.08]}
     }
 

@@ -7,6 +7,7 @@ import pytest
 import run_folders
 from run_folders import COLUMNS, line
 
+from resnet_keras import drawing
 from resnet_keras.reproduction import figures, runs
 
 
@@ -15,9 +16,8 @@ def write_runs(folder, ends):
     for name, (training, test) in ends.items():
         metrics = "\r\n".join([COLUMNS, line(100, 0.8, 0.9), line(200, training, test), ""])
         run_folders.write(folder / name, metrics)
-    found = runs.read([folder / name for name in ends])
     grouped = {}
-    for name, run in zip(ends, found, strict=True):
+    for name, run in zip(ends, runs.read([folder / name for name in ends]), strict=True):
         grouped.setdefault(name.rsplit("-", 1)[0], []).append(run)
     return grouped
 
@@ -25,15 +25,15 @@ def write_runs(folder, ends):
 def drawn(axes):
     """(x, y) of what is drawn in an Axes, by colour and style."""
     return [
-        (each.get_linestyle(), list(each.get_xdata()), list(each.get_ydata()))
-        for each in axes.get_lines()
+        (curve.get_linestyle(), list(curve.get_xdata()), list(curve.get_ydata()))
+        for curve in axes.get_lines()
     ]
 
 
 def test_a_dashed_and_a_bold_line_per_run(tmp_path):
     # Names that are neither hidden nor typeset.
     folders = [run_folders.write(tmp_path / name) for name in ("plain20", "_$x$")]
-    figure = figures.error_curves(runs.read(folders), "Fig. 6")
+    figure = figures.curves(runs.read(folders), "Fig. 6")
     (axes,) = figure.axes
     lines = axes.get_lines()
     assert len(lines) == 4
@@ -59,11 +59,28 @@ def test_the_first_errors_do_not_squash_the_curves(tmp_path):
     steps = range(1, 41)
     rows = [line(step, *((0.9, 0.9) if step < 7 else (0.05, 0.12))) for step in steps]
     long = run_folders.write(tmp_path / "long", "\n".join([COLUMNS, *rows, ""]))
-    found = runs.read([long, run_folders.write(tmp_path / "short")])
-    assert figures.top_of_axis(found[:1]) == 15
-    assert figures.top_of_axis(found) == 80  # of few points, all are shown
-    assert figures.error_curves(found, "", 20).axes[0].get_ylim() == (0, 20)
+    both = runs.read([long, run_folders.write(tmp_path / "short")])
+    assert figures.top_of_axis(both[:1]) == 15
+    assert figures.top_of_axis(both) == 80  # of few points, all are shown
+    assert figures.curves(both, "", 20).axes[0].get_ylim() == (0, 20)
     assert figures.top_of_axis([]) == 2
+
+
+def test_the_first_values_of_other_measures_do_not_squash_the_curves(tmp_path):
+    def read(name, direction, values):
+        lines = [f"step,{name}", *(f"{step},{value}" for step, value in enumerate(values, 1))]
+        given = {"monitor": name, "direction": direction}
+        folder = run_folders.write(tmp_path / name, "\n".join([*lines, ""]), environment=given)
+        return runs.read([folder])
+
+    losses = read("val_loss", "min", [900, 80, *([2, 1] * 9)])
+    assert figures.range_of_axis(losses) == pytest.approx((0.95, 2.05))
+    overlaps = read("val_iou", "max", [0, 0.01, *([0.7, 0.5] * 9), "inf"])
+    assert figures.range_of_axis(overlaps) == pytest.approx((0.49, 0.71))
+    assert figures.curves(overlaps, "").axes[0].get_ylim() == pytest.approx((0.49, 0.71))
+    (level,) = read("val_level", "max", [0.0])
+    assert figures.range_of_axis([level]) == (-1, 1)
+    assert figures.range_of_axis([]) is None
 
 
 def test_many_runs_have_colours_of_their_own():
@@ -166,7 +183,7 @@ def test_protocols_beside_the_papers():
     ],
 )
 def test_figures_of_what_was_not_run_are_drawn_too(figure):
-    content = figures.png(figure())
+    content = drawing.png(figure())
     assert content.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", content[16:24])
     assert min(width, height) == 1000

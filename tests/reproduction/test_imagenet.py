@@ -16,7 +16,7 @@ OWN = Weights("resnet34", "B", "mine", "mine/weights.safetensors")
 PLAIN = Weights("plain34", None, "mine", "plain/weights.safetensors")
 
 
-def made(protocol, *weights):
+def evaluation(protocol, *weights):
     return Evaluation(weights, protocol, (), Path("unused"))
 
 
@@ -33,36 +33,36 @@ def test_runs_are_known_by_their_flags(tmp_path):
     run_folders.write(tmp_path / "e", model="resnet20", **given)
     run_folders.write(tmp_path / "f", model="/a/saved/network", **given)
     run_folders.write(tmp_path / "g", model="resnet50", dataset="folder")
-    found = imagenet.trained([str(tmp_path)], "imagenet2012")
-    assert [weights[:3] for weights in found] == [
+    trained = imagenet.trained([str(tmp_path)], "imagenet2012")
+    assert [weights[:3] for weights in trained] == [
         *(("resnet34", "C", "a"), ("resnet50", "B", "b"), ("plain18", None, "c")),
     ]
-    assert found[0].value == str(tmp_path / "a" / "weights.safetensors")
+    assert trained[0].value == str(tmp_path / "a" / "weights.safetensors")
     with pytest.raises(InputError, match="no finished run on imagenet2012"):
         imagenet.trained([str(tmp_path / "e")], "imagenet2012")
     assert imagenet.trained([], "folder") == []
 
 
 def test_public_weights_are_of_their_own_option():
-    found = imagenet.registered(["imagenet"])
-    assert [weights[:3] for weights in found] == [
+    public = imagenet.registered(["imagenet"])
+    assert [weights[:3] for weights in public] == [
         *(("resnet18", "B", "tv_in1k"), ("resnet34", "B", "tv_in1k")),
         *((f"resnet{depth}", "B", "keras_in1k") for depth in (50, 101, 152)),
     ]
-    assert imagenet.registered(["imagenet", "tv_in1k"])[:5] == found  # each once
+    assert imagenet.registered(["imagenet", "tv_in1k"])[:5] == public  # each once
     with pytest.raises(InputError, match="'akamaster'"):
         imagenet.registered(["akamaster"])
 
 
 def own_weights(folder, content=b"1"):
     """Files for `OWN` and `PLAIN`."""
-    made = []
+    written = []
     for weights, name in ((OWN, "a,b"), (PLAIN, "plain")):
         path = folder / name / "weights.safetensors"
         path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(content)
-        made.append(weights._replace(value=str(path)))
-    return made
+        written.append(weights._replace(value=str(path)))
+    return written
 
 
 def evaluations(weights, folder, scale="paper", flags=("--dataset=folder",), **given):
@@ -71,17 +71,17 @@ def evaluations(weights, folder, scale="paper", flags=("--dataset=folder",), **g
 
 def test_every_network_by_every_protocol_and_all_as_an_ensemble(tmp_path):
     own, plain = own_weights(tmp_path)
-    each = evaluations([TV, plain, own], tmp_path)
-    assert [evaluation.name.rpartition("-")[0] for evaluation in each] == [
+    listed = evaluations([TV, plain, own], tmp_path)
+    assert [one.name.rpartition("-")[0] for one in listed] == [
         *("resnet34-B-ten_crop", "plain34-ten_crop", "resnet34-B-ten_crop"),
         *("resnet34-B-multi_scale", "plain34-multi_scale", "resnet34-B-multi_scale"),
         "ensemble-multi_scale",
     ]
-    assert each[-1].weights == (TV, own)
+    assert listed[-1].weights == (TV, own)
     assert len(evaluations([TV], tmp_path, "quick")) == 1
-    for evaluation in each:
-        evaluate.shared_flags.parse(evaluate.FLAGS, ["evaluate", *evaluation.arguments])
-        assert evaluate.FLAGS.protocol == evaluation.protocol
+    for one in listed:
+        evaluate.shared_flags.parse(evaluate.FLAGS, ["evaluate", *one.arguments])
+        assert evaluate.FLAGS.protocol == one.protocol
         assert evaluate.FLAGS.dataset == "folder"
     assert evaluate.FLAGS.ensemble == ["resnet34=tv_in1k", f"resnet34={own.value}"]  # a comma in it
 
@@ -105,16 +105,15 @@ def test_what_was_measured_of_something_else_is_not_used(tmp_path):
 
 
 def test_tables_tell_what_was_measured_and_what_was_not():
-    found = {
-        made("ten_crop", TV): row(0.2476, 0.08),
-        made("ten_crop", OWN): row(0.25, 0.09),
-        made("ten_crop", Weights("resnet18", "B", "tv_in1k", "")): row(0.2822, 0.1),
-        made("ten_crop", PLAIN): None,  # it was asked for, and failed
-        made("multi_scale", TV, OWN): row(0.21, 0.0501),
+    rows = {
+        evaluation("ten_crop", TV): row(0.2476, 0.08),
+        evaluation("ten_crop", OWN): row(0.25, 0.09),
+        evaluation("ten_crop", Weights("resnet18", "B", "tv_in1k", "")): row(0.2822, 0.1),
+        evaluation("ten_crop", PLAIN): None,  # it was asked for, and failed
+        evaluation("multi_scale", TV, OWN): row(0.21, 0.0501),
     }
-    ten, dense, ensemble = imagenet.tables(found, "paper")
-    rows = [r for r in ten.rows if r[:2] == ("resnet34", "B")]
-    assert rows == [
+    ten, dense, ensemble = imagenet.tables(rows, "paper")
+    assert [r for r in ten.rows if r[:2] == ("resnet34", "B")] == [
         ("resnet34", "B", "24.52", "7.46", "24.76", "8.00", "tv_in1k"),
         ("resnet34", "B", "24.52", "7.46", "25.00", "9.00", "mine"),
     ]
@@ -124,7 +123,7 @@ def test_tables_tell_what_was_measured_and_what_was_not():
     assert ("resnet152", "B", "19.38", "4.49", *["not run"] * 3) in dense.rows
     assert [r[1:] for r in ensemble.rows] == [(None, "3.57"), ("21.00", "5.01")]
     assert "resnet34 tv_in1k + resnet34 mine" in ensemble.rows[1][0]
-    points = imagenet.points(found, "paper")["10-crop (Tables 2 and 3)"]
+    points = imagenet.points(rows, "paper")["10-crop (Tables 2 and 3)"]
     assert ("resnet34 B tv_in1k", 24.52, pytest.approx(24.76)) in points
     assert ("plain18", 27.94, None) in points
     (single, _) = imagenet.tables({}, "quick")

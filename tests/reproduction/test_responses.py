@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import pipelines, train, zoo
+from resnet_keras import pipelines, reproduce, train, zoo
 from resnet_keras.errors import InputError
 from resnet_keras.reproduction import responses
 
@@ -28,11 +28,12 @@ def test_deviations_are_of_all_values_after_batch_normalization():
     model = zoo.get("resnet8", input_shape=(8, 8, 3))
     model.get_layer("conv1_bn").gamma.assign(np.linspace(0.5, 2, 16))
     model.get_layer("conv1_bn").beta.assign(np.linspace(-3, 3, 16))
-    found = responses.standard_deviations(model, [IMAGES[:4], IMAGES[4:7], IMAGES[7:]])
-    assert list(found) == responses.layers(model)
+    deviations = responses.standard_deviations(model, [IMAGES[:4], IMAGES[4:7], IMAGES[7:]])
+    assert list(deviations) == responses.layers(model)
     for name in ("conv1_bn", "conv3_block1_2_bn"):
         layer = keras.Model(model.input, model.get_layer(name).output)
-        assert found[name] == pytest.approx(np.std(np.asarray(layer(IMAGES), "float64")), rel=1e-5)
+        expected = np.std(np.asarray(layer(IMAGES), "float64"))
+        assert deviations[name] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_command_measures_finished_runs(tmp_path, capsys):
@@ -42,24 +43,31 @@ def test_the_command_measures_finished_runs(tmp_path, capsys):
     ]
     assert train.main(["train", *arguments, f"--workdir={tmp_path / 'runs' / 'one'}"]) == 0
     capsys.readouterr()
-    assert responses.main(["responses", str(tmp_path / "runs")]) == 0
+    assert reproduce.main(["reproduce", "responses", str(tmp_path / "runs")]) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "runs" / "one"
-    found = responses.read(folder)
-    assert found is not None
-    mean = sum(found.values()) / len(found)
+    deviations = responses.read(folder)
+    assert deviations is not None
+    mean = sum(deviations.values()) / len(deviations)
     assert out == f"one: 7 layers, mean standard deviation {mean:.3f}\n"
     model = zoo.get("resnet8", weights=folder / "weights.safetensors")
     images, _ = pipelines.arrays("digits", "test", image_size=8)
     expected = responses.standard_deviations(model, [images])
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert deviations == pytest.approx(expected, rel=1e-5)
 
     (folder / responses.FILE).write_text("[]")
     with pytest.raises(InputError, match="cannot be used: remove it"):
         responses.read(folder)
     (folder / "weights.safetensors").unlink()
-    assert responses.main(["responses", str(folder)]) == 2
+    assert reproduce.main(["reproduce", "responses", str(folder)]) == 2
     assert "The run one is not finished" in capsys.readouterr().err
+
+
+def test_runs_that_train_did_not_make_are_refused(tmp_path):
+    (tmp_path / "run.flags").write_text("--steps=60\n")
+    (tmp_path / "weights.weights.h5").write_bytes(b"")
+    with pytest.raises(InputError, match=f"The run {tmp_path.name} is not of train"):
+        responses.measure([str(tmp_path)])
 
 
 if __name__ == "__main__":

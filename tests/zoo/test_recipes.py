@@ -4,33 +4,48 @@ import contextlib
 import functools
 
 import pytest
+import recipe_texts
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from resnet_keras import train, zoo
 from resnet_keras.errors import InputError
+from resnet_keras.zoo import paper
 
 CIFAR = [20, 32, 44, 56, 110]
-IMAGENET = {
-    "plain18_imagenet": None,
-    "plain34_imagenet": None,
-    "resnet18_imagenet": "B",
-    "resnet18_imagenet_a": "A",
-    "resnet34_imagenet_a": "A",
-    "resnet34_imagenet_b": "B",
-    "resnet34_imagenet_c": "C",
-    "resnet50_imagenet": "B",
-    "resnet101_imagenet": "B",
-    "resnet152_imagenet": "B",
-}
+IMAGENET = {name: option for name, (_, option, _) in recipe_texts.ON_IMAGENET.items()}
+TEXTS = recipe_texts.texts()
 MODERN = "resnet50_imagenet_modern"
 
 
 def test_the_papers_recipes_are_all_there():
     expected = {f"{kind}{depth}_cifar10" for kind in ("resnet", "plain") for depth in CIFAR}
     expected |= {name.replace("cifar10", "digits") for name in expected}
-    expected |= {"resnet1202_cifar10", MODERN, *IMAGENET}
-    assert set(zoo.recipes.names()) == expected
+    expected |= {"resnet1202_cifar10", *IMAGENET}
+    assert set(TEXTS) == expected
+    assert set(zoo.recipes.names()) == {*expected, MODERN}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_recipe_is_its_familys_but_for_what_differs(name):
+    assert zoo.recipes.path(name).read_text() == TEXTS[name]
+
+
+def test_recipes_tell_the_papers_errors():
+    words = {(n, zoo.networks.find(n).shortcut): w for n, w in recipe_texts.IN_CIFAR10.items()}
+    words |= {(n.split("_")[0], o): w for n, (_, o, w) in recipe_texts.ON_IMAGENET.items()}
+    without = {network for network in words if not errors_of(*network)}
+    assert without == {("plain32", None), ("plain44", None), ("resnet18", "B")}
+    for network in words.keys() - without:
+        for errors in errors_of(*network):
+            assert words[network].startswith(errors.top1)
+            assert errors.top5 is None or f"{errors.top5} % top-5" in words[network]
+
+
+def errors_of(network, option):
+    """The paper's, by the protocol that its recipe names."""
+    errors = (paper.errors(network, option, p) for p in (paper.SINGLE_VIEW, paper.TEN_CROP))
+    return [given for given in errors if given]
 
 
 @pytest.mark.parametrize("name", zoo.recipes.names())

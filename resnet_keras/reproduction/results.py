@@ -1,0 +1,191 @@
+"""What came of an experiment: tables, a figure and facts, read from its runs, written as files."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_keras import drawing
+from resnet_keras.files import make_folder, write_atomically
+from resnet_keras.tables import Table, markdown
+
+from . import experiments, figures, imagenet, responses
+from .experiments import Member
+from .imagenet import Evaluation
+from .runs import Run, readable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Results(NamedTuple):
+    """What came of an experiment.
+
+    Attributes:
+        tables: the paper's numbers beside those measured.
+        figure: of the same.
+        runs: one by one; None where the tables have each.
+        versions: what they were made with.
+        more: what only the JSON has, ready for it.
+    """
+
+    tables: Sequence[Table]
+    figure: "Figure"
+    runs: Table | None
+    versions: Mapping[str, str]
+    more: Mapping[str, Any]
+
+
+def of_members(
+    experiment: str, dataset: str, scale: str, folder: Path, members: Sequence[Member]
+) -> Results:
+    """Reads what came of the runs of an experiment that trains.
+
+    Args:
+        experiment: one of `experiments.EXPERIMENTS`.
+        dataset: one of `experiments.DATASETS`.
+        scale: one of `experiments.SCALES`.
+        folder: of the members' folders.
+        members: the runs, of which some may not have begun.
+
+    Raises:
+        InputError: a file is not what `train` or `reproduce` writes.
+    """
+    begun = experiments.read(folder, members)
+    grouped = experiments.groups(members, begun)
+    title = dataset if scale == "paper" else f"{dataset}, {scale} runs"
+    tables, figure, more = _OF[experiment](grouped, title, dataset, folder)
+    return Results(
+        tables,
+        figure,
+        experiments.all_runs(members, begun),
+        experiments.versions(begun.values()),
+        {**more, "curves": experiments.curves(begun)},
+    )
+
+
+def of_evaluations(evaluations: Sequence[Evaluation], scale: str) -> Results:
+    """Reads what came of evaluations on ImageNet, of which some may not have been made.
+
+    Raises:
+        InputError: a file is not what `evaluate` writes.
+    """
+    rows = {evaluation: imagenet.read(evaluation.path) for evaluation in evaluations}
+    measured = [row for row in rows.values() if row is not None]
+    return Results(
+        imagenet.tables(rows, scale),
+        figures.protocols(imagenet.points(rows, scale)),
+        None,
+        experiments.joined([row["versions"] for row in measured]),
+        {"measurements": measured},
+    )
+
+
+Grouped = Mapping[str, list[Run]]
+
+
+def _degradation(grouped: Grouped, title, dataset, folder):
+    return experiments.degradation(grouped), figures.degradation(grouped, title), {}
+
+
+def _shortcuts(grouped: Grouped, title, dataset, folder):
+    theirs = experiments.paper_shortcuts()
+    figure = figures.shortcuts(grouped, f"{title}: shortcut options", theirs)
+    return experiments.shortcuts(grouped), figure, {}
+
+
+def _depth(grouped: Grouped, title, dataset, folder):
+    others = experiments.others(dataset)
+    figure = figures.depth(grouped, f"{title}: residual networks", others)
+    return experiments.depth(grouped, dataset), figure, {}
+
+
+def _responses(grouped: Grouped, title, dataset, folder):
+    measured = {}
+    for group, some in grouped.items():
+        by_run = [responses.read(folder / run.name) for run in some]
+        if any(by_run):
+            measured[group] = [deviations for deviations in by_run if deviations]
+    drawn = {
+        group: [list(deviations.values()) for deviations in by_run]
+        for group, by_run in measured.items()
+    }
+    figure = figures.responses(drawn, f"{title}: responses of the 3x3 layers")
+    return experiments.responses(grouped, measured), figure, {"deviations": measured}
+
+
+_OF: dict[str, Callable[..., tuple[Sequence[Table], Any, dict[str, Any]]]] = {
+    "degradation": _degradation,
+    "shortcuts": _shortcuts,
+    "responses": _responses,
+    "depth": _depth,
+}
+
+
+def place(
+    folder: str,
+    experiment: str,
+    dataset: str,
+    scale: str,
+    depths: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+) -> Path:
+    """A path without suffix below `folder`; another one where another part is asked for."""
+    parts = [experiment, dataset, *([scale] if scale != "paper" else [])]
+    for name, numbers in (("depths", depths), ("seeds", seeds)):
+        if numbers:
+            parts.append(f"{name}{'-'.join(map(str, numbers))}")
+    return Path(folder) / "_".join(parts)
+
+
+def write(
+    out: Path,
+    results: Results,
+    *,
+    experiment: str,
+    dataset: str,
+    scale: str,
+    flags: Sequence[str],
+    command: str,
+) -> None:
+    """Writes OUT.png, OUT.md and OUT.json, and prints the tables.
+
+    Args:
+        out: a path without suffix.
+        results: to tell of.
+        experiment: its name.
+        dataset: its data set.
+        scale: "paper" or "quick".
+        flags: that each run had besides the experiment's.
+        command: that makes the same.
+
+    Raises:
+        InputError: the files cannot be written.
+    """
+    tables = [*results.tables, *([results.runs] if results.runs else [])]
+    body = "\n\n".join(f"## {table.title}\n\n{markdown(table)}" for table in tables)
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    page = (
+        f"# {experiment}, {dataset}, {scale}\n\n![{experiment}]({out.name}.png)\n\n{body}\n\n"
+        f"Made by `{command}`{f' with {versions}' if versions else ''}.\n"
+    )
+    facts = {
+        "experiment": experiment,
+        "dataset": dataset,
+        "scale": scale,
+        "flags": flags,
+        "command": command,
+        "versions": results.versions,
+        "tables": [table._asdict() for table in results.tables],
+        "runs": results.runs and results.runs._asdict(),
+        **results.more,
+    }
+    make_folder(out.parent)
+    write_atomically(f"{out}.png", drawing.png(results.figure))
+    write_atomically(f"{out}.md", readable(page))
+    lines = ",\n".join(f" {json.dumps(name)}: {json.dumps(value)}" for name, value in facts.items())
+    write_atomically(f"{out}.json", f"{{\n{lines}\n}}\n")
+    text = f"\n{body}\n\n{out}.png, {out}.md and {out}.json are written."
+    encoding = sys.stdout.encoding or "utf-8"  # which may lack the plus-minus sign
+    print(readable(text).encode(encoding, errors="replace").decode(encoding))
