@@ -29,6 +29,7 @@ FLOORS = [
     ["reproduction", "benchmarks"],
     ["train", "evaluate", "predict", "benchmark", "report", "launch", "pipelines.__main__"],
     ["reproduce"],
+    ["__main__"],
     ["layers", "metrics", "optimizers", "resnet", "responses"],  # thin names, for users only
 ]
 FOLDERS = ("resnet_keras", "pipelines", "zoo")
