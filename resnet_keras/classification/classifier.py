@@ -8,7 +8,7 @@ compile_classifier(model, optimizer)
 from collections.abc import Sequence
 from typing import Any
 
-from resnet_keras import pipelines
+from resnet_keras import pipelines, zoo
 from resnet_keras.errors import InputError
 
 # Columns of metrics.csv: what Keras's logs call them. The loss is the cross-entropy; weight decay is
@@ -61,6 +61,19 @@ def model_options(
     images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     mean = images.mean(axis=0, dtype="float64")
     return {**options, "mean": mean, "std": (1.0, 1.0, 1.0)}
+
+
+def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[str, ...] | None:
+    """What the classes of a data set are called, in the order of the labels; None without names.
+
+    Args:
+        dataset, data_dir: as for `pipelines.info`.
+        split: one that is there; it is opened where only the files tell.
+    """
+    known = zoo.entries.class_names(dataset)
+    if known or pipelines.info(dataset, data_dir).in_memory:
+        return known
+    return pipelines.open_split(dataset, split, data_dir=data_dir).class_names
 
 
 def make_optimizer(
