@@ -492,16 +492,16 @@ def test_mistakes_with_weights(arguments, words, capsys):
 
 
 def test_progress_bar_on_a_terminal():
-    from resnet_keras import pipelines, train
-    from resnet_keras.classification.classifier import COLUMNS
+    from resnet_keras import pipelines
+    from resnet_keras.classification import classifier
     from resnet_keras.training import callbacks
 
     stream, counter = Terminal(), callbacks.Counter()
-    columns = {name: COLUMNS[name] for name in ("loss", "val_loss", "val_top1_error")}
-    options = train.model_options("digits", "trainval", image_size=8)
+    columns = {name: classifier.COLUMNS[name] for name in ("loss", "val_loss", "val_top1_error")}
+    options = classifier.model_options("digits", "trainval", image_size=8)
     model = zoo.get("resnet8", **options)
-    optimizer, _ = train.make_optimizer(schedule="step", learning_rate=0.05, train_steps=30)
-    train.compile_classifier(model, optimizer)
+    optimizer, _ = classifier.make_optimizer(schedule="step", learning_rate=0.05, train_steps=30)
+    classifier.compile_classifier(model, optimizer)
     model.fit(
         pipelines.training("digits", "trainval", 32, seed=0, image_size=8),
         steps_per_epoch=15,

@@ -9,8 +9,12 @@ import pytest
 import tensorflow as tf
 
 from resnet_keras import pipelines, zoo
+from resnet_keras.classification.classifier import (
+    compile_classifier,
+    make_optimizer,
+    model_options,
+)
 from resnet_keras.errors import InputError
-from resnet_keras.train import compile_classifier, make_optimizer, model_options
 from resnet_keras.training import callbacks, replicas
 from resnet_keras.training.feed import Feed
 

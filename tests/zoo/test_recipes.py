@@ -148,7 +148,7 @@ def test_imagenet_flags_are_the_papers(name):
     assert (flags.batch_size, flags.train_steps, flags.schedule) == (256, 600000, "plateau")
     assert (flags.learning_rate, flags.decay_factor) == (0.1, 0.1)
     assert (flags.momentum, flags.weight_decay) == (0.9, 1e-4)
-    view = train.flags.view(flags)
+    view = train.shared_flags.view(flags)
     assert (flags.image_size, view.shorter_sides, view.flip, view.pca_noise) == (
         224,
         (256, 480),
