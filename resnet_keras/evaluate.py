@@ -1,9 +1,9 @@
-"""Measures top-1 and top-5 error on a data set, every example once, by the paper's protocols.
+r"""Measures top-1 and top-5 error on a data set, every example once, by the paper's protocols.
 
     python -m resnet_keras.evaluate --model=resnet20 --weights=digits --dataset=digits
-    python -m resnet_keras.evaluate --model=resnet34 --weights=runs/mine/weights.safetensors \\
+    python -m resnet_keras.evaluate --model=resnet34 --weights=runs/mine/weights.safetensors \
         --dataset=imagenet2012 --split=val --protocol=ten_crop
-    python -m resnet_keras.evaluate --ensemble=resnet34=a.safetensors,resnet50=b.safetensors \\
+    python -m resnet_keras.evaluate --ensemble=resnet34=a.safetensors,resnet50=b.safetensors \
         --dataset=folder --data_dir=my_images --protocol=multi_scale
 
 Protocols for photographs: single_crop (the centre of the image, its shorter side resized), ten_crop

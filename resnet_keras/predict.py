@@ -43,8 +43,8 @@ def _define_flags() -> None:
     flags.DEFINE_bool(
         "exif_orientation",
         None,
-        "Turn photographs upright as EXIF says, as phones note it. Without the flag they are turned, "
-        "unless the network was trained on what Keras's loader shows, which does not.",
+        "Turn photographs upright as EXIF says, as phones note it. Without the flag they are "
+        "turned, unless the network was trained on what Keras's loader shows, which does not.",
         flag_values=FLAGS,
     )
     shared_flags.define_path(

@@ -1,4 +1,4 @@
-"""Every option of `optimizers.SGD`, alone and all at once, for the tests that try them one by one."""
+"""Every option of `optimizers.SGD`, alone and all at once, for tests that try one by one."""
 
 OPTIONS = {
     "plain": {},

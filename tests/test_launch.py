@@ -122,7 +122,8 @@ def test_a_refused_chief_ends_the_others_without_a_traceback(tmp_path):
 @pytest.mark.slow
 def test_workers_that_would_begin_at_different_steps_are_refused():
     code = (
-        "import sys; from resnet_keras.training import replicas as d; u = d.make_strategy('multi_worker')\n"
+        "import sys; from resnet_keras.training import replicas as d\n"
+        "u = d.make_strategy('multi_worker')\n"
         "try: d.agree(u, d.workers(u).place)\n"
         "except ValueError as e: sys.exit(str(e))"
     )

@@ -117,7 +117,7 @@ def test_replicas_with_statistics_of_their_own_do_not(command, tmp_path):
 
 @pytest.mark.slow
 def test_how_a_run_is_computed_does_not_change_its_weights(command, tmp_path):
-    """Two parts of each of four batches, on two replicas: in one graph, or with blocks recomputed."""
+    """Two parts of each of four batches, on two replicas: in one graph, or blocks recomputed."""
     arguments = (*SMALL, "--train_steps=24", "--eval_every=12", "--learning_rate=0.01")
     parts = ("--logical_cpus=2", "--accumulate_steps=2")
     for name, more in {
@@ -185,11 +185,11 @@ def test_a_diverging_run_names_the_step_and_keeps_what_is_good(rate, good, tmp_p
     steps = ("--warmup_steps=8", f"--learning_rate={rate}", "--checkpoint_every=1")
     assert train.main(["train", *SMALL, *steps, f"--workdir={tmp_path}"]) == 2
     said = capsys.readouterr().err
-    found = re.search(r"error: The (loss|weights) (is|are) (.*) at step (\d+): lower", said)
-    assert found, said
+    message = re.search(r"error: The (loss|weights) (is|are) (.*) at step (\d+): lower", said)
+    assert message, said
     assert "gradient norm" in said
     kept = sorted((tmp_path / "checkpoints").iterdir())
-    assert [int(path.name[5:13]) for path in kept] == list(range(1, int(found[4])))
+    assert [int(path.name[5:13]) for path in kept] == list(range(1, int(message[4])))
     assert len(kept) == good
     for path in kept:
         for name, tensor in safetensors.numpy.load_file(path).items():
@@ -240,9 +240,9 @@ def test_plateau_and_warm_up_from_the_command_line(command, tmp_path):
     )
     assert plateau.returncode == 0, plateau.stderr
     # So slow a rate brings no better error: each evaluation after the first divides it.
-    found = [float(row["learning_rate"]) for row in rows(tmp_path / "plateau")]
-    assert found[0] == pytest.approx(1e-6)
-    assert min(found) < 1e-7
+    learning_rates = [float(row["learning_rate"]) for row in rows(tmp_path / "plateau")]
+    assert learning_rates[0] == pytest.approx(1e-6)
+    assert min(learning_rates) < 1e-7
     warm = command(
         "train",
         *SMALL,
@@ -289,10 +289,10 @@ def test_photographs_in_class_folders_are_learnt_and_measured(command, photograp
         cwd=tmp_path,
     )
     assert measured.returncode == 0, measured.stderr
-    found = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, ten_crop\)", measured.stdout)
-    assert found is not None
-    assert float(found[1]) < 50
-    assert found[2] == "12"
+    result = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, ten_crop\)", measured.stdout)
+    assert result is not None
+    assert float(result[1]) < 50
+    assert result[2] == "12"
 
 
 @pytest.mark.slow

@@ -109,7 +109,8 @@ def score_ensemble(
     Args:
         classifiers: as `zoo.weights.find` gives them; one or more.
         protocols: how each of them is shown the images.
-        dataset, split: see `pipelines`.
+        dataset: of `pipelines`.
+        split: of the data set.
         dtype: the policy of the layers.
         **options: of `score`.
 
@@ -142,8 +143,10 @@ def score(
     Args:
         model: pixels to logits, built for `protocol.input_shape`.
         protocol: how it is shown the images.
-        dataset, split, data_dir: see `pipelines`.
+        dataset: of `pipelines`.
+        split: of the data set.
         batch_size: crops at once.
+        data_dir: where the data set is, see `pipelines.info`.
         exif_orientation: of photographs; without, the data set's usual way, but as Keras's loader
             leaves them for a network that was trained on that.
     """
@@ -251,7 +254,9 @@ def multi_scale_scores(
         model: of `fully_convolutional`.
         source: of encoded images.
         scales: lengths of the shorter side.
-        pixels_per_batch, interpolation, antialias: see `encoded.whole_images`.
+        pixels_per_batch: so many, of images that have one size.
+        interpolation: of resizing.
+        antialias: whether an image that shrinks is smoothed.
     """
     from resnet_keras.pipelines import encoded, stream
 

@@ -60,9 +60,13 @@ def streams(
         batch_size: of training, over all replicas.
         eval_batch_size: examples evaluated at once.
         accumulate_steps: parts in which a batch of training is delivered.
-        seed, view, max_corrupt, services, threads: see `pipelines.training`.
+        seed: of the order and of every random draw.
+        view: how photographs are augmented; the paper's way without.
+        max_corrupt: how many images that cannot be decoded are replaced.
+        services: hosts that make the batches of training, see `pipelines.training`.
         eval_resize: shorter side of photographs before the centre crop of an evaluation.
         interpolation: of that.
+        threads: of a pool of its own.
         ram_budget: MiB for prefetched batches.
 
     Returns:
@@ -139,10 +143,13 @@ def build(
     """Builds a network for training, under the strategy's scope; it is yet to be compiled.
 
     Args:
-        network, file: as `zoo.weights.find` gives them.
-        options: as `options_for` gives them.
-        dtype, sync_batch_norm, stochastic_depth, dropout: of `resnet`; `sync_batch_norm` is its
-            `synchronized`.
+        network: a row of the zoo.
+        file: weights to begin with, as `zoo.weights.find` opens them; None for new ones.
+        options: of `options_for`.
+        dtype: the policy of the layers.
+        sync_batch_norm: whether batch statistics are taken over all replicas.
+        stochastic_depth: rate at which the last block drops its residual branch.
+        dropout: rate at which features are dropped before the logits.
         freeze: the last stage that is not trained.
         remat: whether blocks are computed again for their gradients.
     """
@@ -167,7 +174,7 @@ def build(
 def options_for(
     file: "zoo.weights.WeightsFile | None", options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What of `model_options` a network is built with: weights have a normalization of their own."""
+    """What of `model_options` a network is built with; weights have their own normalization."""
     if file is None:
         return dict(options)
     new_head = {"include_top": True}  # where the weights have none
@@ -189,7 +196,10 @@ def save(
 
     Args:
         path: without the ending.
-        model, network, file, options: what was built of what, see `build`.
+        model: trained.
+        network: what it was built of, as for `build`.
+        file: the weights it began with.
+        options: of `options_for`.
         training: how, for the file's header, which adds the steps.
         preprocessing: how the network is shown images.
         class_names: in the order of the labels, where they have names.

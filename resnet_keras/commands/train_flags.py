@@ -1,4 +1,4 @@
-"""The flags of `resnet_keras.train`: what they mean, what they come to, a run's flagfile of them."""
+"""The flags of `resnet_keras.train`: their meaning, what they come to, a run's flagfile of them."""
 
 import functools
 import warnings

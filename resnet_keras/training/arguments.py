@@ -31,7 +31,13 @@ def check(
     """Checks arguments of `fit`.
 
     Args:
-        model, steps, eval_every, checkpoint_every, keep, monitor, callbacks: see there.
+        model: compiled.
+        steps: see `fit`, as for the following.
+        eval_every: steps between evaluations.
+        checkpoint_every: steps between checkpoints, or None.
+        keep: how many checkpoints are kept.
+        monitor: a measure, and "min" or "max".
+        callbacks: the user's.
         evaluated: whether the run is evaluated.
 
     Raises:
@@ -49,16 +55,17 @@ def check(
         raise InputError(f"monitor is a measure and 'min' or 'max', not {monitor!r}.")
     if not evaluated and monitor[0].startswith("val_"):
         raise InputError(
-            f"{monitor[0]} is measured by an evaluation: give test or evaluate, or name a measure of "
-            "training as monitor, such as ('loss', 'min')."
+            f"{monitor[0]} is measured by an evaluation: give test or evaluate, or name a measure "
+            "of training as monitor, such as ('loss', 'min')."
         )
     _check_executions(model, intervals)
     for callback in callbacks:
         if isinstance(callback, _BEGIN_ANEW):
             raise InputError(
-                f"Keras's {type(callback).__name__} begins anew whenever a run goes on, which would "
-                "then end otherwise: take a LearningRateSchedule of the optimizer, "
-                "optimizers.DivideOnPlateau, or a callback of your own with get_state and set_state."
+                f"Keras's {type(callback).__name__} begins anew whenever a run goes on, which "
+                "would then end otherwise: take a LearningRateSchedule of the optimizer, "
+                "optimizers.DivideOnPlateau, or a callback of your own with get_state and "
+                "set_state."
             )
 
 

@@ -88,6 +88,7 @@ class Checkpoints(keras.callbacks.Callback):
             callback.set_state(stored[name])
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Brings back the metrics of a checkpoint, which `fit` has just set to zero."""
         self._restore_metrics()  # `fit` has just set them to zero
 
     def _restore_metrics(self):
@@ -96,6 +97,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._metrics = None
 
     def on_train_batch_end(self, batch, logs=None):
+        """Writes a checkpoint where one is due; raises `Preempted` where a signal asked."""
         step = self.counter.step
         asked = self.agreement.asked()
         self.stopped = bool(self.model.stop_training)
@@ -115,6 +117,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.training_logs = {name: float(value) for name, value in logs.items()}
 
     def on_test_batch_end(self, batch, logs=None):
+        """Raises `Preempted` where a signal asked: evaluations begin again."""
         asked = self.agreement.asked()
         if asked:
             raise Preempted(self.counter.step, asked)

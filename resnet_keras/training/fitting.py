@@ -109,8 +109,8 @@ def fit(
             must come back: a callback that has `get_state()`, ready for JSON, and `set_state(...)`
             is stored with the checkpoints, by its place and class. (Keras's EarlyStopping,
             ReduceLROnPlateau and LearningRateScheduler begin anew with every call, and are
-            refused.) A callback may end the run by `model.stop_training`, after an evaluation or, in
-            the middle of an epoch, with one right there; checkpoints know of it.
+            refused.) A callback may end the run by `model.stop_training`: after the evaluation, or
+            in the middle of an epoch, with an evaluation right there, which a checkpoint records.
         save: writes the model's weights, given a path without an ending, to which it adds one:
             `lambda path: model.save(f"{path}.keras")`. Without it, path.weights.h5.
         evaluate: measures more, after `test` or instead of it; its numbers join the others.
@@ -289,8 +289,8 @@ def _train(model, train, test, strategy, callbacks, keeper, *, steps, eval_every
                 )
                 if counter.step < expected and not model.stop_training:
                     raise InputError(
-                        f"train came to its end before step {expected}, at {counter.step}: a stream "
-                        "has no end, as .repeat() makes it."
+                        f"train came to its end before step {expected}, at {counter.step}: a "
+                        "stream has no end, as .repeat() makes it."
                     )
         optimizer.finalize_variable_values(model.trainable_variables)
     finally:

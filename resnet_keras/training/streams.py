@@ -24,7 +24,8 @@ def check_batches(batches: tf.data.Dataset, test: tf.data.Dataset | None) -> Non
     cardinality = int(batches.cardinality())
     if cardinality >= 0:
         raise InputError(
-            f"train(0) ends after {cardinality} batches: a stream has no end, as .repeat() makes it."
+            f"train(0) ends after {cardinality} batches: a stream has no end, as .repeat() makes "
+            "it."
         )
     if test is not None and int(test.cardinality()) == tf.data.INFINITE_CARDINALITY:
         raise InputError("test has no end: leave .repeat() out.")
@@ -55,14 +56,15 @@ def check_stream(train: Stream, steps: Sequence[int] = (1, 3)) -> None:
     whole = batches(0, last + 1)
     if not _same(whole, batches(0, last + 1)):
         raise InputError(
-            "train(0) gives other batches the second time: shuffle and draw by seeds that are fixed."
+            "train(0) gives other batches the second time: shuffle and draw by seeds that are "
+            "fixed."
         )
     for step in steps:
         if not _same(whole[step : step + 2], batches(step, len(whole[step : step + 2]))):
             raise InputError(
                 f"train({step}) does not begin with the batch that train(0) gives at step {step}: "
-                "the stream must be a function of the step, as .skip(step) makes it, at the cost of "
-                "making the batches before."
+                "the stream must be a function of the step, as .skip(step) makes it, at the cost "
+                "of making the batches before."
             )
 
 

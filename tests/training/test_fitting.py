@@ -204,10 +204,10 @@ def last_weights(folder):
     """All that the last weights' file holds, by its place."""
     import h5py
 
-    found = []
+    arrays = []
     with h5py.File(folder / "weights.weights.h5") as file:
-        file.visititems(lambda _, item: found.append(item[()]) if hasattr(item, "shape") else None)
-    return found
+        file.visititems(lambda _, item: arrays.append(item[()]) if hasattr(item, "shape") else None)
+    return arrays
 
 
 def measured(folder):

@@ -1,4 +1,4 @@
-"""Fails when a new Keras has mended or moved what `keras_patches` replaces: then look there again."""
+"""Fails when a new Keras has mended or moved what `keras_patches` replaces: look there then."""
 
 import inspect
 
