@@ -2,10 +2,10 @@
 
     python -m resnet_keras.launch --workers=2 -- --recipe=resnet20_digits --workdir=runs/two
 
-What stands after -- are flags of `resnet_keras.train`; --strategy=multi_worker is added. Each worker
-gets its place in TF_CONFIG, and each line it prints begins with its number. When one worker ends
-other than well, the others are given --grace seconds to end by themselves. The exit status is the
-first one that was not 0. SIGTERM and SIGINT are passed on: the workers agree on a step, write a
+What stands after -- are flags of `resnet_keras.train`; --strategy=multi_worker is added. Each
+worker gets its place in TF_CONFIG, and each line it prints begins with its number. When one worker
+ends other than well, the others are given --grace seconds to end by themselves. The exit status is
+the first one that was not 0. SIGTERM and SIGINT are passed on: the workers agree on a step, write a
 checkpoint there and exit with status 75.
 """
 
@@ -72,9 +72,9 @@ def _free_ports(count):
     """Ports that nothing listens on now; they are held until all are known."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("localhost", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for listener in sockets:
+            listener.bind(("localhost", 0))
+        return [listener.getsockname()[1] for listener in sockets]
 
 
 def _wait(running, grace):

@@ -11,21 +11,16 @@ test does, which `zoo.info` tells; for a file that does not say it, --image_size
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from absl import flags
 
 from . import drawing, zoo
+from .classification import prediction
 from .commands import shared_flags, shell
 from .errors import InputError
 from .files import make_folder, write_atomically
-from .pipelines import listing
-
-if TYPE_CHECKING:
-    import keras
-    import numpy as np
 
 FLAGS = shared_flags.new_flags()
 MOST_DRAWN = 100
@@ -48,8 +43,8 @@ def _define_flags() -> None:
     flags.DEFINE_bool(
         "exif_orientation",
         None,
-        "Turn photographs upright as EXIF says, as phones note it. Without the flag they are turned, "
-        "unless the network was trained on what Keras's loader shows, which does not.",
+        "Turn photographs upright as EXIF says, as phones note it. Without the flag they are "
+        "turned, unless the network was trained on what Keras's loader shows, which does not.",
         flag_values=FLAGS,
     )
     shared_flags.define_path(
@@ -63,26 +58,6 @@ def _define_flags() -> None:
 _define_flags()
 
 
-class Guess(NamedTuple):
-    """A class that an image may show."""
-
-    label: int
-    name: str
-    probability: float
-
-
-class Prediction(NamedTuple):
-    """What a network says of an image file.
-
-    `image` is what it saw, uint8 (height, width, 3); `guesses` the most probable classes first,
-    None where the file could not be decoded.
-    """
-
-    path: str
-    image: "np.ndarray"
-    guesses: list[Guess] | None
-
-
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
     return shell.run(_main, FLAGS, argv, __doc__, positional=True)
@@ -91,7 +66,9 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main(arguments: list[str]) -> int:
     if FLAGS.model is None:
         raise InputError("Give --model=NAME --weights=TAG, or --model=FOLDER that zoo.save wrote.")
-    paths = image_files(arguments)
+    if not arguments:
+        raise InputError("Name images or folders of them after the flags.")
+    paths = prediction.image_files(arguments)
     if FLAGS.plot:
         if not FLAGS.plot.lower().endswith(".png"):
             raise InputError(f"--plot is a PNG: name it {FLAGS.plot}.png.")
@@ -102,35 +79,34 @@ def _main(arguments: list[str]) -> int:
     shell.start_tensorflow()
     size = shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3))
-    found = predict(
+    turned = FLAGS.exif_orientation
+    predictions = prediction.predict(
         model,
         paths,
         preprocessing=shown,
         class_names=file.class_names,
         top=FLAGS.top,
         batch_size=FLAGS.batch_size,
-        exif_orientation=shown.heeds_exif
-        if FLAGS.exif_orientation is None
-        else FLAGS.exif_orientation,
+        exif_orientation=shown.heeds_exif if turned is None else turned,
     )
-    return _report(found, len(paths))
+    return _report(predictions, len(paths))
 
 
-def _report(found, count) -> int:
-    kept, broken, rows = [], [], []
-    for prediction in found:
-        if len(kept) < MOST_DRAWN and FLAGS.plot:
-            kept.append(prediction)
-        if prediction.guesses is None:
-            broken.append(prediction.path)
+def _report(predictions: Iterable[prediction.Prediction], count: int) -> int:
+    drawn, broken, rows = [], [], []
+    for predicted in predictions:
+        if len(drawn) < MOST_DRAWN and FLAGS.plot:
+            drawn.append(predicted)
+        if predicted.guesses is None:
+            broken.append(predicted.path)
         if FLAGS.json:
-            rows.append(_row(prediction))
-        elif prediction.guesses is not None:
-            print(_table(prediction), flush=True)
+            rows.append(_row(predicted))
+        elif predicted.guesses is not None:
+            print(_table(predicted), flush=True)
     if FLAGS.json:
         print(json.dumps(rows, indent=2))
     if FLAGS.plot:
-        write_atomically(FLAGS.plot, _sheet(kept, count))
+        write_atomically(FLAGS.plot, prediction.draw(drawn, _caption(len(drawn), count)))
     if broken:
         raise InputError(
             f"{len(broken)} of {count} images cannot be decoded as JPEG or PNG: "
@@ -139,108 +115,30 @@ def _report(found, count) -> int:
     return 0
 
 
-def image_files(arguments: Sequence[str]) -> list[str]:
-    """Lists files as they are given, and the JPEG and PNG files below folders by name.
-
-    Of folders, hidden files are left out and links are followed, as in training.
-
-    Raises:
-        InputError: nothing is given, or something is not there or holds no images.
-    """
-    paths: list[str] = []
-    for argument in arguments:
-        if os.path.isdir(argument):
-            found = listing.images_below(argument)
-            if not found:
-                raise InputError(f"The folder {argument} has no JPEG or PNG files below it.")
-            paths += found
-        elif os.path.isfile(argument):
-            paths.append(argument)
-        else:
-            raise InputError(f"There is no image or folder {argument}.")
-    if not paths:
-        raise InputError("Name images or folders of them after the flags.")
-    return paths
-
-
-def predict(
-    model: "keras.Model",
-    paths: Sequence[str],
-    *,
-    preprocessing: "zoo.Preprocessing",
-    class_names: Sequence[str] | None = None,
-    top: int = 5,
-    batch_size: int = 32,
-    exif_orientation: bool = True,
-) -> Iterator[Prediction]:
-    """Predicts the classes of image files, batch by batch.
-
-    Args:
-        model: pixels to logits, for crops of `preprocessing.image_size`.
-        paths: of JPEG and PNG files.
-        preprocessing: how they are shown to it.
-        class_names: in the order of the logits; without, classes go by their numbers.
-        top: how many classes to name.
-        batch_size: images at once.
-        exif_orientation: whether JPEGs are turned upright as their EXIF says.
-    """
-    import numpy as np
-
-    from .evaluate import log_softmax
-    from .pipelines import encoded, stream
-
-    shown = {**preprocessing._asdict(), "exif_orientation": exif_orientation}
-    files = encoded.images(paths, **shown).batch(batch_size)
-    names = iter(paths)
-    for images, readable in stream.prefetch(files, None):
-        images = np.asarray(images)
-        shares = np.exp(log_softmax(model.predict_on_batch(images)))
-        for image, good, share in zip(images, np.asarray(readable), shares, strict=True):
-            best = np.argsort(-share, kind="stable")[:top]
-            guesses = [
-                Guess(int(n), class_names[n] if class_names else f"class {n}", float(share[n]))
-                for n in best
-            ]
-            yield Prediction(next(names), image, guesses if good else None)
-
-
 def _readable(path):
     return os.fsencode(path).decode(errors="replace")  # names of files need not be UTF-8
 
 
-def _table(prediction):
-    lines = [_readable(prediction.path)]
-    lines += [f"  {100 * g.probability:6.2f} %  {g.label:4}  {g.name}" for g in prediction.guesses]
+def _table(predicted):
+    lines = [_readable(predicted.path)]
+    lines += [f"  {100 * g.probability:6.2f} %  {g.label:4}  {g.name}" for g in predicted.guesses]
     return "\n".join(lines)
 
 
-def _row(prediction):
-    if prediction.guesses is None:
-        return {"image": prediction.path, "error": "cannot be decoded as JPEG or PNG"}
+def _row(predicted):
+    if predicted.guesses is None:
+        return {"image": predicted.path, "error": "cannot be decoded as JPEG or PNG"}
     guesses = [
         {"class": g.label, "name": g.name, "probability": round(g.probability, 6)}
-        for g in prediction.guesses
+        for g in predicted.guesses
     ]
-    return {"image": prediction.path, "top": guesses}
+    return {"image": predicted.path, "top": guesses}
 
 
-def _sheet(predictions, count):
-    import numpy as np
-
-    from .pipelines import preview
-
-    def text(prediction):
-        if prediction.guesses is None:
-            return "not decoded"
-        first, *others = prediction.guesses
-        likely = [first, *(guess for guess in others if guess.probability >= 0.01)]
-        return "\n".join(f"{g.name}: {100 * g.probability:.0f} %" for g in likely[:2])
-
-    first = "" if len(predictions) == count else f", the first {len(predictions)}"
+def _caption(drawn, count):
+    first = "" if drawn == count else f", the first {drawn}"
     model = f"{FLAGS.model} {FLAGS.weights}" if FLAGS.weights else FLAGS.model
-    caption = f"{model}: {count} image(s){first}"
-    images = np.stack([prediction.image for prediction in predictions])
-    return preview.draw(images, [text(p) for p in predictions], caption)
+    return f"{model}: {count} image(s){first}"
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ COMMANDS = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removeprefix("resnet_keras.")
     for folder in ("resnet_keras", "pipelines", "zoo")
     for path in (ROOT / folder).rglob("*.py")
-    if re.search(r"^FLAGS = shared_flags.new_flags\(\)", path.read_text(), re.MULTILINE)
+    if re.search(r"^FLAGS = ", path.read_text(), re.MULTILINE)
 )
 SPEAKS_OF_A_PATH = re.compile(r"folder|file|path|dir\b|\bout\b|runs of", re.IGNORECASE)
 # The name of a data set, of which one is "folder".

@@ -52,21 +52,6 @@ def test_folders_and_files_as_json(digits, capsys):
         assert 0.5 < shares[0] <= sum(shares) <= 1.001
 
 
-def test_probabilities_are_the_softmax_of_the_networks_logits(digits):
-    model = zoo.get("resnet20", weights="digits")
-    paths = predict.image_files([str(digits)])
-    shown = zoo.ENTRIES["resnet20", "digits"].preprocessing
-    found = list(predict.predict(model, paths, preprocessing=shown, top=10, batch_size=4))
-    assert [prediction.path for prediction in found] == paths
-    for prediction in found:
-        assert prediction.image.shape == (16, 16, 3)
-        logits = np.asarray(model(prediction.image[None]))[0]
-        expected = np.exp(logits) / np.exp(logits).sum()
-        for guess in prediction.guesses:
-            assert guess.probability == pytest.approx(expected[guess.label], abs=1e-5)
-            assert guess.name == f"class {guess.label}"
-
-
 def test_table_and_picture_beside_a_broken_file(digits, tmp_path, capsys):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no image")

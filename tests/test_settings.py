@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import evaluate, optimizers, zoo
-from resnet_keras.classification import metrics
+from resnet_keras import optimizers, zoo
+from resnet_keras.classification import metrics, protocols
 from resnet_keras.networks import blocks, counts, layers, rematerialize
 
 ROOT = Path(__file__).parent.parent
@@ -66,7 +66,7 @@ def test_channels_first_changes_no_fully_convolutional_test():
         keras.utils.set_random_seed(1)
         model = zoo.get("resnet18", num_classes=3, input_shape=(None, None, 3))
         return np.asarray(
-            evaluate.fully_convolutional(model, 32)(
+            protocols.fully_convolutional(model, 32)(
                 np.pad(IMAGES, [(0, 0), (0, 32), (0, 64), (0, 0)])
             )
         )

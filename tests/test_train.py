@@ -185,11 +185,11 @@ def test_a_diverging_run_names_the_step_and_keeps_what_is_good(rate, good, tmp_p
     steps = ("--warmup_steps=8", f"--learning_rate={rate}", "--checkpoint_every=1")
     assert train.main(["train", *SMALL, *steps, f"--workdir={tmp_path}"]) == 2
     said = capsys.readouterr().err
-    found = re.search(r"error: The (loss|weights) (is|are) (.*) at step (\d+): lower", said)
-    assert found, said
+    message = re.search(r"error: The (loss|weights) (is|are) (.*) at step (\d+): lower", said)
+    assert message, said
     assert "gradient norm" in said
     kept = sorted((tmp_path / "checkpoints").iterdir())
-    assert [int(path.name[5:13]) for path in kept] == list(range(1, int(found[4])))
+    assert [int(path.name[5:13]) for path in kept] == list(range(1, int(message[4])))
     assert len(kept) == good
     for path in kept:
         for name, tensor in safetensors.numpy.load_file(path).items():
@@ -240,9 +240,9 @@ def test_plateau_and_warm_up_from_the_command_line(command, tmp_path):
     )
     assert plateau.returncode == 0, plateau.stderr
     # So slow a rate brings no better error: each evaluation after the first divides it.
-    found = [float(row["learning_rate"]) for row in rows(tmp_path / "plateau")]
-    assert found[0] == pytest.approx(1e-6)
-    assert min(found) < 1e-7
+    learning_rates = [float(row["learning_rate"]) for row in rows(tmp_path / "plateau")]
+    assert learning_rates[0] == pytest.approx(1e-6)
+    assert min(learning_rates) < 1e-7
     warm = command(
         "train",
         *SMALL,
@@ -289,10 +289,10 @@ def test_photographs_in_class_folders_are_learnt_and_measured(command, photograp
         cwd=tmp_path,
     )
     assert measured.returncode == 0, measured.stderr
-    found = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, ten_crop\)", measured.stdout)
-    assert found is not None
-    assert float(found[1]) < 50
-    assert found[2] == "12"
+    result = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, ten_crop\)", measured.stdout)
+    assert result is not None
+    assert float(result[1]) < 50
+    assert result[2] == "12"
 
 
 @pytest.mark.slow
@@ -492,16 +492,16 @@ def test_mistakes_with_weights(arguments, words, capsys):
 
 
 def test_progress_bar_on_a_terminal():
-    from resnet_keras import pipelines, train
-    from resnet_keras.classification.classifier import COLUMNS
+    from resnet_keras import pipelines
+    from resnet_keras.classification import classifier
     from resnet_keras.training import callbacks
 
     stream, counter = Terminal(), callbacks.Counter()
-    columns = {name: COLUMNS[name] for name in ("loss", "val_loss", "val_top1_error")}
-    options = train.model_options("digits", "trainval", image_size=8)
+    columns = {name: classifier.COLUMNS[name] for name in ("loss", "val_loss", "val_top1_error")}
+    options = classifier.model_options("digits", "trainval", image_size=8)
     model = zoo.get("resnet8", **options)
-    optimizer, _ = train.make_optimizer(schedule="step", learning_rate=0.05, train_steps=30)
-    train.compile_classifier(model, optimizer)
+    optimizer, _ = classifier.make_optimizer(schedule="step", learning_rate=0.05, train_steps=30)
+    classifier.compile_classifier(model, optimizer)
     model.fit(
         pipelines.training("digits", "trainval", 32, seed=0, image_size=8),
         steps_per_epoch=15,

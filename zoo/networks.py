@@ -294,8 +294,8 @@ def _own_options(name, builder, arguments):
     missing = sorted(shared - named.keys()) if len(named) == len(parameters) else []
     if missing:
         raise InputError(
-            f"The builder of {name} lacks {', '.join(missing)}: let it take **shared and pass it to "
-            "networks.network.network."
+            f"The builder of {name} lacks {', '.join(missing)}: let it take **shared and pass it "
+            "to networks.network.network."
         )
     own = {key: parameter for key, parameter in named.items() if key not in shared}
     for argument in arguments:

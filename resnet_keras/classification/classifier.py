@@ -8,11 +8,11 @@ compile_classifier(model, optimizer)
 from collections.abc import Sequence
 from typing import Any
 
-from resnet_keras import pipelines
+from resnet_keras import pipelines, zoo
 from resnet_keras.errors import InputError
 
-# Columns of metrics.csv: what Keras's logs call them. The loss is the cross-entropy; weight decay is
-# not in it. Keras's own val_loss would count the examples that weigh nothing.
+# Columns of metrics.csv: what Keras's logs call them. The loss is the cross-entropy, without weight
+# decay. Keras's own val_loss would count the examples that weigh nothing.
 COLUMNS = {
     "loss": "cross_entropy",
     "top1_error": "top1_error",
@@ -37,12 +37,14 @@ def model_options(
     """Returns what a network must be built with for a data set, as arguments of `zoo.get`.
 
     Args:
-        dataset, split, image_size, data_dir: as for `pipelines.arrays`; the split's images are
-            what `normalization="pixel"` averages.
+        dataset: of `pipelines`.
+        split: whose images `normalization="pixel"` averages.
         normalization: "channel" takes the data set's mean and deviation per channel; "pixel" the
             training images' mean per pixel and no deviation (Sec. 4.2).
         shortcut: "A", "B", "C", or None for the network's default.
         stride_in_1x1: of bottleneck blocks, or None for the network's default.
+        image_size: side of the images in pixels; the data set's own without.
+        data_dir: where the data set is, see `pipelines.arrays`.
     """
     facts = pipelines.info(dataset, data_dir)
     size = image_size or facts.image_size
@@ -61,6 +63,20 @@ def model_options(
     images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
     mean = images.mean(axis=0, dtype="float64")
     return {**options, "mean": mean, "std": (1.0, 1.0, 1.0)}
+
+
+def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[str, ...] | None:
+    """What the classes of a data set are called, in the order of the labels; None without names.
+
+    Args:
+        dataset: of `pipelines`.
+        split: one that is there; it is opened where only the files tell.
+        data_dir: where the data set is, see `pipelines.info`.
+    """
+    known = zoo.entries.class_names(dataset)
+    if known or pipelines.info(dataset, data_dir).in_memory:
+        return known
+    return pipelines.open_split(dataset, split, data_dir=data_dir).class_names
 
 
 def make_optimizer(

@@ -64,9 +64,11 @@ class CrossEntropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
+        """Per-example losses; arguments as of `cross_entropy`."""
         return cross_entropy(y_true, y_pred, self.label_smoothing)
 
     def get_config(self):
+        """The arguments that make this loss."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 

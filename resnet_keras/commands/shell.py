@@ -33,6 +33,10 @@ def run(
 
     Args:
         main: takes nothing, or the arguments that are no flags where `positional` allows them.
+        values: the command's flags.
+        argv: the command's name and its arguments.
+        doc: what --help prints above the flags.
+        positional: whether there may be arguments that are no flags.
 
     Returns:
         The process's exit status: what `main` returns, if it does, else 0; or 2 after a user's

@@ -12,7 +12,7 @@ from typing import Any
 _PLACES = {
     "Preempted": "signals",
     "Result": "fitting",
-    "check_stream": "fitting",
+    "check_stream": "streams",
     "fit": "fitting",
 }
 

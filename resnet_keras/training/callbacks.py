@@ -56,16 +56,20 @@ class Counter(keras.callbacks.Callback):
         self._mark = (0.0, 0.0)
 
     def get_state(self):
+        """The counts, for a checkpoint."""
         names = ("step", "timed_steps", "seconds", "input_seconds")
         return {name: getattr(self, name) for name in names}
 
     def set_state(self, state):
+        """Goes on from the counts of a checkpoint."""
         vars(self).update(state)
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Leaves out the time since the last step, such as an evaluation's."""
         self._mark = self._now()
 
     def on_train_batch_end(self, batch, logs=None):
+        """Counts an execution."""
         self.step += self.steps_per_call
         now = self._now()
         if self._warm:
@@ -78,6 +82,7 @@ class Counter(keras.callbacks.Callback):
         return time.perf_counter(), self.feed.seconds if self.feed else 0.0
 
     def input_share(self) -> float:
+        """Share of the counted seconds that training waited for batches."""
         return self.input_seconds / self.seconds if self.seconds else 0.0
 
 
@@ -118,6 +123,7 @@ class Progress(keras.callbacks.Callback):
         self._first: tuple[int, float] | None = None
 
     def on_train_batch_end(self, batch, logs=None):
+        """Rewrites the line of a terminal, now and then."""
         now, step = time.perf_counter(), self.counter.step
         self._first = self._first or (step, now)
         if self.stream.isatty() and now - self._shown_at > 0.5:
@@ -128,6 +134,7 @@ class Progress(keras.callbacks.Callback):
             self.stream.flush()
 
     def on_epoch_end(self, epoch, logs=None):
+        """Ends the line with what was measured."""
         start = "\r\x1b[K" if self.stream.isatty() else ""
         tested = self._measures(logs, "val_")
         tested = f" | {self.test} {tested}" if tested else ""
@@ -145,10 +152,10 @@ class Progress(keras.callbacks.Callback):
         return " | ".join([*filter(None, parts), f"{self._time_left()} left"])
 
     def _measures(self, logs, prefix):
-        """ "loss 0.1234 error 5.00 %", of an evaluation with the prefix "val_"."""
+        """What is told: "loss 0.1234 error 5.00 %"; of an evaluation with the prefix "val_"."""
         names = [n for n in self.columns if n.startswith("val_") == bool(prefix)]
-        told = [(n.removeprefix("val_"), logs.get(self.columns[n])) for n in names]
-        return " ".join(measure(name, value) for name, value in told if value is not None)
+        values = [(n.removeprefix("val_"), logs.get(self.columns[n])) for n in names]
+        return " ".join(measure(name, value) for name, value in values if value is not None)
 
     def _time_left(self):
         step = self.counter.step
@@ -190,12 +197,15 @@ class Metrics(keras.callbacks.Callback):
         self._counted = (0, 0.0, 0.0)
 
     def get_state(self):
+        """The rows so far, for a checkpoint."""
         return {"rows": self.rows, "counted": self._counted}
 
     def set_state(self, state):
+        """Goes on from the rows of a checkpoint."""
         self.rows, self._counted = state["rows"], tuple(state["counted"])
 
     def on_epoch_end(self, epoch, logs=None):
+        """Adds the row of an evaluation."""
         counter = self.counter
         counted = (counter.timed_steps, counter.seconds, counter.input_seconds)
         steps, seconds, waited = (a - b for a, b in zip(counted, self._counted, strict=True))
@@ -258,6 +268,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             self._write(row)
 
     def on_epoch_end(self, epoch, logs=None):
+        """Writes the row that `Metrics` has just added."""
         self._write(self.metrics.rows[-1])
 
     def _write(self, row):
@@ -274,9 +285,11 @@ class AveragedWeights(keras.callbacks.Callback):
     """Evaluates the moving averages of the weights, those of an `optimizers.SGD(ema=...)`."""
 
     def on_test_begin(self, logs=None):
+        """Puts the averages in the weights' place."""
         own_optimizer(self.model).swap_averages()
 
     def on_test_end(self, logs=None):
+        """Puts the weights back."""
         own_optimizer(self.model).swap_averages()
 
 
@@ -293,6 +306,7 @@ class Evaluation(keras.callbacks.Callback):
         self.evaluate = evaluate
 
     def on_epoch_end(self, epoch, logs=None):
+        """Measures, and adds to the logs."""
         with averaged(self.model):
             measured = self.evaluate(self.model)
         # Keras hands one dict from callback to callback.
@@ -316,12 +330,15 @@ class Best(keras.callbacks.Callback):
         self.best = math.inf
 
     def get_state(self):
+        """The best value so far, for a checkpoint."""
         return {"best": self.best}
 
     def set_state(self, state):
+        """Goes on from the best value of a checkpoint."""
         self.best = state["best"]
 
     def on_epoch_end(self, epoch, logs=None):
+        """Saves, if this evaluation is the best so far."""
         if self.monitor not in (logs or {}):
             raise InputError(
                 f"The best weights are those of the best {self.monitor!r}, which is not among the "
@@ -346,6 +363,7 @@ class Guard(keras.callbacks.Callback):
         self._losses = collections.deque(maxlen=SHOWN)  # (step, loss)
 
     def on_train_batch_end(self, batch, logs=None):
+        """Stops the run at a loss that is no number."""
         if "loss" not in (logs or {}):  # of a model with a `train_step` of its own
             return
         loss = float(logs["loss"])
@@ -396,6 +414,7 @@ class Profile(keras.callbacks.Callback):
         self._running = False
 
     def on_train_batch_end(self, batch, logs=None):
+        """Starts or stops the profile."""
         self._calls += 1
         if self._calls == self._begin:
             tf.profiler.experimental.start(str(self.folder))
@@ -404,9 +423,11 @@ class Profile(keras.callbacks.Callback):
             self.stop()
 
     def on_test_begin(self, logs=None):
-        self.stop()  # a short stretch: evaluation is no part of it
+        """Stops it in a short stretch: evaluation is no part of it."""
+        self.stop()
 
     def stop(self):
+        """Stops the profile, if it runs, and writes it."""
         if self._running:
             tf.profiler.experimental.stop()
         self._running = False
@@ -468,7 +489,7 @@ def verdict(counter: Counter) -> str:
 
 
 def duration(seconds: float) -> str:
-    """ "1:02:03", or "2:03" below an hour."""
+    """A time as people read it: "1:02:03", or "2:03" below an hour."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -50,16 +50,16 @@ def write(folder: str | os.PathLike, checkpoint: Checkpoint, *, keep: int) -> Pa
     path = Path(folder) / f"step-{checkpoint.step:08}-{_hash(content)}.safetensors"
     write_atomically(path, content)
     # A later step than this one was damaged, or this would not be it.
-    found = _found(folder)
-    earlier = [p for step, p in found if step < checkpoint.step]
-    for stale in {p for _, p in found} - {path, *earlier[: keep - 1]}:
+    there = _checkpoints(folder)
+    earlier = [p for step, p in there if step < checkpoint.step]
+    for stale in {p for _, p in there} - {path, *earlier[: keep - 1]}:
         stale.unlink(missing_ok=True)
     return path
 
 
 def latest(folder: str | os.PathLike) -> Checkpoint | None:
     """Reads the last checkpoint that is whole; warns of each damaged one. None without any."""
-    for step, path in _found(folder):
+    for step, path in _checkpoints(folder):
         try:
             tensors = _read(path)
             return Checkpoint(step, tensors, json.loads(tensors.pop(RECORD).tobytes()))
@@ -80,7 +80,7 @@ def _read(path):
     return load(content)
 
 
-def _found(folder):
+def _checkpoints(folder):
     """(step, path) of each checkpoint, the last first."""
     matches = [(_NAME.fullmatch(path.name), path) for path in Path(folder).glob("step-*")]
     return sorted(((int(match[1]), path) for match, path in matches if match), reverse=True)

@@ -31,6 +31,10 @@ class Checkpoints(keras.callbacks.Callback):
         keep: the last so many are kept.
         guard: says whether the weights are worth keeping.
         agreement: asks the run to stop.
+
+    Attributes:
+        stopped: whether a callback has ended the run, by `model.stop_training` after a step.
+        training_logs: see `at_rest`.
     """
 
     def __init__(
@@ -60,28 +64,31 @@ class Checkpoints(keras.callbacks.Callback):
         self.keep = keep
         self.guard = guard
         self.agreement = agreement
+        self.stopped = False
         self.training_logs: dict[str, float] = {}
         self._logs: dict[str, float] = {}  # of the last step
         self._metrics = None  # tensors of a checkpoint whose metrics are still to be restored
 
-    def resume(self, found: checkpoint.Checkpoint):
+    def resume(self, last: checkpoint.Checkpoint):
         """Puts the run, whose model is compiled and built, where it was.
 
         Raises:
             InputError: the checkpoint is of another model, or of other callbacks.
         """
-        state.restore(self.model, self.strategy, found.tensors)
-        stored = found.record["callbacks"]
+        state.restore(self.model, self.strategy, last.tensors)
+        stored = last.record["callbacks"]
         if stored.keys() != self.stateful.keys():
             raise InputError(
                 f"The checkpoint is of a run with the callbacks {', '.join(stored)}, and here "
                 f"there are {', '.join(self.stateful)} (place and class): give the same ones."
             )
-        self._metrics, self._logs = found.tensors, found.record["logs"]
+        self._metrics, self._logs = last.tensors, last.record["logs"]
+        self.stopped = last.record.get("stopped", False)
         for name, callback in self.stateful.items():
             callback.set_state(stored[name])
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Brings back the metrics of a checkpoint, which `fit` has just set to zero."""
         self._restore_metrics()  # `fit` has just set them to zero
 
     def _restore_metrics(self):
@@ -90,10 +97,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._metrics = None
 
     def on_train_batch_end(self, batch, logs=None):
+        """Writes a checkpoint where one is due; raises `Preempted` where a signal asked."""
         step = self.counter.step
         asked = self.agreement.asked()
+        self.stopped = bool(self.model.stop_training)
         self._logs = {name: float(value) for name, value in (logs or {}).items() if _scalar(value)}
-        if asked or any(step % interval == 0 for interval in self.intervals):
+        if asked or self.stopped or any(step % interval == 0 for interval in self.intervals):
             self._save(step)
         if asked:
             raise Preempted(step, asked)
@@ -108,6 +117,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.training_logs = {name: float(value) for name, value in logs.items()}
 
     def on_test_batch_end(self, batch, logs=None):
+        """Raises `Preempted` where a signal asked: evaluations begin again."""
         asked = self.agreement.asked()
         if asked:
             raise Preempted(self.counter.step, asked)
@@ -116,10 +126,11 @@ class Checkpoints(keras.callbacks.Callback):
         tensors = state.capture(self.model, self.strategy)
         self.guard.check(state.is_finite(tensors))
         states = {name: callback.get_state() for name, callback in self.stateful.items()}
-        record = {"callbacks": states, "logs": self._logs}
+        record = {"callbacks": states, "logs": self._logs, "stopped": self.stopped}
         if self.folder is not None:
-            found = checkpoint.Checkpoint(step, tensors, record)
-            checkpoint.write(self.folder, found, keep=self.keep)
+            checkpoint.write(
+                self.folder, checkpoint.Checkpoint(step, tensors, record), keep=self.keep
+            )
 
 
 def _scalar(value):

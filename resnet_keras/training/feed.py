@@ -131,8 +131,10 @@ class Batches(DataAdapter):
         self._count = count
 
     def get_tf_dataset(self):
+        """What Keras's trainer iterates over."""
         return self._dataset
 
     @property
     def num_batches(self):
+        """How many batches there are; None for no end."""
         return self._count

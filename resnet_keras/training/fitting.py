@@ -9,29 +9,33 @@ Killed at any moment and called again with the same arguments, it ends as if it 
 """
 
 import contextlib
-import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
+from . import (
+    arguments,
+    checkpoint,
+    environment,
+    keras_patches,
+    replicas,
+    run_folder,
+    state,
+    streams,
+)
 from . import callbacks as watching
-from . import checkpoint, environment, keras_patches, replicas, run_folder, state
 from .checkpointing import Checkpoints
 from .feed import Feed, batch_size
 from .signals import Agreement, Signals
-
-Stream = Callable[[int], tf.data.Dataset]
-DIRECTIONS = ("min", "max")
 
 
 class Result(NamedTuple):
@@ -58,7 +62,7 @@ class Result(NamedTuple):
 
 def fit(
     model: keras.Model,
-    train: Stream,
+    train: streams.Stream,
     test: tf.data.Dataset | None = None,
     *,
     workdir: str | os.PathLike,
@@ -105,7 +109,8 @@ def fit(
             must come back: a callback that has `get_state()`, ready for JSON, and `set_state(...)`
             is stored with the checkpoints, by its place and class. (Keras's EarlyStopping,
             ReduceLROnPlateau and LearningRateScheduler begin anew with every call, and are
-            refused.) A callback may end the run by `model.stop_training`, in `on_epoch_end`.
+            refused.) A callback may end the run by `model.stop_training`: after the evaluation, or
+            in the middle of an epoch, with an evaluation right there, which a checkpoint records.
         save: writes the model's weights, given a path without an ending, to which it adds one:
             `lambda path: model.save(f"{path}.keras")`. Without it, path.weights.h5.
         evaluate: measures more, after `test` or instead of it; its numbers join the others.
@@ -131,163 +136,178 @@ def fit(
             or cannot be written to, or loss or weights are no numbers.
         Preempted: a signal stopped the run at a checkpoint; called again, it goes on.
     """
-    if getattr(model, "optimizer", None) is None:
-        raise InputError("The model is not compiled: call model.compile(optimizer, loss) first.")
+    arguments.check(
+        model,
+        steps=steps,
+        eval_every=eval_every,
+        checkpoint_every=checkpoint_every,
+        keep=keep,
+        monitor=monitor,
+        callbacks=callbacks,
+        evaluated=test is not None or evaluate is not None,
+    )
     strategy = strategy or model.distribute_strategy
-    is_chief = replicas.workers(strategy).is_chief
-    accumulate = getattr(watching.own_optimizer(model), "accumulate_steps", 1)
-    _check(model, steps, eval_every, checkpoint_every, keep, monitor, accumulate)
-    if test is None and evaluate is None and monitor[0].startswith("val_"):
-        raise InputError(
-            f"{monitor[0]} is measured by an evaluation: give test or evaluate, or name a measure of "
-            "training as monitor, such as ('loss', 'min')."
-        )
+    workers = replicas.workers(strategy)
+    if workers.total > 1:
+        keras_patches.mend()  # as `make_strategy` has done already
     if not isinstance(identity, str):
         identity = {**(identity or {}), "steps": steps, "eval_every": eval_every}
-    _check_callbacks(callbacks)
-    if replicas.workers(strategy).total > 1:
-        keras_patches.mend()  # as `make_strategy` has done already
-    save = save or (lambda path: model.save_weights(f"{path}.weights.h5"))
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(
-            run_folder.take(workdir, identity, free=free, is_chief=is_chief)
-        )
+    with run_folder.take(workdir, identity, free=free, is_chief=workers.is_chief) as folder:
         if run_folder.last_weights(folder) is not None:
             if progress:
                 print(f"{folder} holds a finished run, and nothing is trained", flush=True)
-            return _before(folder)
-        if isinstance(handle_signals, Signals):
-            signals = handle_signals
-            signals.hold()
-        else:
-            signals = Signals(held=True)
-            if handle_signals:
-                stack.enter_context(signals)
-
-        def save_weights(name):
-            if is_chief:
-                with watching.averaged(model):
-                    run_folder.save_weights(folder, name, save)
-
-        data = train(0)
-        _check_batches(data, test)
-        keras_patches.build(model, strategy, data.element_spec)
-        state.check(model)
-        if is_chief and not (folder / run_folder.ENVIRONMENT).exists():
-            _write_environment(folder, strategy, model, monitor, columns or {})
-        per_call = max(model.steps_per_execution // accumulate, 1)
-        counter = watching.Counter(per_call)
-        size = batch_size(data)
-        size = size and size * accumulate * replicas.workers(strategy).total
-        metrics = watching.Metrics(counter, size, columns)
-        guard = watching.Guard(counter)
-        best = watching.Best(lambda: save_weights(run_folder.BEST), *monitor)
-        keeper = Checkpoints(
-            make_folder(folder / run_folder.CHECKPOINTS) if is_chief else None,
-            strategy,
-            counter,
-            [counter, metrics, best, *callbacks],
-            every=checkpoint_every or eval_every,
-            eval_every=eval_every,
-            total_steps=steps,
-            keep=keep,
-            guard=guard,
-            agreement=Agreement(signals, strategy),
-        )
-        _resume(model, strategy, keeper, counter, folder, progress)
-        shown = []
-        if is_chief:
-            metrics.write(folder / run_folder.METRICS)
-            if progress:
-                told = _told(monitor[0], columns or {})
-                shown.append(watching.Progress(counter, steps, told, size, test_name))
-            if tensorboard:
-                shown.append(watching.TensorBoardScalars(folder / run_folder.EVENTS, metrics))
-            if profile:
-                shown.append(watching.Profile(folder / run_folder.EVENTS))
-        # Rules come after what tells the learning rate that made the steps.
-        every = [
-            counter,
-            guard,
-            *([watching.AveragedWeights()] if watching.has_averages(model) else []),
-            *([watching.Evaluation(evaluate)] if evaluate else []),
-            metrics,
-            best,
-            *shown,
-            *callbacks,
-            keeper,
-        ]
-        # Several workers fail in Keras's loop; theirs is in Python.
-        in_graph = per_call > 1 and replicas.workers(strategy).total == 1
-        _train(
-            model,
-            lambda step: Feed(
-                strategy, data if step == 0 else train(step), in_graph=in_graph, endless=True
-            ),
-            None if test is None else Feed(strategy, test, in_graph=in_graph),
-            keras.callbacks.CallbackList(every, add_history=True, model=model),
-            keeper,
-            steps=steps,
-            eval_every=eval_every,
-            batches_per_step=accumulate,
-        )
-        save_weights(run_folder.LAST)
-        return Result(
-            folder,
-            counter.step,
-            [_numbers(row) for row in metrics.rows],
-            run_folder.last_weights(folder) if is_chief else None,
-            verdict=watching.verdict(counter),
-            seconds=counter.seconds,
-        )
+            return _past(folder)
+        with _waiting(handle_signals) as signals:
+            batches = _first_batches(model, strategy, train, test)
+            if workers.is_chief:
+                _write_environment(folder, strategy, model, monitor, columns or {})
+            write = _writer(model, folder if workers.is_chief else None, save)
+            size = _examples(batches, arguments.batches_per_step(model) * workers.total)
+            counter = watching.Counter(arguments.steps_per_call(model))
+            guard = watching.Guard(counter)
+            metrics = watching.Metrics(counter, size, columns)
+            best = watching.Best(lambda: write(run_folder.BEST), *monitor)
+            keeper = Checkpoints(
+                make_folder(folder / run_folder.CHECKPOINTS) if workers.is_chief else None,
+                strategy,
+                counter,
+                [counter, metrics, best, *callbacks],
+                every=checkpoint_every or eval_every,
+                eval_every=eval_every,
+                total_steps=steps,
+                keep=keep,
+                guard=guard,
+                agreement=Agreement(signals, strategy),
+            )
+            _resume(model, strategy, keeper, folder, progress)
+            shown = []
+            if workers.is_chief:
+                metrics.write(folder / run_folder.METRICS)
+                if progress:
+                    line = _line(monitor[0], columns or {})
+                    shown.append(watching.Progress(counter, steps, line, size, test_name))
+                shown += _events(folder / run_folder.EVENTS, metrics, tensorboard, profile)
+            order = [
+                counter,
+                guard,
+                *([watching.AveragedWeights()] if watching.has_averages(model) else []),
+                *([watching.Evaluation(evaluate)] if evaluate else []),
+                metrics,
+                best,
+                *shown,
+                *callbacks,  # rules come after what tells the learning rate that made the steps
+                keeper,
+            ]
+            _train(
+                model,
+                lambda step: batches if step == 0 else train(step),
+                test,
+                strategy,
+                keras.callbacks.CallbackList(order, add_history=True, model=model),
+                keeper,
+                steps=steps,
+                eval_every=eval_every,
+            )
+            write(run_folder.LAST)
+            return _result(folder, counter, metrics, workers.is_chief)
 
 
-def _train(model, train, test, every, keeper, *, steps, eval_every, batches_per_step) -> None:
+@contextlib.contextmanager
+def _waiting(handle_signals) -> Iterator[Signals]:
+    """Signals that wait for a checkpoint; none ever come where they are not handled."""
+    if isinstance(handle_signals, Signals):
+        handle_signals.hold()
+        yield handle_signals
+        return
+    signals = Signals(held=True)
+    with signals if handle_signals else contextlib.nullcontext():
+        yield signals
+
+
+def _first_batches(model, strategy, train, test) -> tf.data.Dataset:
+    """The training batches from the beginning, by which the model is built."""
+    batches = train(0)
+    streams.check_batches(batches, test)
+    keras_patches.build(model, strategy, batches.element_spec)
+    state.check(model)
+    return batches
+
+
+def _writer(model, folder, save) -> Callable[[str], None]:
+    """A function that writes the weights, or their averages, under a name; without folder, none."""
+    save = save or (lambda path: model.save_weights(f"{path}.weights.h5"))
+
+    def write(name):
+        if folder is not None:
+            with watching.averaged(model):
+                run_folder.save_weights(folder, name, save)
+
+    return write
+
+
+def _examples(batches, per_step) -> int | None:
+    """Examples in a step of so many batches; None where the shapes do not tell."""
+    size = batch_size(batches)
+    return size and size * per_step
+
+
+def _events(folder, metrics, tensorboard, profile) -> list[keras.callbacks.Callback]:
+    """What writes TensorBoard's files, as far as it is asked for."""
+    scalars = [watching.TensorBoardScalars(folder, metrics)] if tensorboard else []
+    return [*scalars, *([watching.Profile(folder)] if profile else [])]
+
+
+def _train(model, train, test, strategy, callbacks, keeper, *, steps, eval_every) -> None:
     """Trains and evaluates by Keras's `fit`, from wherever the run is to its end."""
     counter, optimizer = keeper.counter, model.optimizer
     if counter.step > steps:
         raise InputError(f"The run is at step {counter.step} already, and steps={steps}.")
-    model.stop_training = False  # of some `fit` before
+    # Several workers fail in Keras's loop; theirs is in Python.
+    in_graph = counter.steps_per_call > 1 and replicas.workers(strategy).total == 1
+    tested = None if test is None else Feed(strategy, test, in_graph=in_graph)
+    model.stop_training = keeper.stopped  # and not as some `fit` before left it
     try:
         with keras_patches.without_finalizing(optimizer):
-            if counter.step and (counter.step % eval_every == 0 or counter.step == steps):
-                _finish_epoch(model, test, every, keeper, -(-counter.step // eval_every) - 1)
+            if counter.step and (
+                counter.step % eval_every == 0 or counter.step == steps or keeper.stopped
+            ):
+                _finish_epoch(model, tested, callbacks, keeper, -(-counter.step // eval_every) - 1)
             for first, epochs, length in stretches(counter.step, steps, eval_every):
                 if model.stop_training:  # as a callback may ask
                     break
                 expected = counter.step + epochs * length
-                counter.feed = train(counter.step)
+                counter.feed = Feed(strategy, train(counter.step), in_graph=in_graph, endless=True)
                 model.fit(
                     counter.feed.batches(),
                     initial_epoch=first,
                     epochs=first + epochs,
-                    steps_per_epoch=length * batches_per_step,
-                    validation_data=None if test is None else test.batches(),
-                    callbacks=every,
+                    steps_per_epoch=length * arguments.batches_per_step(model),
+                    validation_data=None if tested is None else tested.batches(),
+                    callbacks=callbacks,
                     shuffle=False,  # the stream is shuffled
                     verbose=0,
                 )
                 if counter.step < expected and not model.stop_training:
                     raise InputError(
-                        f"train came to its end before step {expected}, at {counter.step}: a stream "
-                        "has no end, as .repeat() makes it."
+                        f"train came to its end before step {expected}, at {counter.step}: a "
+                        "stream has no end, as .repeat() makes it."
                     )
         optimizer.finalize_variable_values(model.trainable_variables)
     finally:
-        for callback in every.callbacks:
+        for callback in callbacks.callbacks:
             if isinstance(callback, watching.Profile):
                 callback.stop()
 
 
-def _finish_epoch(model, test, every, keeper, epoch) -> None:
+def _finish_epoch(model, test, callbacks, keeper, epoch) -> None:
     """Evaluates as `fit` does at the end of an epoch, for a run that was resumed right there."""
-    every.on_train_begin()  # as `fit` does; Keras's own History relies on it
+    callbacks.on_train_begin()  # as `fit` does; Keras's own History relies on it
     keeper.at_rest()
     measured = {}
     if test is not None:
-        measured = model.evaluate(test.batches(), callbacks=every, return_dict=True, verbose=0)
+        measured = model.evaluate(test.batches(), callbacks=callbacks, return_dict=True, verbose=0)
     tested = {f"val_{name}": value for name, value in measured.items()}
-    every.on_epoch_end(epoch, {**keeper.training_logs, **tested})
+    callbacks.on_epoch_end(epoch, {**keeper.training_logs, **tested})
 
 
 def stretches(step: int, total_steps: int, eval_every: int) -> Sequence[tuple[int, int, int]]:
@@ -297,123 +317,29 @@ def stretches(step: int, total_steps: int, eval_every: int) -> Sequence[tuple[in
         (first epoch, epochs, steps per epoch) for each call: the rest of an epoch, whole ones, a
         last short one.
     """
-    found = []
+    calls = []
     rest = min(-step % eval_every, total_steps - step)
     if rest:
-        found.append((step // eval_every, 1, rest))
+        calls.append((step // eval_every, 1, rest))
         step += rest
     first, (epochs, last) = step // eval_every, divmod(total_steps - step, eval_every)
     if epochs:
-        found.append((first, epochs, eval_every))
-    return found + [(first + epochs, 1, last)] * (last > 0)
+        calls.append((first, epochs, eval_every))
+    return calls + [(first + epochs, 1, last)] * (last > 0)
 
 
-def check_stream(train: Stream, steps: Sequence[int] = (1, 3)) -> None:
-    """Checks that a stream is what `fit` needs to go on exactly: a pure function of the step.
-
-    Args:
-        train: as for `fit`, without accumulation.
-        steps: from which it is begun again, besides 0.
-
-    Raises:
-        InputError: it gives other batches each time, or the batches from a step on are not those
-            that come at that step, or it ends.
-    """
-    last = max(steps) + 1
-
-    def batches(start, count):
-        found = list(itertools.islice(train(start).as_numpy_iterator(), count))
-        if len(found) < count:
-            raise InputError(
-                f"train({start}) ends after {len(found)} batches: a stream has no end, as "
-                ".repeat() makes it."
-            )
-        return [tf.nest.flatten(batch) for batch in found]
-
-    whole = batches(0, last + 1)
-    if not _same(whole, batches(0, last + 1)):
-        raise InputError(
-            "train(0) gives other batches the second time: shuffle and draw by seeds that are fixed."
-        )
-    for step in steps:
-        if not _same(whole[step : step + 2], batches(step, len(whole[step : step + 2]))):
-            raise InputError(
-                f"train({step}) does not begin with the batch that train(0) gives at step {step}: "
-                "the stream must be a function of the step, as .skip(step) makes it, at the cost of "
-                "making the batches before."
-            )
-
-
-def _same(one, other):
-    return all(
-        np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype
-        for left, right in zip(one, other, strict=True)
-        for a, b in zip(left, right, strict=True)
-    )
-
-
-def _check_callbacks(callbacks):
-    begin_anew = (
-        keras.callbacks.EarlyStopping,
-        keras.callbacks.ReduceLROnPlateau,
-        keras.callbacks.LearningRateScheduler,
-    )
-    for callback in callbacks:
-        if isinstance(callback, begin_anew):
-            raise InputError(
-                f"Keras's {type(callback).__name__} begins anew whenever a run goes on, which would "
-                "then end otherwise: take a LearningRateSchedule of the optimizer, "
-                "optimizers.DivideOnPlateau, or a callback of your own with get_state and set_state."
-            )
-
-
-def _check(model, steps, eval_every, checkpoint_every, keep, monitor, accumulate):
-    every = ("checkpoint_every", eval_every if checkpoint_every is None else checkpoint_every)
-    for name, value in (("steps", steps), ("eval_every", eval_every), ("keep", keep), every):
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a positive whole number, not {value!r}.")
-    if len(monitor) != 2 or monitor[1] not in DIRECTIONS:
-        raise InputError(f"monitor is a measure and 'min' or 'max', not {monitor!r}.")
-    per_execution = model.steps_per_execution
-    if per_execution % accumulate:
-        raise InputError(
-            f"A step is accumulate_steps={accumulate} batches: compile with steps_per_execution="
-            f"{accumulate} or a multiple, not {per_execution}."
-        )
-    per_call = max(per_execution // accumulate, 1)
-    intervals = {"steps": steps, "eval_every": eval_every, "checkpoint_every": checkpoint_every}
-    for name, value in intervals.items():
-        if (value or 0) % per_call:
-            raise InputError(
-                f"{name}={value} must be a multiple of steps_per_execution={per_call}: the run is "
-                "looked at only so often."
-            )
-
-
-def _check_batches(data, test):
-    if not isinstance(data, tf.data.Dataset):
-        raise InputError(f"train(start_step) gives a tf.data.Dataset, not a {type(data).__name__}.")
-    cardinality = int(data.cardinality())
-    if cardinality >= 0:
-        raise InputError(
-            f"train(0) ends after {cardinality} batches: a stream has no end, as .repeat() makes it."
-        )
-    if test is not None and int(test.cardinality()) == tf.data.INFINITE_CARDINALITY:
-        raise InputError("test has no end: leave .repeat() out.")
-
-
-def _resume(model, strategy, keeper, counter, folder, progress) -> None:
+def _resume(model, strategy, keeper, folder, progress) -> None:
     """Puts the run where its last checkpoint left it."""
     keeper.set_model(model)
-    found = checkpoint.latest(folder / run_folder.CHECKPOINTS)
-    if found is not None:
-        keeper.resume(found)
+    last = checkpoint.latest(folder / run_folder.CHECKPOINTS)
+    if last is not None:
+        keeper.resume(last)
         if progress:
-            print(f"going on from the checkpoint of step {found.step}", flush=True)
-    replicas.agree(strategy, counter.step)
+            print(f"going on from the checkpoint of step {last.step}", flush=True)
+    replicas.agree(strategy, keeper.counter.step)
 
 
-def _told(monitor, columns):
+def _line(monitor, columns) -> dict[str, str]:
     """What the progress line tells: the loss and what is monitored, in training and evaluation."""
     measure = monitor.removeprefix("val_")
     names = dict.fromkeys(("loss", measure, "val_loss", f"val_{measure}"))
@@ -421,6 +347,9 @@ def _told(monitor, columns):
 
 
 def _write_environment(folder, strategy, model, monitor, columns) -> None:
+    """Writes where and how the run was begun, when it is."""
+    if (folder / run_folder.ENVIRONMENT).exists():
+        return
     column_of = {logged: column for column, logged in columns.items()}
     facts = {
         **environment.facts(strategy, model),
@@ -431,7 +360,19 @@ def _write_environment(folder, strategy, model, monitor, columns) -> None:
     write_atomically(folder / run_folder.ENVIRONMENT, json.dumps(facts, indent=2) + "\n")
 
 
-def _before(folder) -> Result:
+def _result(folder, counter, metrics, is_chief) -> Result:
+    """What came of a run that has just ended."""
+    return Result(
+        folder,
+        counter.step,
+        [_numbers(row) for row in metrics.rows],
+        run_folder.last_weights(folder) if is_chief else None,
+        verdict=watching.verdict(counter),
+        seconds=counter.seconds,
+    )
+
+
+def _past(folder) -> Result:
     """What a run left that came to its end before."""
     rows = [_numbers(row) for row in run_folder.read_rows(folder)]
     last = rows[-1] if rows else {}

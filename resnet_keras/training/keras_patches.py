@@ -8,7 +8,8 @@ functions that have them:
 - `reduce_per_replica` averages the logs, scalars, with `axis=0`, which they do not have.
 
 And two needs of `fitting`: to build a model before `fit` does, and to call `fit` several times
-without its last act. tests/training/test_keras_patches.py fails when a new Keras has mended or moved any of this.
+without its last act. tests/training/test_keras_patches.py fails when a new Keras has mended or
+moved any of this.
 """
 
 import contextlib

@@ -177,6 +177,7 @@ class SGD(keras.optimizers.SGD):
             variable.assign(value)
 
     def load_own_variables(self, store):
+        """Reads what a file of Keras's holds, or keeps it until there are variables."""
         values = [store[str(index)] for index in range(len(store.keys()))]
         if not values:  # a file of weights only, of which Keras warns
             super().load_own_variables(store)
@@ -252,6 +253,7 @@ class SGD(keras.optimizers.SGD):
         return float(ops.convert_to_numpy(self._rate(update - 1)))
 
     def scale_loss(self, loss):
+        """Multiplies the loss, against underflow of its gradients."""
         self._scales_losses = True
         return loss * self.loss_scale if self.loss_scaling else loss
 
@@ -335,6 +337,7 @@ class SGD(keras.optimizers.SGD):
         return ops.where(self._used, value, ops.convert_to_tensor(otherwise, value.dtype))
 
     def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable, as Keras asks for each."""
         key, index = self._var_key(variable), self._get_variable_index(variable)
         dtype = variable.dtype
         gradient = ops.cast(gradient, dtype)
@@ -375,6 +378,7 @@ class SGD(keras.optimizers.SGD):
         return ops.multiply(rate, self.learning_rate_scale)
 
     def get_config(self):
+        """The arguments that make this optimizer."""
         config = super().get_config()
         config = {key: value for key, value in config.items() if key not in _KERAS_ARGUMENTS}
         own = ("decayed", "accumulate_steps", "clip_norm", "loss_scaling", "ema")
@@ -394,14 +398,14 @@ def _copied(variable):
 
 def _misfit(variables, values):
     """The error if the values cannot be those of the variables, else None."""
-    found, needed = ([tuple(v.shape) for v in side] for side in (values, variables))
-    if found == needed:
+    saved, needed = ([tuple(v.shape) for v in side] for side in (values, variables))
+    if saved == needed:
         return None
-    pairs = zip(found, needed, strict=False)
+    pairs = zip(saved, needed, strict=False)
     index = next((i for i, (one, other) in enumerate(pairs) if one != other), None)
-    what = f"{len(found)} variables and this one {len(needed)}"
+    what = f"{len(saved)} variables and this one {len(needed)}"
     if index is not None:
-        what = f"shape {found[index]} where this one has {needed[index]}, {variables[index].path}"
+        what = f"shape {saved[index]} where this one has {needed[index]}, {variables[index].path}"
     return InputError(
         f"The saved state is of another optimizer or network: it has {what}; load without it, by "
         "load_model(..., compile=False) or load_weights before compile, and compile then. (Keras "

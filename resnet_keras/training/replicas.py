@@ -86,8 +86,8 @@ def workers(strategy: tf.distribute.Strategy | None = None) -> Workers:
     text = os.environ.get("TF_CONFIG")
     if not text:
         raise InputError(
-            "The strategy multi_worker needs the environment variable TF_CONFIG on each machine; on "
-            "one machine, python -m resnet_keras.launch --workers=2 -- ... sets it."
+            "The strategy multi_worker needs the environment variable TF_CONFIG on each machine; "
+            "on one machine, python -m resnet_keras.launch --workers=2 -- ... sets it."
         )
     try:
         config = json.loads(text)
@@ -108,8 +108,8 @@ def agree(strategy: tf.distribute.Strategy, step: int) -> None:
     """
     if total(strategy, np.array(step)) != step * workers(strategy).total:
         raise InputError(
-            f"This worker would go on from step {step} and others would not: give a workdir that all "
-            "workers see."
+            f"This worker would go on from step {step} and others would not: give a workdir that "
+            "all workers see."
         )
 
 
@@ -159,7 +159,8 @@ def check(
         )
     if jit_compile and not isinstance(strategy, tf.distribute.OneDeviceStrategy):
         raise InputError(
-            "XLA does not compile mirrored replicas: take the strategy one_device, or no jit_compile."
+            "XLA does not compile mirrored replicas: take the strategy one_device, or no "
+            "jit_compile."
         )
 
 

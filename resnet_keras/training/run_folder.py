@@ -203,14 +203,14 @@ def _flag(name, values):
 
 def flags_of(text: str) -> dict[str, str]:
     """The values in a flagfile, by name; "true" and "false" of booleans."""
-    found = {}
+    values = {}
     for line in text.splitlines():
-        name, given, value = line.strip().removeprefix("--").partition("=")
-        if line.startswith("--") and given:
-            found[name] = value
+        name, equals, value = line.strip().removeprefix("--").partition("=")
+        if line.startswith("--") and equals:
+            values[name] = value
         elif line.startswith("--"):  # booleans
-            found[name.removeprefix("no")] = "false" if name.startswith("no") else "true"
-    return found
+            values[name.removeprefix("no")] = "false" if name.startswith("no") else "true"
+    return values
 
 
 def read_environment(path: Path) -> dict[str, str]:

@@ -23,9 +23,10 @@ def _warmed_up(rate, step, warmup_steps):
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
 class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """`base` times `factor` for every boundary passed: boundary 32000 acts from the 32,001st
-    step on, so that 32,000 steps run before it (Sec. 4.2). Keras's `PiecewiseConstantDecay`
-    changes one step later. Without boundaries it is constant.
+    """`base` times `factor` for every boundary passed; constant without boundaries.
+
+    Boundary 32000 acts from the 32,001st step on, so that 32,000 steps run before it (Sec. 4.2).
+    Keras's `PiecewiseConstantDecay` changes one step later.
 
     Args:
         base: the learning rate after warm-up.
@@ -43,6 +44,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = warmup_steps
 
     def __call__(self, step):
+        """The learning rate of a step, counted from 0."""
         step = ops.cast(step, "int32")
         # One constant per piece: repeated multiplication would round differently at each depth.
         rate = ops.convert_to_tensor(self.base, "float32")
@@ -51,6 +53,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         return _warmed_up(rate, step, self.warmup_steps)
 
     def get_config(self):
+        """The arguments that make this schedule."""
         return dict(vars(self))
 
 
@@ -68,12 +71,14 @@ class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_steps = warmup_steps
 
     def __call__(self, step):
+        """The learning rate of a step, counted from 0."""
         done = ops.cast(step, "float32") - self.warmup_steps
         share = ops.clip(done / (self.total_steps - self.warmup_steps), 0.0, 1.0)
         rate = 0.5 * self.base * (1.0 + ops.cos(math.pi * share))
         return _warmed_up(rate, step, self.warmup_steps)
 
     def get_config(self):
+        """The arguments that make this schedule."""
         return dict(vars(self))
 
 
@@ -113,9 +118,11 @@ class DivideOnPlateau(keras.callbacks.Callback):
         return {"best": self.best, "waited": self.waited}
 
     def set_state(self, state):
+        """Goes on from the state of a checkpoint."""
         self.best, self.waited = state["best"], state["waited"]
 
     def on_epoch_end(self, epoch, logs=None):
+        """Divides the learning rate, if this evaluation makes a plateau."""
         current = (logs or {}).get(self.monitor)
         if current is None:
             raise InputError(
@@ -167,21 +174,26 @@ class WarmUpUntilBelow(keras.callbacks.Callback):
         }
 
     def set_state(self, state):
+        """Goes on from the state of a checkpoint."""
         self.active, self._seen = state["active"], state["seen"]
         self._epoch_sum = state["epoch_sum"]
         self._last.extend(state["last"])
 
     def on_train_begin(self, logs=None):
+        """Scales the learning rate, unless the warm-up is over."""
         if self.active:
             _own_optimizer(self.model).learning_rate_scale.assign(self.scale)
 
     def on_epoch_begin(self, epoch, logs=None):
+        """Takes note of where the epoch begins."""
         self._before = self._seen
 
     def on_epoch_end(self, epoch, logs=None):
+        """Begins the mean of the next epoch."""
         self._seen, self._epoch_sum = 0, 0.0
 
     def on_train_batch_end(self, batch, logs=None):
+        """Ends the warm-up, once the error is low enough."""
         if not self.active:
             return
         if "top1_error" not in (logs or {}):

@@ -1,8 +1,9 @@
 """All that decides how training goes on, as arrays: weights, optimizer, seeds and metrics.
 
 Not among them is the state of Keras's global seed generator: give layers of your own that draw a
-`keras.random.SeedGenerator`, which is a variable. Variables are told apart by their place in the model, the optimizer or the metrics; their paths are
-for messages only, as a model that is built again in one process has layers of other names.
+`keras.random.SeedGenerator`, which is a variable. Variables are told apart by their place in the
+model, the optimizer or the metrics; their paths are for messages only, as a model that is built
+again in one process has layers of other names.
 """
 
 import re
@@ -140,8 +141,8 @@ def _grouped(tensors):
             )
         groups[match[1]].append((int(match[2]), match[3], value))
     return {
-        group: [(path, value) for _, path, value in sorted(found, key=lambda entry: entry[0])]
-        for group, found in groups.items()
+        group: [(path, value) for _, path, value in sorted(entries, key=lambda entry: entry[0])]
+        for group, entries in groups.items()
     }
 
 

@@ -104,8 +104,8 @@ def test_pixels_are_those_of_keras_loader(interpolation, tmp_path):
     dataset = loaded(tmp_path, shuffle=False, interpolation=interpolation)
     expected = np.concatenate([np.asarray(images) for images, _ in dataset])
     shown = Preprocessing.stretched(16, interpolation)
-    found = encoded.images(dataset.file_paths, **shown._asdict())
-    pixels = np.stack([np.asarray(image) for image, _ in found])
+    images = encoded.images(dataset.file_paths, **shown._asdict())
+    pixels = np.stack([np.asarray(image) for image, _ in images])
     assert pixels.dtype == np.uint8
     np.testing.assert_allclose(pixels, np.clip(expected, 0, 255), atol=0.501)
 

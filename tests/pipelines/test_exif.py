@@ -9,6 +9,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from resnet_keras import evaluate, pipelines, predict, zoo
+from resnet_keras.classification import prediction, protocols
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import __main__ as command
 from resnet_keras.pipelines import decode, exif, folder
@@ -238,9 +239,9 @@ def test_predict_sees_the_upright_images(turned, tmp_path, capsys):
     shown = zoo.Preprocessing(24, 28)
 
     def seen(root, **options):
-        paths = predict.image_files([str(root / "val")])
-        found = predict.predict(model, paths, preprocessing=shown, **options)
-        return np.stack([prediction.image for prediction in found])
+        paths = prediction.image_files([str(root / "val")])
+        predictions = prediction.predict(model, paths, preprocessing=shown, **options)
+        return np.stack([predicted.image for predicted in predictions])
 
     np.testing.assert_array_equal(seen(phone), seen(upright))
     assert not np.array_equal(seen(phone, exif_orientation=False), seen(upright))
@@ -270,14 +271,14 @@ def test_evaluate_sees_what_the_network_was_trained_on(turned, tmp_path):
         return seen[-1]
 
     seen = []
-    found = evaluate.crop_scores
+    crop_scores = protocols.crop_scores
 
     def spy(model, dataset):
         seen.append(np.concatenate([batch for batch, _ in dataset.as_numpy_iterator()]))
-        return found(model, dataset)
+        return crop_scores(model, dataset)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "crop_scores", spy)
+        patch.setattr(protocols, "crop_scores", spy)
         for shown, turns in (
             (zoo.Preprocessing(24, 28), True),
             (zoo.Preprocessing.stretched(24), False),

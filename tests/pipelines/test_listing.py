@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from resnet_keras import pipelines, predict
+from resnet_keras import pipelines
+from resnet_keras.classification import prediction
 from resnet_keras.pipelines import check, listing
 
 FILES = (
@@ -44,7 +45,7 @@ def test_training_check_and_predict_list_the_same_files(root):
     assert tuple(names(trained, root)) == expected
     classes = check.list_split(root / "train").classes
     assert [path for paths in classes.values() for path in paths] == trained
-    predicted = predict.image_files([str(root / "train")])
+    predicted = prediction.image_files([str(root / "train")])
     # Of a folder, all below it; and a link to a folder around is not followed.
     assert [path for path in predicted if "deep" not in path] == trained
     assert names(set(predicted) - set(trained), root) == ["cats/deep/3.jpg"]
@@ -52,8 +53,8 @@ def test_training_check_and_predict_list_the_same_files(root):
 
 def test_a_folder_is_named_as_it_was_given(root, monkeypatch):
     monkeypatch.chdir(root / "train" / "dogs")
-    assert predict.image_files(["."])[0] == "1.jpeg"
-    assert predict.image_files(["../cats/"])[0] == "../cats/10.PNG"
+    assert prediction.image_files(["."])[0] == "1.jpeg"
+    assert prediction.image_files(["../cats/"])[0] == "../cats/10.PNG"
     assert listing.entries_in("../dogs").folders == ["../dogs/around", "../dogs/folder.jpg"]
 
 

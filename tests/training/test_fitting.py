@@ -204,10 +204,10 @@ def last_weights(folder):
     """All that the last weights' file holds, by its place."""
     import h5py
 
-    found = []
+    arrays = []
     with h5py.File(folder / "weights.weights.h5") as file:
-        file.visititems(lambda _, item: found.append(item[()]) if hasattr(item, "shape") else None)
-    return found
+        file.visititems(lambda _, item: arrays.append(item[()]) if hasattr(item, "shape") else None)
+    return arrays
 
 
 def measured(folder):
@@ -326,6 +326,46 @@ def test_a_callback_may_end_it(tmp_path):
     )
     assert result.step == 4
     assert result.weights.exists()
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends the run after a step, which it counts by itself; without state it forgets the steps."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step, self.seen = step, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        if self.seen == self.step:
+            self.model.stop_training = True
+
+
+def test_a_stop_in_the_middle_of_an_epoch_outlives_a_kill(tmp_path):
+    def stopped(folder, *kill):
+        keras.utils.set_random_seed(0)
+        model, example, monitor = two_inputs()
+        return training.fit(
+            model,
+            stream(example, 4),
+            stream(example, 4, 8)(0),
+            workdir=folder,
+            steps=STEPS,
+            eval_every=EVAL_EVERY,
+            monitor=monitor,
+            callbacks=[StopAt(6), *([Kill(*kill)] if kill else [])],
+            tensorboard=False,
+            progress=False,
+        )
+
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert stopped(one).step == 6
+    for count in (3, 1):  # in the evaluation after the stop, each of which has two batches
+        with pytest.raises(Killed):
+            stopped(other, "test", count)
+    result = stopped(other)
+    assert (result.step, [row["step"] for row in result.rows]) == (6, [4, 6])
+    assert_equal(one, other)
 
 
 def test_the_line_and_the_events(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Fails when a new Keras has mended or moved what `keras_patches` replaces: then look there again."""
+"""Fails when a new Keras has mended or moved what `keras_patches` replaces: look there then."""
 
 import inspect
 
@@ -21,7 +21,8 @@ def test_each_of_them_alone_breaks_training(left, tmp_path):
     arguments = [*SMALL, "--strategy=multi_worker", f"--workdir={tmp_path / 'run'}"]
     code = f"""
 import os, sys
-from resnet_keras import cli, train
+from resnet_keras import train
+from resnet_keras.commands import shell
 shell.start_tensorflow()
 from resnet_keras.training import keras_patches as faults
 mend = faults.mend

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from optimizer_options import ALL, OPTIONS
 
 from resnet_keras import optimizers, zoo
 from resnet_keras.classification.classifier import compile_classifier
@@ -12,23 +13,6 @@ from resnet_keras.networks import layers
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(64, 8, 8, 3)).astype("float32")
 Y = GENERATOR.integers(0, 3, 64)
-OPTIONS = {
-    "no_momentum": {"momentum": 0.0},
-    "nesterov": {"nesterov": True},
-    "decayed": {"decayed": "all", "weight_decay": 0.03},
-    "accumulate_steps": {"accumulate_steps": 3},
-    "clip_norm": {"clip_norm": 0.1},
-    "loss_scaling": {"loss_scaling": True},
-    "ema": {"ema": 0.6},
-}
-ALL = {
-    "nesterov": True,
-    "decayed": "all",
-    "accumulate_steps": 2,
-    "clip_norm": 0.1,
-    "loss_scaling": True,
-    "ema": 0.6,
-}
 
 
 def small_network():
@@ -104,7 +88,7 @@ def resumes(model, folder, graph=False):
         assert_same(model, again)
 
 
-@pytest.mark.parametrize("options", [*OPTIONS.values(), {}, ALL], ids=[*OPTIONS, "none", "all"])
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_resumed_equals_uninterrupted(options, tmp_path):
     resumes(compiled(options), tmp_path)
 

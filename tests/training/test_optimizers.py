@@ -120,9 +120,11 @@ class Replay(keras.callbacks.Callback):
 
 def rates(model, epochs, steps_per_epoch, callbacks):
     """The learning rate that each step used."""
-    used = []
+    applied = []
     watch = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda batch, logs: used.append(float(model.optimizer.learning_rate))
+        on_train_batch_begin=lambda batch, logs: applied.append(
+            float(model.optimizer.learning_rate)
+        )
     )
     model.fit(
         X[: 8 * steps_per_epoch],
@@ -132,7 +134,7 @@ def rates(model, epochs, steps_per_epoch, callbacks):
         verbose=0,
         callbacks=[*callbacks, watch],
     )
-    return used
+    return applied
 
 
 def compiled():
@@ -146,8 +148,8 @@ def test_divide_on_plateau():
     errors = [0.5, 0.4, 0.4, 0.41, 0.3, 0.3, 0.3, 0.3, 0.3]
     replay = Replay("val_top1_error", errors, "on_epoch_end")
     rule = DivideOnPlateau(factor=0.1, patience=2)
-    used = rates(compiled(), len(errors), 1, [replay, rule])
-    assert used == pytest.approx([0.1] * 4 + [0.01] * 3 + [0.001] * 2)
+    applied = rates(compiled(), len(errors), 1, [replay, rule])
+    assert applied == pytest.approx([0.1] * 4 + [0.01] * 3 + [0.001] * 2)
 
 
 def test_plateau_without_evaluation_is_an_error():
@@ -161,8 +163,8 @@ def test_resnet_110_warm_up_ends_when_the_mean_error_falls_below():
     running = (np.cumsum(errors, axis=1) / np.arange(1, 5)).ravel()
     replay = Replay("top1_error", running, "on_train_batch_end")
     rule = WarmUpUntilBelow(scale=0.1, error=0.8, batches=3)
-    used = rates(compiled(), 2, 4, [replay, rule])
-    assert used == pytest.approx([0.01] * 6 + [0.1] * 2)
+    applied = rates(compiled(), 2, 4, [replay, rule])
+    assert applied == pytest.approx([0.01] * 6 + [0.1] * 2)
 
 
 def test_warm_up_without_the_metric_is_an_error():
@@ -229,10 +231,10 @@ def test_overflow_on_one_replica_leaves_the_update_out_on_all(mirrored, monkeypa
 
     with mirrored.scope():
         scaled = optimizers.SGD(0.1, 0.9, 0.0, loss_scaling=True)
-        found = fit(scaled, [wild, calm, calm])
+        weight = fit(scaled, [wild, calm, calm])
         scale = float(keras.ops.convert_to_numpy(scaled.loss_scale))
         norms = scaled.gradient_norms()
-    assert found == pytest.approx(fit(optimizers.SGD(0.1, 0.9, 0.0), [calm, calm]))
+    assert weight == pytest.approx(fit(optimizers.SGD(0.1, 0.9, 0.0), [calm, calm]))
     assert scale == INITIAL_LOSS_SCALE / 2
     assert not math.isfinite(norms[1])
     assert norms[2] == pytest.approx(2.0)

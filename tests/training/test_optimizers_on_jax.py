@@ -9,30 +9,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from optimizer_options import OPTIONS
 
 from resnet_keras import optimizers
 from resnet_keras.classification.classifier import compile_classifier
 from resnet_keras.networks import layers
 
 HERE = Path(__file__).parent
-OPTIONS = {
-    "plain": {},
-    "no_momentum": {"momentum": 0.0},
-    "nesterov": {"nesterov": True},
-    "decayed": {"decayed": "all", "weight_decay": 0.05},
-    "accumulate_steps": {"accumulate_steps": 2},
-    "clip_norm": {"clip_norm": 0.1},
-    "loss_scaling": {"loss_scaling": True},
-    "ema": {"ema": 0.6},
-}
-OPTIONS["all"] = {
-    "nesterov": True,
-    "decayed": "all",
-    "accumulate_steps": 2,
-    "clip_norm": 0.1,
-    "loss_scaling": True,
-    "ema": 0.6,
-}
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(32, 8, 8, 3)).astype("float32")
 Y = GENERATOR.integers(0, 3, 32)
@@ -127,7 +110,7 @@ def test_every_option_on_jax(tmp_path):
         env={
             **os.environ,
             "KERAS_BACKEND": "jax",
-            "PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE)]),
+            "PYTHONPATH": os.pathsep.join(map(str, (HERE.parent.parent, HERE.parent, HERE))),
         },
         capture_output=True,
         text=True,
@@ -135,9 +118,9 @@ def test_every_option_on_jax(tmp_path):
     assert done.returncode == 0, done.stderr
     for file in [*OPTIONS, "all_plain"]:
         with np.load(tmp_path / f"{file}.npz") as stored:
-            found = list(stored.values())
+            arrays = list(stored.values())
         expected = trained(compiled(file.removesuffix("_plain")))
-        for one, other in zip(found, expected, strict=True):
+        for one, other in zip(arrays, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6, err_msg=file)
 
 

@@ -9,8 +9,12 @@ import pytest
 import tensorflow as tf
 
 from resnet_keras import pipelines, zoo
+from resnet_keras.classification.classifier import (
+    compile_classifier,
+    make_optimizer,
+    model_options,
+)
 from resnet_keras.errors import InputError
-from resnet_keras.train import compile_classifier, make_optimizer, model_options
 from resnet_keras.training import callbacks, replicas
 from resnet_keras.training.feed import Feed
 
@@ -114,13 +118,13 @@ def test_parts_and_shares_make_up_the_batch():
         for n in range(2)
     ]
     images, labels = next(iter(whole))
-    found = [next(iter(part)) for part in parts]
-    np.testing.assert_array_equal(np.concatenate([part[0] for part in found]), images)
-    np.testing.assert_array_equal(np.concatenate([part[1] for part in found]), labels)
+    shares = [next(iter(part)) for part in parts]
+    np.testing.assert_array_equal(np.concatenate([part[0] for part in shares]), images)
+    np.testing.assert_array_equal(np.concatenate([part[1] for part in shares]), labels)
     both = pipelines.training("digits", "trainval", 32, seed=0, image_size=8, parts=4, shard=(1, 2))
-    found = np.concatenate([images for images, _ in both.take(4)])
+    second = np.concatenate([images for images, _ in both.take(4)])
     expected = np.reshape(images, (4, 2, 4, 8, 8, 3))[:, 1].reshape(16, 8, 8, 3)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(second, expected)
     with pytest.raises(InputError, match="3 equal parts"):
         pipelines.training("digits", "trainval", 32, seed=0, image_size=8, parts=3)
     with pytest.raises(InputError, match="equal ones of a batch of 32"):

@@ -133,10 +133,11 @@ PACKAGED = [entry for entry in zoo.ENTRIES.values() if entry.packaged]
 
 @pytest.mark.parametrize("entry", PACKAGED, ids=lambda entry: entry.model)
 def test_packaged_weights_work_offline_and_score_as_recorded(entry):
-    from resnet_keras import evaluate, pipelines
+    from resnet_keras import pipelines
+    from resnet_keras.classification import protocols
 
     model = zoo.get(entry.model, weights=entry.tag)
-    errors = evaluate.measure(model, pipelines.evaluation("digits", "test", 100, image_size=16))
+    errors = protocols.measure(model, pipelines.evaluation("digits", "test", 100, image_size=16))
     (row,) = entry.measured
     assert errors.examples == row["examples"] == 360
     # One image more or less may tip on another CPU's arithmetic.

@@ -186,7 +186,7 @@ def save(
 
 
 def identity(model: "keras.Model") -> tuple[Network, dict[str, Any]]:
-    """A model's network and options, see `record.of`; `InputError` where it is none of the zoo's."""
+    """A model's network and options, see `record.of`; `InputError` where it is no network."""
     try:
         return record.of(model)
     except InputError:

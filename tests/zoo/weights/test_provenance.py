@@ -11,6 +11,7 @@ import torch_names
 from safetensors.numpy import save_file
 
 from resnet_keras import evaluate, predict, zoo
+from resnet_keras.classification import prediction
 from resnet_keras.errors import InputError
 from resnet_keras.zoo import entries, networks, weights
 
@@ -118,13 +119,13 @@ def run(command, path, photographs, folder, monkeypatch, *more):
         *more,
     ]
     if command == "predict":
-        found = predict.predict
+        found = prediction.predict
 
         def spy(*positional, preprocessing, **named):
             seen.append(preprocessing)
             return found(*positional, preprocessing=preprocessing, **named)
 
-        monkeypatch.setattr(predict, "predict", spy)
+        monkeypatch.setattr(prediction, "predict", spy)
         status = predict.main(["predict", *arguments, str(photographs / "val" / "discs")])
     else:
         found = evaluate.pipelines.evaluation
@@ -203,7 +204,7 @@ def test_protocols_of_crops_refuse_stretched_images(
         assert status == 2
         assert said == (
             f"error: {protocol} is of images in their proportions, and resnet18 was made for "
-            "stretched ones: take --protocol=single_crop, or say --crop=centre.\n"
+            "stretched ones: take protocol=single_crop, or crop the centre.\n"
         )
     assert measure("--protocol=single_crop") == (0, "")
     assert measure("--protocol=ten_crop", "--crop=centre") == (0, "")

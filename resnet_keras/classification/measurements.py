@@ -1,0 +1,62 @@
+"""Files that hold what was measured: a JSON list of measurements, a CSV table of classes."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from resnet_keras import __version__
+from resnet_keras.errors import InputError
+from resnet_keras.files import write_atomically
+
+from .scores import Errors, Scores, wrong
+
+
+def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
+    """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error."""
+    top1, top5 = wrong(scores, 1), wrong(scores, 5)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("class", "name", "examples", "top1_error", "top5_error"))
+    for label, name in enumerate(names):
+        own = scores.labels == label
+        errors = [f"{missed[own].mean():.6f}" if own.any() else "" for missed in (top1, top5)]
+        rows.writerow((label, name, int(own.sum()), *errors))
+    write_atomically(path, text.getvalue())
+
+
+def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) -> None:
+    """Puts a measurement into a JSON list, in place of the one with the same `key`.
+
+    Args:
+        path: of the list, made if it is not there.
+        key: what was measured and how.
+        errors: the figures.
+        training: how the weights were made.
+
+    Raises:
+        InputError: the file is there and is no such list, or cannot be written.
+    """
+    import keras
+    import tensorflow as tf
+
+    try:
+        rows = json.loads(path.read_text()) if path.exists() else []
+        others = [row for row in rows if any(row.get(k) != v for k, v in key.items())]
+    except (ValueError, AttributeError, TypeError, OSError) as error:
+        raise InputError(f"{path} is not a JSON list of results ({error}).") from error
+    row = {
+        **key,
+        "examples": errors.examples,
+        "top1_error": round(errors.top1, 6),
+        "top5_error": round(errors.top5, 6),
+        "training": training,
+        "versions": {
+            "resnet_keras": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+        },
+    }
+    write_atomically(path, json.dumps([*others, row], indent=2) + "\n")

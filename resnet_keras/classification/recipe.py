@@ -1,0 +1,210 @@
+"""What a run of the paper's training is made of, from explicit arguments.
+
+data = Data("digits", "trainval", "test", image_size=16)
+train, test = streams(data, strategy, batch_size=64)
+model = build(network, None, model_options(data.dataset, data.train_split))
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_keras import pipelines, zoo
+from resnet_keras.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+MIB = 2**20
+
+
+class Data(NamedTuple):
+    """The images of a run; see `pipelines.training` for each of them."""
+
+    dataset: str
+    train_split: str
+    eval_split: str
+    image_size: int | None = None
+    data_dir: str | None = None
+    exif_orientation: bool | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether they are no encoded photographs."""
+        return pipelines.info(self.dataset, self.data_dir).in_memory
+
+
+def streams(
+    data: Data,
+    strategy: "tf.distribute.Strategy",
+    *,
+    batch_size: int,
+    eval_batch_size: int = 500,
+    accumulate_steps: int = 1,
+    seed: int = 0,
+    view: "pipelines.View | None" = None,
+    max_corrupt: int = 100,
+    services: Sequence[str] = (),
+    eval_resize: int | None = None,
+    interpolation: str = "bilinear",
+    threads: int | None = None,
+    ram_budget: int | None = None,
+) -> "tuple[Callable[[int], tf.data.Dataset], tf.data.Dataset]":
+    """The batches of a run, for `training.fit`.
+
+    Args:
+        data: the images.
+        strategy: whose replicas share a batch.
+        batch_size: of training, over all replicas.
+        eval_batch_size: examples evaluated at once.
+        accumulate_steps: parts in which a batch of training is delivered.
+        seed: of the order and of every random draw.
+        view: how photographs are augmented; the paper's way without.
+        max_corrupt: how many images that cannot be decoded are replaced.
+        services: hosts that make the batches of training, see `pipelines.training`.
+        eval_resize: shorter side of photographs before the centre crop of an evaluation.
+        interpolation: of that.
+        threads: of a pool of its own.
+        ram_budget: MiB for prefetched batches.
+
+    Returns:
+        A function from the first step to the training batches, and the evaluation's batches.
+
+    Raises:
+        InputError: what is wrong with the data, shown by a first batch.
+    """
+    from resnet_keras.training import replicas
+
+    shared: dict[str, Any] = {
+        "image_size": data.image_size,
+        "data_dir": data.data_dir,
+        "exif_orientation": data.exif_orientation,
+        "shard": tuple(replicas.workers(strategy)),
+        "device": None,  # the strategy brings batches to the devices
+        "threads": threads,
+        "ram_budget": ram_budget and ram_budget * MIB,
+    }
+    if data.in_memory and eval_resize:
+        raise InputError(f"{data.dataset} is evaluated as it is, without eval_resize.")
+
+    @functools.cache  # a new run's first batches are those that were tried below
+    def train(start_step: int) -> "tf.data.Dataset":
+        return pipelines.training(
+            data.dataset,
+            data.train_split,
+            batch_size,
+            seed=seed,
+            start_step=start_step,
+            parts=accumulate_steps,
+            max_corrupt=max_corrupt,
+            services=services,
+            view=view,
+            **shared,
+        )
+
+    train(0)  # what is wrong with the data shows before anything is written
+    protocol: dict[str, Any] = {} if data.in_memory else {"interpolation": interpolation}
+    if eval_resize:
+        protocol["resize"] = eval_resize
+    test = pipelines.evaluation(
+        data.dataset,
+        data.eval_split,
+        eval_batch_size,
+        replicas=strategy.num_replicas_in_sync,
+        **protocol,
+        **shared,
+    )
+    return train, test
+
+
+def preprocessing(
+    data: Data, size: int, *, eval_resize: int | None = None, interpolation: str = "bilinear"
+) -> zoo.Preprocessing:
+    """How the evaluation of a run sees images of side `size`, for whoever uses its weights."""
+    if data.in_memory:
+        return zoo.Preprocessing(size, size)
+    return zoo.Preprocessing(size, eval_resize or pipelines.view.test_side(size), interpolation)
+
+
+def build(
+    network: "zoo.networks.Network",
+    file: "zoo.weights.WeightsFile | None",
+    options: Mapping[str, Any],
+    *,
+    dtype: str | None = None,
+    sync_batch_norm: bool = False,
+    stochastic_depth: float = 0.0,
+    dropout: float = 0.0,
+    freeze: str | None = None,
+    remat: bool = False,
+) -> "keras.Model":
+    """Builds a network for training, under the strategy's scope; it is yet to be compiled.
+
+    Args:
+        network: a row of the zoo.
+        file: weights to begin with, as `zoo.weights.find` opens them; None for new ones.
+        options: of `options_for`.
+        dtype: the policy of the layers.
+        sync_batch_norm: whether batch statistics are taken over all replicas.
+        stochastic_depth: rate at which the last block drops its residual branch.
+        dropout: rate at which features are dropped before the logits.
+        freeze: the last stage that is not trained.
+        remat: whether blocks are computed again for their gradients.
+    """
+    training_only = {"stochastic_depth": stochastic_depth, "dropout": dropout}
+    model = zoo.build(
+        network,
+        file,
+        dtype=dtype,
+        synchronized=sync_batch_norm,
+        **{name: rate for name, rate in training_only.items() if rate},
+        **options,
+    )
+    if freeze:
+        zoo.freeze(model, freeze)
+    if remat:
+        from resnet_keras.networks import rematerialize
+
+        model = rematerialize.rematerialize(model)
+    return model
+
+
+def options_for(
+    file: "zoo.weights.WeightsFile | None", options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What of `model_options` a network is built with; weights have their own normalization."""
+    if file is None:
+        return dict(options)
+    new_head = {"include_top": True}  # where the weights have none
+    return {k: v for k, v in options.items() if k not in ("mean", "std")} | new_head
+
+
+def save(
+    path: Path,
+    model: "keras.Model",
+    *,
+    training: Mapping[str, Any],
+    preprocessing: zoo.Preprocessing,
+    class_names: Sequence[str] | None,
+) -> None:
+    """Writes PATH.safetensors, which `zoo.get(name, weights=PATH)` loads.
+
+    Args:
+        path: without the ending.
+        model: trained.
+        training: how, for the file's header, which adds the steps.
+        preprocessing: how the network is shown images.
+        class_names: in the order of the labels, where they have names.
+    """
+    from keras import ops
+
+    steps = int(ops.convert_to_numpy(model.optimizer.iterations))
+    zoo.weights.save(
+        f"{path}.safetensors",
+        model,
+        training={**training, "steps": steps},
+        preprocessing=preprocessing,
+        class_names=class_names,
+    )
