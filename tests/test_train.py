@@ -395,7 +395,7 @@ BAD = [
     (["--workdir=/proc/nothing/here"], "/proc/nothing/here"),
     (["--jit_compile"], "one_device"),
     (["--batch_size=33", "--logical_cpus=2"], "multiple of 2"),
-    (["--model=plain20", "--shortcut=A"], "no shortcuts"),
+    (["--model=plain20", "--shortcut=A"], "plain20 has no option shortcut"),
     (["stray"], "stray"),
 ]
 

@@ -168,6 +168,10 @@ def _checked(network, given):
     for option, value in given.items():
         if option in network.arguments and value == network.arguments[option]:
             continue  # what the network is anyway
+        if option in network.family.choices and option not in network.options:
+            raise InputError(
+                f"{network.name} has no option {option}, which other networks of its kind have."
+            )
         if option not in network.accepted:
             raise unknown(f"option of {network.name}:", option, ["weights", *network.accepted])
         if option in network.options:

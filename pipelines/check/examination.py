@@ -121,9 +121,9 @@ def _readable(split, count, source, broken, decode):
 
 def _turned(split, count, heeded):
     does = "carries" if count == 1 else "carry"
-    turned = "but with exif_orientation=False" if heeded else "with exif_orientation=True"
+    turned = ", but with exif_orientation=False" if heeded else " with exif_orientation=True"
     return Finding(
-        True, f"{split}: {many(count, 'image')} {does} an EXIF orientation: turned by it, {turned}"
+        True, f"{split}: {many(count, 'image')} {does} an EXIF orientation: turned by it{turned}"
     )
 
 

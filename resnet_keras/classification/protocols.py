@@ -83,7 +83,7 @@ def of_photographs(
     if preprocessing.crop_mode != "centre" and name != SINGLE_CROP:
         raise InputError(
             f"{name} is of images in their proportions, and {model} was made for stretched ones: "
-            f"take protocol={SINGLE_CROP}, or crop the centre."
+            f"take protocol={SINGLE_CROP}, or say crop=centre."
         )
     if name != MULTI_SCALE:
         return Protocol(name, preprocessing)

@@ -247,8 +247,7 @@ def test_jax_builds_trains_and_serializes_to_the_same_numbers(tmp_path):
 
 
 def described(model):
-    layers = {layer.name: (type(layer).__name__, layer.get_config()) for layer in model.layers}
-    return weights.resnets.described(layers)[1]
+    return weights.record.of(model)[1]
 
 
 def drop_rates(model):

@@ -204,7 +204,7 @@ def test_protocols_of_crops_refuse_stretched_images(
         assert status == 2
         assert said == (
             f"error: {protocol} is of images in their proportions, and resnet18 was made for "
-            "stretched ones: take protocol=single_crop, or crop the centre.\n"
+            "stretched ones: take --protocol=single_crop, or say --crop=centre.\n"
         )
     assert measure("--protocol=single_crop") == (0, "")
     assert measure("--protocol=ten_crop", "--crop=centre") == (0, "")
