@@ -95,7 +95,7 @@ def _check() -> int:
         decode=FLAGS.decode,
         limit=FLAGS.limit,
     ):
-        text = shared_flags.in_flags(FLAGS, finding.text)
+        text = shared_flags.in_flags(FLAGS, finding.text, ["exif_orientation"])
         text = text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
         print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
         problems += not finding.ok

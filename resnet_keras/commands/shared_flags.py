@@ -7,7 +7,7 @@ commands into one process does not collide, and `--help` needs no TensorFlow.
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -301,23 +301,31 @@ def _named_recipes(argv: Sequence[str]) -> list[str]:
     return names
 
 
-def in_flags(values: flags.FlagValues, text: str) -> str:
+def in_flags(values: flags.FlagValues, text: str, names: Collection[str] | None = None) -> str:
     """Says with a command's flags what the library says with arguments: name=value.
 
-    That is --name=value, and --name or --noname for True and False.
+    That is --name=value, and --name or --noname for True and False. What looks like the name of a
+    file or a part of another word stays.
+
+    Args:
+        values: of the command.
+        text: of the library.
+        names: of the arguments that it may speak of; None for any flag of the command.
     """
     from resnet_keras.pipelines import splits
 
     def flag(match):
         name, value = match["name"], match["value"].strip('"')
-        if name not in values or value == "None":  # which no flag can be given
+        known = name in values and (names is None or name in names)
+        if not known or value == "None":  # which no flag can be given
             return match[0]
         if values[name].boolean and value in ("True", "False"):
             return f"--{name}" if value == "True" else f"--no{name}"
         return f"--{name}={value}"
 
     text = text.replace(splits.HOLD_OUT, HOLD_OUT)
-    return re.sub(r'(?<![-\w./"\'])(?P<name>[a-z]\w+)=(?P<value>"[^"]*"|\w+)', flag, text)
+    argument = r'(?<![^\s(])(?P<name>[a-z]\w+)=(?P<value>"[^"]*"|\w++)(?![-/\\]|\.\w)'
+    return re.sub(argument, flag, text)
 
 
 def all_flags(values: flags.FlagValues) -> list[flags.Flag]:

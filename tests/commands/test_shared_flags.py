@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent.parent
         ("with exif_orientation=True", "with --exif_orientation"),
         ("with exif_orientation=False", "with --noexif_orientation"),
         ("num_classes=3 and weights=None", "num_classes=3 and weights=None"),  # no flag takes them
+        ("my dataset=foo.jpg, ratio:seed=3", "my dataset=foo.jpg, ratio:seed=3"),  # files
+        ("dataset=a/b and seed=1.", "dataset=a/b and --seed=1."),
         ("--seed=1 '--seed=2' /tmp/seed=3", "--seed=1 '--seed=2' /tmp/seed=3"),
         (f"No val. {splits.HOLD_OUT}", f"No val. {shared_flags.HOLD_OUT}"),
     ],
