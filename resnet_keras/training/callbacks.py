@@ -10,6 +10,7 @@ import contextlib
 import csv
 import io
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -468,7 +469,8 @@ def _scales(optimizer):
 
 def measure(name: str, value: float) -> str:
     """A measure for people: "loss 0.1234", "error 5.00 %"."""
-    share = name.endswith(("error", "accuracy"))
+    # A mean squared error is no share.
+    share = re.fullmatch(r"(top\d+_)?error|(\w+_)?accuracy", name) is not None
     return f"{name} {100 * value:.2f} %" if share else f"{name} {value:.4f}"
 
 

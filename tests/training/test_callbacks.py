@@ -122,6 +122,12 @@ def test_what_bounds_a_run():
     assert "not seen" in callbacks.verdict(counter)
 
 
+def test_shares_are_told_in_percent():
+    assert callbacks.measure("top1_error", 0.05) == "top1_error 5.00 %"
+    assert callbacks.measure("sparse_categorical_accuracy", 0.5).endswith("accuracy 50.00 %")
+    assert callbacks.measure("mean_squared_error", 12.0) == "mean_squared_error 12.0000"
+
+
 if __name__ == "__main__":
     import sys
 
