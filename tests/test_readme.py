@@ -176,6 +176,14 @@ def test_commands_parse():
         train.shared_flags.parse(command.FLAGS, [name, *known], positional)
 
 
+def test_files_that_are_named_are_there():
+    for page in ("README.md", "CONTRIBUTING.md", ".ci/run"):
+        for path in re.findall(
+            r"\b(?:tests|zoo|resnet_keras|pipelines)/[\w/]+\.\w+", (ROOT / page).read_text()
+        ):
+            assert (ROOT / path).exists(), f"{page} names {path}"
+
+
 @pytest.mark.slow
 def test_table_of_networks():
     """The counts of the table are the models'; `python tests/test_readme.py --print` prints it."""
