@@ -10,6 +10,7 @@ from typing import Any
 from resnet_keras.errors import InputError
 
 from ..networks import find, is_name
+from . import layouts
 from .formats import Opened, Tensor
 from .pickles import shortened
 from .wrappers import FOREIGN_HEAD
@@ -76,19 +77,16 @@ def by_layer_names(opened: Opened) -> dict[str, Tensor]:
     numbers = all(name == path.rpartition("/")[2] for path, name in opened.layers.items())
     if numbers or is_own(tensors):
         return tensors
-    named: dict[str, Tensor] = {}
-    for path, tensor in tensors.items():
+
+    def name(path):
         match = _KERAS_VARIABLE.fullmatch(path)
         layer = opened.layers.get(match[1]) if match else None
         if match is None or layer is None:
-            name = path
-        else:
-            number, variables = int(match[3]), _VARIABLES.get(match[2], ())
-            name = f"{layer}/{variables[number] if number < len(variables) else number}"
-        if name in named:
-            raise InputError(f"There are two tensors for {name}.")
-        named[name] = tensor
-    return named
+            return path
+        number, variables = int(match[3]), _VARIABLES.get(match[2], ())
+        return f"{layer}/{variables[number] if number < len(variables) else number}"
+
+    return layouts.renamed((name(path), tensor) for path, tensor in tensors.items())
 
 
 def unknown(path: Path, tensors: Mapping[str, Tensor], opened: Opened) -> InputError:
