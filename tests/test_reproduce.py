@@ -42,7 +42,7 @@ def run(tmp_path, monkeypatch, capfd):
         ((), "Name an experiment before the flags: degradation, shortcuts"),
         (("degradatoin",), "Did you mean 'degradation'?"),
         (("depth", "--dataset=cifar"), "Did you mean 'cifar10'?"),
-        (("imagenet", "--dataset=digits"), "choose one of imagenet2012, folder"),
+        (("imagenet", "--dataset=digits"), "Choose one of imagenet2012, folder"),
         (("depth", "--depths=20,x"), "--depths is a list of whole numbers"),
         (("depth", "--depths=21"), "6n+2"),
         (("depth", "--depths=50"), "resnet50 is a network for ImageNet"),
