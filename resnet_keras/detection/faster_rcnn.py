@@ -1,0 +1,435 @@
+"""Faster R-CNN ([32], arXiv 1506.01497) on a residual network, as a Keras model. TensorFlow.
+
+    backbone = zoo.backbone("resnet50", weights="imagenet", input_shape=(None, None, 3))
+    model = FasterRCNN(statistics.frozen(backbone), num_classes=20)
+    model.compile(optimizers.SGD(0.001))
+    model.fit(train, steps_per_epoch=1000, epochs=10)
+    found = model.predict(images)
+
+One forward pass makes a step: features, proposals, and the losses of both stages, which are trained
+jointly; the paper alternates between them. What is drawn is a function of the `key` that comes with
+an image, so that the model has no random state of its own.
+"""
+
+import types
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from resnet_keras.errors import InputError, unknown
+
+from . import anchors, heads, losses, matching, necks, nms, padding, roi, sampling
+from . import boxes as geometry
+from .proposals import NEVER, Level, propose
+from .settings import settings as make_settings
+
+MULTIPLE = 32  # images are padded to sides that leave no rest at any stride of a backbone
+SLICE = 64  # RoIs of an image that are looked at together in inference: memory, Sec. 4
+LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss")
+_PROBE = 256  # side of the image by which strides are found out
+_SECOND_DRAW = 0x2545F491  # turns an image's key into another for the second stage
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class FasterRCNN(keras.Model):
+    """A detector: a backbone, a region proposal network, and a head for each proposal.
+
+    Inputs are images (batch, height, width, 3), uint8 or float RGB in [0, 255], or, where they are
+    padded below and to the right, `{"image": images, "size": int32 (batch, 2)}` with the height
+    and width that each has without. Targets are `{"boxes": float32 (batch, N, 4), "labels": int32
+    (batch, N)}`: corners x1, y1, x2, y2 in pixels, half-open, and classes from 0 on, padded with
+    boxes of 0 and labels of -1; and, where there are such, `"crowd": bool (batch, N)`, and
+    `"key": int32 (batch, 2)`, by which an image's samples are drawn.
+
+    `predict` gives `{"boxes": (batch, D, 4), "scores": (batch, D), "labels": (batch, D), "count":
+    (batch,)}`, the best first, padded with 0, 0 and -1.
+
+    Args:
+        backbone: of `zoo.backbone`, with sides of None. What of it is trained is its layers'
+            affair: `statistics.frozen` makes its batch normalization constant.
+        num_classes: of objects; the background is not counted.
+        neck: "c4" takes RoIs of the last endpoint but one and runs the last stage on each (the
+            paper); "fpn" makes a feature pyramid of all endpoints.
+        preset: "paper", "torchvision" or "detectron2"; see `settings`.
+        box_head: with neck="fpn", "two_mlp", or "convolutions" (torchvision's v2, with batch
+            normalization in the pyramid too).
+        rpn_convolutions: 3x3 convolutions of the region proposal network.
+        **changes: settings that differ from the preset's, such as `proposals`, `anchor_sizes`,
+            `score_threshold`, `nms_iou`; see `settings.Settings`.
+
+    Raises:
+        InputError: an argument is none of the above.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        num_classes: int,
+        *,
+        neck: str = "c4",
+        preset: str = "paper",
+        box_head: str = "two_mlp",
+        rpn_convolutions: int = 1,
+        name: str = "faster_rcnn",
+        **changes: Any,
+    ):
+        base = {key: changes.pop(key) for key in ("dtype", "trainable") if key in changes}
+        super().__init__(name=name, **base)
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise InputError(f"num_classes must be a positive whole number, not {num_classes!r}.")
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.settings = make_settings(preset, neck, **changes)
+        self._arguments = types.SimpleNamespace(
+            neck=neck,
+            preset=preset,
+            box_head=box_head,
+            rpn_convolutions=rpn_convolutions,
+            **changes,
+        )
+        endpoints = _endpoints(backbone)
+        if neck == "c4":
+            self._make_c4(endpoints, rpn_convolutions)
+        else:
+            self._make_fpn(endpoints, box_head, rpn_convolutions)
+        self._check_levels()
+        self.loss_means = [keras.metrics.Mean(name=name) for name in LOSSES]
+        self.seeds = keras.random.SeedGenerator(0)  # for targets without a key
+        self.built = True
+
+    def _make_c4(self, endpoints, rpn_convolutions):
+        if len(endpoints) < 2:
+            raise InputError('neck="c4" needs a backbone with two endpoints, such as conv4, conv5.')
+        *_, shared, last = endpoints
+        maps = {shared: self.backbone.output[shared]}
+        self.neck = None
+        channels = maps[shared].shape[-1]
+        # VGG-16's RPN has 512 channels ([32], Sec. 3.1), as many as its features.
+        self.rpn = heads.rpn(
+            channels, self._per_cell, channels=min(channels, 512), convolutions=rpn_convolutions
+        )
+        self.box_head = heads.last_stage(self.backbone, shared, last)
+        self.predictor = heads.predictor(self.backbone.output[last].shape[-1], self.num_classes)
+        trunk = keras.Model(self.backbone.input, maps, name="trunk")
+        self._parts = self._hidden(trunk, None, strides=_strides(trunk), side=14)
+
+    def _make_fpn(self, endpoints, box_head, rpn_convolutions):
+        kinds = {"two_mlp": heads.two_mlp, "convolutions": heads.convolutions}
+        if box_head not in kinds:
+            raise unknown("box_head", box_head, kinds)
+        if self.settings.roi != "align":
+            raise InputError('roi="max_pool" is for neck="c4": a pyramid takes roi="align".')
+        channels = {name: self.backbone.output[name].shape[-1] for name in endpoints}
+        self.neck = necks.fpn(channels, batch_norm=box_head == "convolutions")
+        self.rpn = heads.rpn(256, self._per_cell, channels=256, convolutions=rpn_convolutions)
+        self.box_head = kinds[box_head](256)
+        self.predictor = heads.predictor(self.box_head.output.shape[-1], self.num_classes)
+        trunk = keras.Model(self.backbone.input, {n: self.backbone.output[n] for n in endpoints})
+        strides = _strides(trunk)
+        strides.append(2 * strides[-1])
+        self._parts = self._hidden(trunk, self.neck, strides=strides, side=7)
+
+    def _hidden(self, trunk, neck, **more):
+        """Networks of layers that belong to others, in a place where Keras does not look."""
+        cut = padding.masked if self.settings.masked else lambda network: network
+        return types.SimpleNamespace(
+            trunk=cut(trunk), neck=neck and cut(neck), rpn=cut(self.rpn), **more
+        )
+
+    @property
+    def _per_cell(self):
+        return len(self.settings.anchor_sizes[0]) * len(self.settings.anchor_ratios)
+
+    def _check_levels(self):
+        sizes, levels = self.settings.anchor_sizes, len(self._parts.strides)
+        if len(sizes) != levels or len({len(level) for level in sizes}) != 1:
+            raise InputError(
+                f"anchor_sizes must have {levels} level(s) of equally many sizes, one for each "
+                f"level of features (strides {', '.join(map(str, self._parts.strides))}), not "
+                f"{sizes!r}."
+            )
+
+    def compile(self, optimizer="rmsprop", *, jit_compile=False, **options):
+        """Compiles the model; it brings its own losses.
+
+        Args:
+            optimizer: of Keras.
+            jit_compile: compile steps with XLA, RoIAlign in the form that XLA takes.
+            **options: of `keras.Model.compile`, but no loss and no metrics.
+
+        Raises:
+            InputError: there is a loss, or there are metrics.
+        """
+        for name in ("loss", "metrics", "weighted_metrics", "loss_weights"):
+            if options.get(name) is not None:
+                raise InputError(f"A detector has its own losses: compile it without {name}.")
+        super().compile(optimizer, jit_compile=jit_compile, **options)
+
+    def compile_from_config(self, config):
+        """Compiles a model that is loaded as the one that was saved."""
+        config = keras.saving.deserialize_keras_object(config)
+        names = ("optimizer", "jit_compile", "run_eagerly", "steps_per_execution")
+        self.compile(**{name: config[name] for name in names if name in config})
+        self.optimizer.build(self.trainable_variables)
+
+    def call(self, inputs, targets=None, training=False):
+        """Detections, or with `targets` the losses of each image: {name: float32 (batch,)}."""
+        images, sizes = _images(inputs)
+        maps, levels = self._look(images, sizes, training)
+        boxes, is_box = propose(
+            levels, sizes, self.settings, training=training or targets is not None
+        )
+        if targets is None:
+            return self._detections(maps, boxes, is_box, sizes)
+        truth = self._truth(targets, sizes)
+        rpn = self._rpn_losses(levels, truth, sizes)
+        head = self._head_losses(maps, boxes, is_box, truth, training)
+        return dict(zip(LOSSES, (*rpn, *head), strict=True))
+
+    def _look(self, images, sizes, training):
+        """The features that RoIs are taken of, finest first, and `Level`s of anchors."""
+        parts = self._parts
+        with padding.sizes_of(images, sizes):
+            maps = parts.trunk(images, training=training)
+            if parts.neck is not None:
+                maps = parts.neck(maps, training=training)
+            maps = list(maps.values())
+            answers = [parts.rpn(x, training=training) for x in maps]
+            present = [padding.inside(x) for x in maps]
+            if self.settings.masked:
+                maps = [padding.extended(x) for x in maps]
+        return maps, [
+            self._level(place, answer, cells)
+            for place, (answer, cells) in enumerate(zip(answers, present, strict=True))
+        ]
+
+    def _level(self, place, answer, cells):
+        values = self.settings
+        objectness, deltas = answer
+        batch, height, width = (tf.shape(objectness)[axis] for axis in range(3))
+        cell = anchors.base(
+            values.anchor_sizes[place], values.anchor_ratios, preset=values.anchor_form
+        )
+        offset = anchors.OFFSETS[values.anchor_form]
+        grid = anchors.grid(cell, self._parts.strides[place], height, width, offset=offset)
+        if not values.masked:
+            cells = tf.ones_like(cells)
+        return Level(
+            grid,
+            tf.reshape(objectness, [batch, -1]),
+            tf.reshape(deltas, [batch, -1, 4]),
+            tf.repeat(tf.reshape(cells, [batch, -1]), self._per_cell, axis=1),
+        )
+
+    def _truth(self, targets, sizes):
+        """Targets with all that may be left out, checked."""
+        boxes, labels = tf.cast(targets["boxes"], "float32"), tf.cast(targets["labels"], "int32")
+        if not self.jit_compile:  # XLA has nothing to raise with
+            geometry.check(boxes, labels, sizes, self.num_classes)
+        crowd = targets.get("crowd")
+        crowd = tf.zeros(tf.shape(labels), "bool") if crowd is None else tf.cast(crowd, "bool")
+        key = targets.get("key")
+        if key is None:
+            shape = (tf.shape(labels)[0], 2)
+            key = keras.random.randint(shape, 0, 2**31 - 1, "int32", seed=self.seeds)
+        return types.SimpleNamespace(boxes=boxes, labels=labels, crowd=crowd, key=key)
+
+    def _rpn_losses(self, levels, truth, sizes):
+        values = self.settings
+        grid = tf.concat([level.anchors for level in levels], 0)
+        usable = tf.concat([level.present for level in levels], 1)
+        if not values.cross_boundary:
+            usable &= anchors.inside(grid, sizes)
+        index, state = matching.assign(
+            grid,
+            truth.boxes,
+            values.rpn_negative,
+            values.rpn_positive,
+            crowd=truth.crowd,
+            low_quality=True,
+            usable=usable,
+        )
+        drawn, weights = sampling.balanced(
+            state, values.rpn_samples, values.rpn_positive_share, truth.key
+        )
+        objects = _rows(truth.boxes, _rows(index, drawn))
+        return losses.rpn(
+            _rows(tf.concat([level.objectness for level in levels], 1), drawn),
+            _rows(tf.concat([level.deltas for level in levels], 1), drawn),
+            _rows(state, drawn) == 1,
+            geometry.encode(tf.gather(grid, drawn), objects),
+            weights,
+            beta=values.rpn_beta,
+        )
+
+    def _head_losses(self, maps, boxes, is_box, truth, training):
+        values = self.settings
+        # Objects themselves are candidates, as in all implementations: without them there would
+        # be no positive RoI while the proposals are bad.
+        candidates = tf.concat([boxes, truth.boxes], 1)
+        usable = tf.concat([is_box, (truth.labels >= 0) & ~truth.crowd], 1)
+        index, state = matching.assign(
+            candidates,
+            truth.boxes,
+            values.roi_negative[1],
+            values.roi_positive,
+            floor=values.roi_negative[0],
+            crowd=truth.crowd,
+            usable=usable,
+        )
+        key = tf.bitwise.bitwise_xor(tf.cast(truth.key, "int32"), _SECOND_DRAW)
+        drawn, weights = sampling.balanced(
+            state, values.roi_samples, values.roi_positive_share, key
+        )
+        rois, index = _rows(candidates, drawn), _rows(index, drawn)
+        labels = tf.where(_rows(state, drawn) == 1, _rows(truth.labels, index), self.num_classes)
+        logits, deltas = self._predict(maps, rois, training)
+        targets = geometry.encode(rois, _rows(truth.boxes, index), values.box_weights)
+        return losses.head(logits, deltas, labels, targets, weights, beta=values.box_beta)
+
+    def _predict(self, maps, rois, training):
+        """Class logits (batch, R, K + 1) and deltas (batch, R, K, 4) of RoIs (batch, R, 4)."""
+        count = rois.shape[1]
+        pooled = self._pooled(maps, rois)
+        features = self.box_head(tf.reshape(pooled, [-1, *pooled.shape[2:]]), training=training)
+        logits, deltas = self.predictor(features)
+        return (
+            tf.reshape(logits, [-1, count, self.num_classes + 1]),
+            tf.reshape(deltas, [-1, count, self.num_classes, 4]),
+        )
+
+    def _pooled(self, maps, rois):
+        """Features of RoIs, (batch, R, side, side, channels), in the head's precision."""
+        values, parts = self.settings, self._parts
+        if values.roi == "max_pool":
+            # Caffe's boxes end with their last pixel.
+            inclusive = rois - tf.constant([0.0, 0.0, 1.0, 1.0])
+            pooled = roi.max_pool(maps[0], inclusive, parts.side, parts.strides[0])
+        else:
+            options = {
+                "sampling": values.roi_sampling,
+                "aligned": values.roi_aligned,
+                "form": "matmul" if self.jit_compile else "auto",
+            }
+            if self.neck is None:
+                pooled = roi.align(maps[0], rois, parts.side, parts.strides[0], **options)
+            else:  # the last level is for proposals only
+                maps, strides = maps[:-1], parts.strides[:-1]
+                pooled = roi.align_pyramid(maps, rois, parts.side, strides, **options)
+        return tf.cast(pooled, maps[0].dtype)
+
+    def _detections(self, maps, boxes, is_box, sizes):
+        values = self.settings
+        logits, deltas = self._predict_in_slices(maps, boxes)
+        scores = tf.where(is_box[..., None], tf.nn.softmax(logits)[..., :-1], NEVER)
+        found = geometry.decode(deltas, boxes[:, :, None], values.box_weights)
+        shape = [-1, boxes.shape[1] * self.num_classes, 4]
+        found = tf.reshape(geometry.clip(tf.reshape(found, shape), sizes), tf.shape(deltas))
+        sides = found[..., 2:] - found[..., :2]
+        large = tf.reduce_all((sides > 0) & (sides >= values.detection_side), -1)
+        boxes, scores, labels, count = nms.per_class(
+            tf.ensure_shape(found, deltas.shape),
+            tf.where(large, scores, NEVER),
+            values.detections,
+            values.nms_iou,
+            score_threshold=values.score_threshold,
+        )
+        return {"boxes": boxes, "scores": scores, "labels": labels, "count": count}
+
+    def _predict_in_slices(self, maps, rois):
+        """As `_predict`, some RoIs after the others: the features of all need much memory."""
+        count = rois.shape[1]
+        if count <= SLICE:
+            return self._predict(maps, rois, False)
+        slices = -(-count // SLICE)
+        rois = tf.pad(rois, [[0, 0], [0, slices * SLICE - count], [0, 0]])
+        slices = tf.transpose(tf.reshape(rois, [-1, slices, SLICE, 4]), [1, 0, 2, 3])
+        specs = (
+            tf.TensorSpec([None, SLICE, self.num_classes + 1], "float32"),
+            tf.TensorSpec([None, SLICE, self.num_classes, 4], "float32"),
+        )
+        answers = tf.map_fn(
+            lambda part: self._predict(maps, part, False),
+            slices,
+            fn_output_signature=specs,
+            parallel_iterations=1,
+        )
+        logits, deltas = (tf.concat(tf.unstack(a, slices.shape[0]), 1) for a in answers)
+        return logits[:, :count], deltas[:, :count]
+
+    def train_step(self, batch):
+        x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        with tf.GradientTape() as tape:
+            per_image = self(x, targets=targets, training=True)
+            loss = self._mean_loss(per_image, weights)
+            # Gradients are added up over the replicas.
+            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
+            scaled = self.optimizer.scale_loss(share)
+        variables = self.trainable_variables
+        gradients = tape.gradient(scaled, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return self._measured(per_image, weights)
+
+    def test_step(self, batch):
+        x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        return self._measured(self(x, targets=targets, training=False), weights)
+
+    def _mean_loss(self, per_image, weights):
+        total = tf.add_n(list(per_image.values()))
+        if weights is not None:
+            total *= tf.cast(weights, total.dtype)
+        return tf.add_n([tf.reduce_mean(total), *self.losses])
+
+    def _measured(self, per_image, weights):
+        total = tf.add_n(list(per_image.values()))
+        self._loss_tracker.update_state(total, sample_weight=weights)
+        for mean, values in zip(self.loss_means, per_image.values(), strict=True):
+            mean.update_state(values, sample_weight=weights)
+        return self.get_metrics_result()
+
+    def build(self, input_shape):
+        """Everything is built by `__init__`."""
+
+    def get_config(self):
+        arguments = {**vars(self._arguments), "num_classes": self.num_classes}
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        return {**super().get_config(), **arguments, "backbone": backbone}
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config.pop("backbone"))
+        return cls(backbone, **config)
+
+
+def _endpoints(backbone):
+    """The backbone's endpoints, finest first."""
+    outputs = getattr(backbone, "output", None)
+    if not isinstance(outputs, dict) or any(side for side in backbone.input_shape[1:3]):
+        raise InputError(
+            "backbone is a network of zoo.backbone(name, input_shape=(None, None, 3)), which takes "
+            "images of any size to features by endpoint."
+        )
+    return sorted(outputs)
+
+
+def _strides(trunk):
+    """Pixels between two cells of each of a trunk's maps."""
+    shapes = trunk.compute_output_shape((1, _PROBE, _PROBE, trunk.input_shape[-1]))
+    return [_PROBE // shapes[name][1] for name in sorted(shapes)]
+
+
+def _images(inputs):
+    """Images (batch, height, width, 3), padded to a multiple of 32, and their sizes."""
+    images = inputs["image"] if isinstance(inputs, dict) else inputs
+    shape = tf.shape(images)
+    sizes = inputs.get("size") if isinstance(inputs, dict) else None
+    if sizes is None:
+        sizes = tf.tile(shape[None, 1:3], [shape[0], 1])
+    margin = -shape[1:3] % MULTIPLE
+    images = tf.pad(images, [[0, 0], [0, margin[0]], [0, margin[1]], [0, 0]])
+    return images, tf.cast(sizes, "int32")
+
+
+def _rows(values, index):
+    return tf.gather(values, index, batch_dims=1)

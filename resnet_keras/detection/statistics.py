@@ -1,0 +1,107 @@
+"""Batch normalization of a detector: its statistics computed once and then kept.
+
+A detector sees few images at a time, too few for batch statistics. The paper's appendix: "for each
+pre-trained model, we compute the BN statistics (means and variances for each layer) on the ImageNet
+training set. Then the BN layers are fixed during fine-tuning". `recompute` does the first, `frozen`
+the second.
+"""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from resnet_keras.errors import InputError
+
+
+def recompute(network: keras.Model, batches: Iterable) -> int:
+    """Sets the moving statistics of a network to the mean and variance over images.
+
+    Each layer's inputs are those of a pass in training, in which the layers before it normalize by
+    the statistics of the batch: larger batches come nearer to what inference sees.
+
+    Args:
+        network: functional; of the zoo.
+        batches: of pixels (batch, height, width, channels); what stands beside them, as in
+            (images, labels), is left out.
+
+    Returns:
+        How many images there were.
+
+    Raises:
+        InputError: there are no batches, or no batch normalization.
+    """
+    norms = [x for x in network.layers if isinstance(x, layers.BatchNormalization)]
+    if not norms:
+        raise InputError(f"{network.name} has no batch normalization whose statistics to compute.")
+    watched = keras.Model(network.input, [norm.input for norm in norms])
+    images, counts = 0, np.zeros(len(norms))
+    sums = [(np.zeros(n.moving_mean.shape), np.zeros(n.moving_mean.shape)) for n in norms]
+    for batch in batches:
+        pixels = batch[0] if isinstance(batch, tuple | list) else batch
+        images += int(pixels.shape[0])
+        for place, x in enumerate(watched(pixels, training=True)):
+            x = ops.cast(x, "float32")
+            axes = tuple(range(len(x.shape) - 1))
+            count = int(np.prod([x.shape[axis] for axis in axes]))
+            mean, variance = (np.asarray(ops.convert_to_numpy(v), "float64")
+                              for v in ops.moments(x, axes))
+            counts[place] += count
+            sums[place][0][...] += count * mean
+            sums[place][1][...] += count * (variance + mean**2)
+    if not images:
+        raise InputError("There are no batches to compute the statistics of.")
+    for norm, count, (first, second) in zip(norms, counts, sums, strict=True):
+        mean = first / count
+        norm.moving_mean.assign(mean)
+        norm.moving_variance.assign(second / count - mean**2)
+    return images
+
+
+def frozen(network: keras.Model) -> keras.Model:
+    """A copy whose batch normalization is a scale and an offset that nothing changes.
+
+    So no statistics move in `fit`, the step needs less memory than with frozen batch
+    normalization, and its operations are deterministic on GPUs, too.
+
+    Args:
+        network: functional; of the zoo. It stays as it is.
+
+    Returns:
+        A network of the same layers' names, with weights of its own.
+    """
+
+    def copy(layer):
+        if isinstance(layer, layers.BatchNormalization):
+            return ScaleAndOffset(name=layer.name, dtype=layer.dtype_policy)
+        return layer.__class__.from_config(layer.get_config())
+
+    clone = keras.models.clone_model(network, clone_function=copy)
+    for layer in network.layers:
+        other = clone.get_layer(layer.name)
+        if isinstance(layer, layers.BatchNormalization):
+            gamma = 1.0 if layer.gamma is None else layer.gamma
+            beta = 0.0 if layer.beta is None else layer.beta
+            scale = gamma / ops.sqrt(layer.moving_variance + layer.epsilon)
+            other.scale.assign(scale)
+            other.offset.assign(beta - layer.moving_mean * scale)
+        else:
+            other.set_weights(layer.get_weights())
+    return clone
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class ScaleAndOffset(layers.Layer):
+    """`x * scale + offset` for each channel, with values that are not trained."""
+
+    def build(self, input_shape):
+        shape = (input_shape[-1],)
+        self.scale = self.add_weight(shape, "ones", trainable=False, name="scale")
+        self.offset = self.add_weight(shape, "zeros", trainable=False, name="offset")
+
+    def call(self, x):
+        return x * ops.cast(self.scale, x.dtype) + ops.cast(self.offset, x.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
