@@ -241,7 +241,7 @@ def test_a_box_does_not_depend_on_its_batch(problem):
 
 
 def test_unknown_forms():
-    with pytest.raises(InputError, match="Unknown form .*sampling=2: 'matmull'.*'matmul'"):
+    with pytest.raises(InputError, match=r"Unknown form .*sampling=2: 'matmull'.*'matmul'"):
         pooled(PARABOLA, [0, 0, 1, 1], 2, 1, form="matmull")
     with pytest.raises(InputError, match="Choose one of auto, matmul"):
         pooled(PARABOLA, [0, 0, 1, 1], 2, 1, form="crop", sampling=None)
