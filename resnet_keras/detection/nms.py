@@ -21,22 +21,32 @@ def nms(boxes, scores, limit, iou):
     Returns:
         index int32 (B, limit), the best first, 0 past the end; and count int32 (B,).
     """
+    boxes, scores = (tf.stop_gradient(tf.cast(x, tf.float32)) for x in (boxes, scores))
+    count = boxes.shape[1] or tf.shape(boxes)[1]
+    scores = tf.where(tf.math.is_nan(scores), float("-inf"), scores)
+    # Under XLA the operation takes equal scores in no order, so it is given ranks.
+    scores, order = tf.math.top_k(scores, count)
+    boxes = tf.gather(boxes, order, batch_dims=1)
+    # Nor may it be asked for more boxes than there are.
+    most = limit if boxes.shape[1] is None else min(limit, boxes.shape[1])
+    ranks = tf.where(scores > float("-inf"), -tf.range(tf.cast(count, tf.float32)), float("-inf"))
 
     def choose(image):
-        index, count = tf.raw_ops.NonMaxSuppressionV4(
+        index, chosen = tf.raw_ops.NonMaxSuppressionV4(
             boxes=image[0],
             scores=image[1],
-            max_output_size=limit,
+            max_output_size=most,
             iou_threshold=iou,
             score_threshold=float("-inf"),
             pad_to_max_output_size=True,
         )
         # What the operation pads with differs between devices.
-        return tf.where(tf.range(limit) < count, index, 0), count
+        is_chosen = tf.range(most) < chosen
+        return tf.where(is_chosen, tf.gather(image[2], tf.where(is_chosen, index, 0)), 0), chosen
 
-    boxes, scores = (tf.stop_gradient(tf.cast(x, tf.float32)) for x in (boxes, scores))
-    specs = tf.TensorSpec([limit], tf.int32), tf.TensorSpec([], tf.int32)
-    return tf.map_fn(choose, (boxes, scores), fn_output_signature=specs)
+    specs = tf.TensorSpec([most], tf.int32), tf.TensorSpec([], tf.int32)
+    index, chosen = tf.map_fn(choose, (boxes, ranks, order), fn_output_signature=specs)
+    return tf.pad(index, [[0, 0], [0, limit - most]]), chosen
 
 
 def grouped(boxes, scores, groups, limit, iou):
