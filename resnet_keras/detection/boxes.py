@@ -7,6 +7,7 @@ is TensorFlow's.
 
 import math
 
+import numpy as np
 from keras import ops
 
 from resnet_keras.errors import MARKS, InputError
@@ -144,12 +145,13 @@ def check(boxes, labels, size, num_classes):
             _assert_none(mask, sentence, boxes, labels)
         return
     for mask, sentence in faults:
-        mask = ops.convert_to_numpy(mask)
+        mask = np.asarray(ops.convert_to_numpy(mask))
         if mask.any():
-            entry, box = divmod(int(mask.argmax()), mask.shape[1])
-            corners = [float(c) for c in ops.convert_to_numpy(boxes)[entry, box]]
-            label = int(ops.convert_to_numpy(labels)[entry, box])
-            where = f"Batch entry {entry}, box {box}, {_listed(corners)} with label {label}"
+            entry, box = (int(number) for number in np.argwhere(mask)[0])
+            corners = np.asarray(ops.convert_to_numpy(boxes))[entry, box]
+            parts = " ".join(f"{corner:g}" for corner in corners)
+            label = int(np.asarray(ops.convert_to_numpy(labels))[entry, box])
+            where = f"Batch entry {entry}, box {box}, [{parts}] with label {label}"
             raise InputError(f"{where}: {sentence}")
 
 
@@ -257,7 +259,3 @@ def _assert_none(mask, sentence, boxes, labels):
     values = [entry, box, tf.convert_to_tensor(boxes)[entry, box], labels[entry, box]]
     message = tf.cond(wrong, lambda: tf.strings.format(text, values), lambda: "")
     tf.raw_ops.Assert(condition=~wrong, data=[message])
-
-
-def _listed(corners):
-    return "[" + " ".join(f"{corner:g}" for corner in corners) + "]"

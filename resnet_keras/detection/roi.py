@@ -4,7 +4,9 @@ RoIAlign has two forms that agree. "crop" is `crop_and_resize` on a map that is 
 the fast one on CPUs, which XLA does not compile. "matmul" is two products with matrices of bilinear
 weights: for XLA and for LiteRT's own operations, and where the number of samples differs between
 boxes; it needs memory and time in proportion to the map's sides, so it suits stride 16. All is
-TensorFlow, float32, and has a gradient for the features and none for the boxes.
+TensorFlow, float32, and has a gradient for the features and none for the boxes. The gradient of
+"crop" has the same bits in each run only under `tf.config.experimental.enable_op_determinism`, with
+which TensorFlow refuses it on GPUs (tensorflow#48905): there "matmul" is the form that repeats.
 """
 
 import tensorflow as tf

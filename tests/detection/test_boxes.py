@@ -1,5 +1,7 @@
 """Overlap, the coder of regression targets, and sentences on boxes that cannot be true."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -161,8 +163,7 @@ def test_a_graph_says_the_same():
         wrong, labels, sentence = targets(kind)
         with pytest.raises(tf.errors.InvalidArgumentError) as caught:
             step(tf.constant(wrong), tf.constant(labels))
-        with pytest.raises(InputError, match=sentence):
-            raise errors.told(caught.value)
+        assert re.search(sentence, str(errors.told(caught.value)))
     step(tf.constant(GOOD, tf.float32), tf.constant(LABELS))
 
 
