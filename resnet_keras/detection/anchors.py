@@ -72,9 +72,8 @@ def inside(anchors, size, border=0):
     """
     anchors, size = ops.cast(anchors, "float32"), ops.cast(size, "float32")
     height, width = size[..., 0, None], size[..., 1, None]
-    first = ops.min(anchors[:, :2], axis=1) >= -border
-    right, bottom = anchors[:, 2] <= width + border, anchors[:, 3] <= height + border
-    return ops.logical_and(first, ops.logical_and(right, bottom))
+    left, top = anchors[:, 0] >= -border, anchors[:, 1] >= -border
+    return left & top & (anchors[:, 2] <= width + border) & (anchors[:, 3] <= height + border)
 
 
 def _paper_sides(sizes, ratios):

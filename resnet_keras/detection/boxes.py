@@ -139,20 +139,17 @@ def check(boxes, labels, size, num_classes):
             to [0, 1]; a box ends before it begins, has no area, or leaves its image by more than a
             pixel.
     """
-    faults = _faults(boxes, labels, size, num_classes)
-    if _in_graph(faults[0][0]):
-        for mask, sentence in faults:
-            _assert_none(mask, sentence, boxes, labels)
-        return
-    for mask, sentence in faults:
-        mask = np.asarray(ops.convert_to_numpy(mask))
-        if mask.any():
-            entry, box = (int(number) for number in np.argwhere(mask)[0])
-            corners = np.asarray(ops.convert_to_numpy(boxes))[entry, box]
-            parts = " ".join(f"{corner:g}" for corner in corners)
-            label = int(np.asarray(ops.convert_to_numpy(labels))[entry, box])
-            where = f"Batch entry {entry}, box {box}, [{parts}] with label {label}"
-            raise InputError(f"{where}: {sentence}")
+    masks, sentences = zip(*_faults(boxes, labels, size, num_classes), strict=True)
+    wrong = ops.stack(masks)
+    if _in_graph(wrong):
+        _assert_none(wrong, sentences, boxes, labels)
+    elif np.any(wrong):
+        fault, entry, box = np.argwhere(wrong)[0]
+        x1, y1, x2, y2 = (f"{corner:g}" for corner in np.asarray(boxes)[entry, box])
+        raise InputError(
+            f"Batch entry {entry}, box {box}, [{x1} {y1} {x2} {y2}] with label"
+            f" {np.asarray(labels)[entry, box]}: {sentences[fault]}"
+        )
 
 
 def corners(boxes):
@@ -197,39 +194,36 @@ def _faults(boxes, labels, size, num_classes):
     parts = ops.stack([x1, y1, x2, y2])
     finite = ops.all(ops.isfinite(parts), axis=0)
     narrow = ops.minimum(x2 - x1, y2 - y1) < 1
-    outside = ops.logical_or(
-        ops.min(parts, axis=0) < -1, ops.logical_or(x2 > width + 1, y2 > height + 1)
-    )
+    least = ops.minimum(ops.minimum(x1, x2), ops.minimum(y1, y2))
+    largest = ops.maximum(ops.maximum(x1, x2), ops.maximum(y1, y2))
+    outside = (least < -1) | (x2 > width + 1) | (y2 > height + 1)
     # In [0, 1] may also lie the box of an image's first pixel, which is not narrower than that.
-    small = ops.logical_and(ops.min(parts, axis=0) >= 0, ops.max(parts, axis=0) <= 1)
-    entries_small = ops.all(ops.logical_or(small, ~real), axis=1, keepdims=True)
+    small = (least >= 0) & (largest <= 1)
+    all_small = ops.all(small | ~real, axis=1, keepdims=True)
     count = ops.sum(ops.cast(real, "int32"), axis=1, keepdims=True)
-    leaving = ops.sum(ops.cast(ops.logical_and(outside, real), "int32"), axis=1, keepdims=True)
-    faults = [
+    leaving = ops.sum(ops.cast(outside & real, "int32"), axis=1, keepdims=True)
+    return [
         (~finite, "a corner is not a number; remove the box or correct it."),
         (
-            ops.logical_or(labels < -1, labels >= num_classes),
+            (labels < -1) | (labels >= num_classes),
             f"the label is none of the classes 0 to {num_classes - 1}; the background has no label,"
             " and -1 is padding.",
         ),
         (
-            ops.logical_and(~real, ops.any(parts != 0, axis=0)),
+            ~real & ops.any(parts != 0, axis=0),
             "label -1 marks padding, whose box is 0; give the object a class or remove it.",
         ),
         (
-            real & small & narrow & entries_small,
+            real & narrow & all_small,
             "all boxes of the image lie within [0, 1]; give pixels, x times the width and y times"
             " the height.",
         ),
         (
-            real & ops.logical_or(x2 < x1, y2 < y1),
+            real & ((x2 < x1) | (y2 < y1)),
             "the box ends before it begins; boxes are (x1, y1, x2, y2), so turn (x, y, width,"
             " height) into (x, y, x + width, y + height).",
         ),
-        (
-            real & ops.logical_or(x2 == x1, y2 == y1),
-            "the box has no area; remove it.",
-        ),
+        (real & ((x2 == x1) | (y2 == y1)), "the box has no area; remove it."),
         (
             real & outside & (2 * leaving > count),
             "it and most boxes of the image leave the image; boxes are (x1, y1, x2, y2) in pixels"
@@ -238,7 +232,6 @@ def _faults(boxes, labels, size, num_classes):
         ),
         (real & outside, "the box leaves its image; clip it or correct it."),
     ]
-    return faults
 
 
 def _in_graph(tensor):
@@ -247,15 +240,16 @@ def _in_graph(tensor):
     return tf.is_symbolic_tensor(tensor)
 
 
-def _assert_none(mask, sentence, boxes, labels):
-    """Fails in a graph where `mask` (B, N) is true anywhere; see `check`."""
+def _assert_none(wrong, sentences, boxes, labels):
+    """Fails in a graph where `wrong` (faults, B, N) is true, with the sentence of the first."""
     import tensorflow as tf
 
-    first = tf.argmax(tf.reshape(mask, [-1]), output_type=tf.int32)
-    entry, box = first // tf.shape(mask)[1], first % tf.shape(mask)[1]
-    wrong = tf.reduce_any(mask)
-    start, end = MARKS
-    text = start + "Batch entry {}, box {}, {} with label {}: " + sentence + end
-    values = [entry, box, tf.convert_to_tensor(boxes)[entry, box], labels[entry, box]]
-    message = tf.cond(wrong, lambda: tf.strings.format(text, values), lambda: "")
-    tf.raw_ops.Assert(condition=~wrong, data=[message])
+    def message():
+        fault, entry, box = tf.unstack(tf.where(wrong)[0])
+        corners, label = tf.convert_to_tensor(boxes), tf.convert_to_tensor(labels)
+        values = [entry, box, corners[entry, box], label[entry, box]]
+        place = tf.strings.format("Batch entry {}, box {}, {} with label {}: ", values)
+        return tf.strings.join([MARKS[0], place, tf.gather(sentences, fault), MARKS[1]])
+
+    found = tf.reduce_any(wrong)
+    tf.raw_ops.Assert(condition=~found, data=[tf.cond(found, message, lambda: "")])

@@ -75,7 +75,7 @@ def head(logits, deltas, labels, targets, weights, *, beta=1.0):
 
 def _box_loss(deltas, targets, positive, weights, beta):
     errors = ops.cast(deltas, "float32") - ops.cast(targets, "float32")
-    errors = _counted(errors, ops.logical_and(positive, weights > 0)[..., None])
+    errors = _counted(errors, (positive & (weights > 0))[..., None])
     return _mean(ops.sum(smooth_l1(errors, beta), axis=-1), weights)
 
 

@@ -14,7 +14,7 @@ def nms(boxes, scores, limit, iou):
 
     Args:
         boxes: (B, N, 4).
-        scores: (B, N); -inf and NaN are never chosen.
+        scores: (B, N); -inf and NaN are never chosen, nor boxes with NaN.
         limit: the largest number of boxes.
         iou: above this IoU with a better one, a box is suppressed.
 
@@ -23,7 +23,9 @@ def nms(boxes, scores, limit, iou):
     """
     boxes, scores = (tf.stop_gradient(tf.cast(x, tf.float32)) for x in (boxes, scores))
     count = boxes.shape[1] or tf.shape(boxes)[1]
-    scores = tf.where(tf.math.is_nan(scores), float("-inf"), scores)
+    # x != x is NaN, of which LiteRT has no operation.
+    unknown = (scores != scores) | tf.reduce_any(boxes != boxes, axis=-1)
+    scores = tf.where(unknown, float("-inf"), scores)
     # Under XLA the operation takes equal scores in no order, so it is given ranks.
     scores, order = tf.math.top_k(scores, count)
     boxes = tf.gather(boxes, order, batch_dims=1)
@@ -65,8 +67,9 @@ def grouped(boxes, scores, groups, limit, iou):
     Returns:
         index and count of `nms`.
     """
-    boxes = tf.cast(boxes, tf.float32)
-    # Of those only that can be chosen: what is padded must not move the others.
+    boxes, scores = tf.cast(boxes, tf.float32), tf.cast(scores, tf.float32)
+    # Of those only that can be chosen: padding and NaN must not move the others.
+    scores = tf.where(tf.reduce_any(boxes != boxes, axis=-1), float("-inf"), scores)
     chosen = tf.where((scores > float("-inf"))[..., None], boxes, 0.0)
     lowest = tf.minimum(tf.reduce_min(chosen, axis=[1, 2], keepdims=True), 0.0)
     highest = tf.maximum(tf.reduce_max(chosen, axis=[1, 2], keepdims=True), 0.0)

@@ -181,6 +181,9 @@ def _by_crop(features, boxes, batch, size, stride, sampling, aligned):
         normalized.append(((low + half + 1) / side, (high - half + 1) / side))
     (x1, x2), (y1, y2) = normalized
     corners = tf.stack([y1, x1, y2, x2], axis=-1)
+    # The operation would read anywhere in memory for NaN, which is here, as a box far away, 0.
+    known = tf.reduce_all(tf.math.is_finite(corners), axis=-1, keepdims=True)
+    corners = tf.where(known, tf.clip_by_value(corners, -1e6, 1e6), -1.0)
     crops = tf.image.crop_and_resize(padded, corners, batch, [samples, samples])
     return tf.nn.avg_pool2d(crops, sampling, sampling, "VALID") if sampling > 1 else crops
 

@@ -78,6 +78,14 @@ def test_padding_changes_nothing(compiled):
     np.testing.assert_array_equal(alone, index)
 
 
+def test_boxes_that_are_no_numbers_are_left_out():
+    boxes = np.concatenate([BOXES, [[np.nan, 0, 9, 9]]]).astype("float32")
+    scores = np.append(SCORES, 1).astype("float32")[None]
+    index, count = nms.grouped(boxes[None], scores, np.arange(5) % 2, 5, 0.49)
+    np.testing.assert_array_equal(index, [[3, 0, 1, 0, 0]])
+    np.testing.assert_array_equal(count, [3])
+
+
 def test_groups_do_not_suppress_each_other():
     boxes, groups = BOXES[None], np.array([[0, 1, 1, 0]])
     index, count = nms.grouped(boxes, SCORES[None], groups, 4, 0.49)

@@ -233,6 +233,15 @@ def test_boxes_have_no_gradient(problem):
     assert tape.gradient(results, boxes) is None
 
 
+def test_boxes_that_are_no_numbers_read_nothing(problem):
+    boxes = np.array([[[0, 0, 50, 50], [0, 0, np.nan, 50], [np.inf, 0, np.inf, 50]]], "float32")
+    boxes = np.concatenate([boxes, [[[-1e30, -1e30, 1e30, 1e30], [np.nan] * 4]]], axis=1)
+    for form in ("crop", "matmul"):
+        result = roi.align(problem[0][:1], boxes, 3, 16, form=form).numpy()
+        assert result[0, 0].all()
+        assert not result[0, 1:].any()
+
+
 def test_a_box_does_not_depend_on_its_batch(problem):
     features, boxes, _ = problem
     whole = roi.align(features, boxes, 3, 16)
