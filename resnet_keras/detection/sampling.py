@@ -14,7 +14,7 @@ def balanced(state, count, positive_share, key):
         count: size of the sample; the RPN's is 256, the head's 128 / 2 images.
         positive_share: the largest share of positives, .5 and .25.
         key: int32 (B, 2), one for each image. The same key and states give the same sample, in any
-            batch, on any device.
+            batch, compiled or not.
 
     Returns:
         index int32 (B, count), positives first, and weight float32 (B, count): 1 for what was
