@@ -1,0 +1,24 @@
+"""Object detection: Faster R-CNN as the paper's appendix has it, and what it is made of.
+
+    from resnet_keras import detection
+    detection.boxes.iou(a, b)
+
+Boxes are (x1, y1, x2, y2) in pixels, half-open: a box of one pixel is (x, y, x + 1, y + 1). They
+are padded with 0, their labels with -1. Importing this package imports neither TensorFlow nor
+Keras.
+"""
+
+import importlib
+from typing import Any
+
+_MODULES = ("anchors", "boxes", "losses", "matching", "nms", "roi", "sampling")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])
