@@ -186,7 +186,7 @@ class WarmUpUntilBelow(keras.callbacks.Callback):
         self.scale = scale
         self.error = error
         self.active = True
-        self._last = collections.deque(maxlen=batches)
+        self._last: collections.deque[float] = collections.deque(maxlen=batches)
         self._seen = 0  # batches of the epoch so far,
         self._before = 0  # those of them before `fit` was resumed in the middle of the epoch,
         self._epoch_sum = 0.0  # and the sum of their errors

@@ -86,6 +86,8 @@ def test_optimizer_survives_saving(tmp_path):
 
 
 def test_optimizers_and_schedules_tell_their_settings():
+    import tensorflow as tf
+
     schedule = CosineDecay(0.01, 100)
     assert repr(schedule) == "CosineDecay(0.01, total_steps=100, warmup_steps=0)"
     others = "decayed='kernels', accumulate_steps=1, clip_norm=None, loss_scaling=False, ema=0.0"
@@ -103,8 +105,7 @@ def test_optimizers_and_schedules_tell_their_settings():
         assert {**again.get_config(), "name": ""} == {**made.get_config(), "name": ""}
     constant = optimizers.SGD(0.1)
     traced = []
-    tensorflow = pytest.importorskip("tensorflow")
-    tensorflow.function(lambda: traced.append(repr(constant)))()
+    tf.function(lambda: traced.append(repr(constant)))()
     assert repr(constant).startswith("SGD(0.1, momentum=")
     assert traced[0].endswith("nesterov=False)")
 
