@@ -39,12 +39,7 @@ def shortcuts(
             some = grouped.get(_optional(network, option), ())
             ends = final_percent(some, TEST)
             if ends:
-                places = [
-                    place + middle + 0.06 * (n - (len(ends) - 1) / 2) for n in range(len(ends))
-                ]
-                left.plot(places, ends, "o", color=colour, clip_on=False)
-                wide = {"markersize": 40 / len(networks), "clip_on": False}
-                left.plot(place + middle, statistics.fmean(ends), "_", color=colour, **wide)
+                _dots(left, place + middle, ends, colour, 40 / len(networks))
             elif len(networks) == 1:
                 panels.say_at(left, place, missing(some))
             else:
@@ -64,14 +59,22 @@ def shortcuts(
     return figure
 
 
+def _dots(axes, middle, ends, colour, width):
+    """Draws the runs side by side, and their mean as a line of `width` points."""
+    places = [middle + 0.06 * (n - (len(ends) - 1) / 2) for n in range(len(ends))]
+    axes.plot(places, ends, "o", color=colour, clip_on=False)
+    mean = statistics.fmean(ends)
+    axes.plot(middle, mean, "_", color=colour, markersize=width, clip_on=False)
+
+
 def _align(left, right, theirs):
     """As many points of error in both, the paper's in the middle; all that are there are seen."""
-    spread = max(theirs) - min(theirs)
+    height = max(1.2 * (max(theirs) - min(theirs)), 0.1)
     if left.lines:
         left.set_ylim(bottom=0)
+        height = max(height, left.get_ylim()[1])
     else:
         left.set_yticks([])
-    height = max(left.get_ylim()[1] if left.lines else 0, 1.2 * spread, 0.1)
     low = max(0, (max(theirs) + min(theirs) - height) / 2)
     right.set_ylim(low, low + height)
 
@@ -139,8 +142,9 @@ def depth(
     places = {depth: place for place, depth in enumerate(sorted(known))}
     for group, some in grouped.items():
         place, ends = places[layers_of(group)], measured[layers_of(group)]
-        axes.plot([place] * len(ends), ends, "o", color=COLOURS[0], alpha=0.4, clip_on=False)
-        if not ends:
+        if ends:
+            axes.plot([place] * len(ends), ends, "o", color=COLOURS[0], alpha=0.4, clip_on=False)
+        else:
             panels.say_at(axes, place, missing(some))
     means = {d: statistics.fmean(ends) for d, ends in measured.items() if ends}
     if len(means) == 1:  # one point makes no line

@@ -95,7 +95,7 @@ def key(
 def say(axes: "Axes", text: str) -> None:
     """Puts a text in the middle of axes."""
     middle = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-    axes.text(0.5, 0.5, text, size=14, color=GREY, **middle)
+    axes.text(0.5, 0.5, text, size=14, color=GREY, **middle).set_in_layout(False)
 
 
 def say_empty(axes: "Axes", text: str) -> None:
@@ -107,4 +107,5 @@ def say_empty(axes: "Axes", text: str) -> None:
 def say_at(axes: "Axes", place: float, text: str) -> None:
     """Puts a text above a place along the axis for which nothing is drawn."""
     below = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-    axes.text(place, 0.02, text.replace(" ", "\n"), size=11, color=GREY, **below)
+    lines = text.replace(" ", "\n")
+    axes.text(place, 0.02, lines, size=11, color=GREY, **below).set_in_layout(False)
