@@ -154,7 +154,7 @@ def test_a_task_of_ones_own(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     exec(block("python", BRIGHTNESS), names)
     rows = names["result"].rows
-    assert rows[-1]["mae"] < rows[0]["mae"]
+    assert rows[-1]["loss"] < rows[0]["loss"]
     assert Path("runs/brightness/best.weights.h5").exists()
 
 
