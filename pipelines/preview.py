@@ -107,7 +107,7 @@ def examples(
     facts = info(dataset, data_dir)
     if facts.in_memory:
         check_no_exif(dataset, exif_orientation)
-        names = ()
+        names: tuple[str, ...] = ()
         batches = _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir)
     else:
         source = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)

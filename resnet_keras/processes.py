@@ -6,9 +6,11 @@ import functools
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from .errors import InputError
@@ -18,10 +20,11 @@ NO_GPU = "-1"  # as CUDA_VISIBLE_DEVICES
 
 
 class Job(NamedTuple):
-    """A command, and a name for its lines of output."""
+    """A command, a name for its lines of output, and a file to which they are added."""
 
     name: str
     command: Sequence[str]
+    log: Path | None = None
 
 
 def start(job: Job, environment: Mapping[str, str]) -> tuple[subprocess.Popen, threading.Thread]:
@@ -43,15 +46,28 @@ def start(job: Job, environment: Mapping[str, str]) -> tuple[subprocess.Popen, t
         errors="replace",
         env={**os.environ, **environment},
     )
-    reader = threading.Thread(target=_copy, args=(job.name, process), daemon=True)
+    reader = threading.Thread(target=_copy, args=(job, process), daemon=True)
     reader.start()
     return process, reader
 
 
-def _copy(name, process):
-    for line in process.stdout:
-        with contextlib.suppress(OSError):  # nobody reads: the process must not wait for that
-            print(f"[{name}] {line}", end="", flush=True)
+def _copy(job, process):
+    with _opened(job.log) as log:
+        for line in process.stdout:
+            with contextlib.suppress(OSError):  # nobody reads: the process must not wait for that
+                print(f"[{job.name}] {line}", end="", flush=True)
+            with contextlib.suppress(OSError):
+                log.write(line)
+                log.flush()
+
+
+def _opened(log):
+    """The file, or where there is none, or it cannot be written, nowhere."""
+    try:
+        return open(log or os.devnull, "a", encoding="utf-8")
+    except OSError as error:
+        print(f"{log} cannot be written: {error.strerror}", file=sys.stderr, flush=True)
+        return open(os.devnull, "a", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from . import drawing
 from .commands import shared_flags, shell
 from .errors import InputError
 from .files import make_folder, write_atomically
-from .reproduction import figures, page
+from .reproduction import curves, page
 from .reproduction.runs import MISSING, eval_split, find, read, readable, state, summary
 
 FLAGS = shared_flags.new_flags()
@@ -47,7 +47,7 @@ def _main(arguments: list[str]) -> None:
         raise InputError(f"--out is a path without suffix such as runs/report, not {FLAGS.out!r}.")
     runs = read(find(arguments))
     title = readable(FLAGS.title or _title(runs))
-    picture = drawing.png(figures.curves(runs, title, FLAGS.max_error))
+    picture = drawing.png(curves.draw(runs, title, FLAGS.max_error))
     make_folder(out.parent)
     write_atomically(f"{out}.png", picture)
     write_atomically(f"{out}.html", page.text(runs, title, picture).encode(errors="replace"))

@@ -28,6 +28,20 @@ def test_all_are_run_in_order_and_a_failure_keeps_no_other(capfd):
     assert capfd.readouterr().out == "[a] one\n[c] last\n"
 
 
+def test_what_a_job_prints_is_kept_in_its_log(tmp_path, capfd):
+    code = "import sys; print('grüße'); print('no data', file=sys.stderr); raise SystemExit(2)"
+    told = job("a", code)._replace(log=tmp_path / "a.log")
+    untold = job("b", "print('b')")._replace(log=tmp_path / "missing" / "b.log")
+    environment = {"PYTHONIOENCODING": "utf-8"}
+    for _ in range(2):  # a later try is added
+        assert processes.run_all([told, untold], [environment])[0] == {"a": 2, "b": 0}
+    lines = told.log.read_text(encoding="utf-8").splitlines()
+    assert sorted(lines) == sorted(["grüße", "no data"] * 2)
+    said = capfd.readouterr()
+    assert said.out.count("[b] b\n") == 2  # which cannot be kept: it is printed all the same
+    assert "b.log cannot be written: No such file or directory" in said.err
+
+
 def test_as_many_at_a_time_as_there_are_environments(tmp_path):
     """Two, which meet, and no two in one environment."""
     code = """

@@ -1,9 +1,7 @@
-"""What the README shows runs as written, and its table is what the models say."""
+"""What README.md and docs/ show runs as written, and their tables are what the models say."""
 
-import importlib
 import os
 import re
-import shlex
 import subprocess
 import sys
 import textwrap
@@ -12,26 +10,40 @@ from typing import Any
 
 import numpy as np
 import pytest
+from documentation import PAGES, ROOT, block, blocks
 
-from resnet_keras import pipelines, predict, train, zoo
+from resnet_keras import pipelines, predict, zoo
 from resnet_keras.training import checkpoint
+from resnet_keras.zoo import pages
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+# By a part of each block, those that are run below; what needs a download is not.
+MODELS = "zoo.backbone("
+REGISTERED = "zoo.register("
+NOTEBOOK = 'workdir="runs/mine"'
+FINE_TUNING = "image_dataset_from_directory"
+LOADING = "load_model"
+FIT = "steps_per_epoch"
+PHOTOGRAPHS = "pipelines.View("
+BRIGHTNESS = "def brightness"
+RECIPE = "recipe.streams("
+SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()")
+RUN = (MODELS, REGISTERED, NOTEBOOK, FINE_TUNING, LOADING, FIT, PHOTOGRAPHS, BRIGHTNESS, RECIPE)
+DOWNLOADS = 'weights="imagenet"'
 
 
-def block(language, containing):
-    (only,) = (
-        text
-        for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-        if containing in text
-    )
-    return only
+def test_every_block_is_run_but_for_downloads():
+    for page, code in blocks("python"):
+        assert sum(part in code for part in (*RUN, *SHORT, DOWNLOADS)) == 1, f"{page}: {code}"
+
+
+@pytest.mark.parametrize("part", SHORT)
+def test_short_examples(part):
+    exec(block("python", part), {})
 
 
 def test_models_example():
     names: dict[str, Any] = {}
-    exec(block("python", "zoo.backbone"), names)
+    exec(block("python", MODELS), names)
     assert names["model"].output_shape == (None, 100)
     assert names["model"].name == "resnet34"
     assert set(names["features"].output) == {"conv3", "conv5"}
@@ -40,7 +52,7 @@ def test_models_example():
 def test_a_network_of_ones_own(tmp_path):
     names: dict[str, Any] = {}
     try:
-        exec(block("python", "zoo.register"), names)
+        exec(block("python", REGISTERED), names)
         zoo.save(names["model"], tmp_path / "mine", preprocessing=zoo.Preprocessing(32, 32))
         assert zoo.get(tmp_path / "mine").output_shape == (None, 4)
         assert zoo.backbone("wide10").output["conv3"].shape[-1] == 32
@@ -57,7 +69,7 @@ def test_a_notebook_goes_on_after_its_kernel_died(tmp_path, monkeypatch, capsys)
         raise Died
 
     monkeypatch.chdir(tmp_path)
-    cell = block("python", "training.fit")
+    cell = block("python", NOTEBOOK)
     write = checkpoint.write
     monkeypatch.setattr(checkpoint, "write", die)
     with pytest.raises(Died):
@@ -76,7 +88,7 @@ def test_a_notebook_goes_on_after_its_kernel_died(tmp_path, monkeypatch, capsys)
 
 
 def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch, capsys):
-    """The README's code, on digits told apart as even and odd."""
+    """The page's code, on digits told apart as even and odd."""
     import keras
     import tensorflow as tf
 
@@ -88,9 +100,9 @@ def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(0)
     names: dict[str, Any] = {}
-    exec(block("python", "image_dataset_from_directory"), names)
+    exec(block("python", FINE_TUNING), names)
     assert names["model"].output_shape == (None, 2)
-    stated = re.search(r"reached an accuracy of (0\.\d+) or more", README)
+    stated = re.search(r"an accuracy of (0\.\d+) or more", PAGES["docs/fine-tuning.md"])
     assert stated is not None
     assert names["model"].history.history["val_accuracy"][-1] >= float(stated.group(1))
     again = zoo.get("my_model")
@@ -102,18 +114,14 @@ def test_fine_tuning_example_learns_a_folder_of_images(tmp_path, monkeypatch, ca
 
 
 def load_in_a_new_process():
-    """With the imports that the README names."""
+    """As the page says."""
     code = """
-        import keras
         import numpy as np
-        from resnet_keras import layers, metrics, optimizers
-        model = keras.models.load_model("my_model.keras")
         assert isinstance(model.optimizer, optimizers.SGD)
         logits = model(np.load("images.npy"))
         np.testing.assert_allclose(logits, np.load("logits.npy"), rtol=1e-4, atol=1e-4)
         """
-    assert "from resnet_keras import layers, metrics, optimizers" in README
-    script = [sys.executable, "-c", textwrap.dedent(code)]
+    script = [sys.executable, "-c", block("python", LOADING) + textwrap.dedent(code)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(script, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -121,7 +129,7 @@ def load_in_a_new_process():
 
 def test_fit_example(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
-    exec(block("python", "compile_classifier"), names)
+    exec(block("python", FIT), names)
     assert names["model"].history.history["val_top1_error"][-1] < 0.9
     monkeypatch.chdir(tmp_path)
     images, _ = pipelines.arrays("digits", "test", image_size=16)
@@ -135,80 +143,45 @@ def test_photographs_example(photographs, tmp_path, monkeypatch):
     (tmp_path / "my_images").symlink_to(photographs)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(block("python", "pipelines.View"), names)
+    exec(block("python", PHOTOGRAPHS), names)
     images, labels = next(names["train"].as_numpy_iterator())
     assert (images.shape, images.dtype, labels.shape) == ((32, 64, 64, 3), np.uint8, (32,))
     assert sum(len(labels) for _, labels in names["test"]) == 12
 
 
-def test_public_weights_named_here_are_registered():
-    named = block("python", 'weights="imagenet"')
-    for model, tag in re.findall(r'zoo\.get\("(\w+)", weights="(\w+)"\)', named):
-        assert zoo.entries.find(model, tag) is not None
-    for cell in re.findall(r"^\| (`\w+_in1k`.*?|`\w+_cifar10`|`digits`) \|", README, re.MULTILINE):
-        for tag in re.findall(r"`(\w+)`", cell):
-            assert any(tag == registered for _, registered in zoo.ENTRIES)
-
-
-def test_commands_parse():
-    """Every command names tasks, flags and recipes that exist."""
-    commands = re.findall(r"python -m resnet_keras\.(\w+) ([^\n|`]*)", README.replace("\\\n", " "))
-    assert {name for name, _ in commands} == {
-        *("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report"),
-        "reproduce",
-    }
-    for name, text in commands:
-        module = (
-            "resnet_keras.pipelines.__main__" if name == "pipelines" else f"resnet_keras.{name}"
-        )
-        command = importlib.import_module(module)
-        arguments = shlex.split(text)
-        if name == "launch":
-            place = arguments.index("--")
-            train.shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
-            arguments = arguments[:place]
-        positional = name in ("predict", "report")
-        if not arguments[0].startswith("-") and not positional:
-            task = arguments.pop(0)
-            assert task in command.TASKS
-            positional = task == "responses"
-        known = [a for a in arguments if not a.startswith("--flagfile")]  # of a run yet to be made
-        train.shared_flags.parse(command.FLAGS, [name, *known], positional)
-
-
-def test_files_that_are_named_are_there():
-    for page in ("README.md", "CONTRIBUTING.md", ".ci/run"):
-        for path in re.findall(
-            r"\b(?:tests|zoo|resnet_keras|pipelines)/[\w/]+\.\w+", (ROOT / page).read_text()
-        ):
-            assert (ROOT / path).exists(), f"{page} names {path}"
+def test_a_task_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", BRIGHTNESS), names)
+    rows = names["result"].rows
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert Path("runs/brightness/best.weights.h5").exists()
 
 
 @pytest.mark.slow
-def test_table_of_networks():
-    """The counts of the table are the models'; `python tests/test_readme.py --print` prints it."""
-    shown = re.search(r"<!-- networks -->\n(.*?)<!-- /networks -->", README, re.DOTALL)
-    assert shown is not None
-    assert shown.group(1).strip() == network_table()
+def test_the_recipe_as_functions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", RECIPE), names)
+    assert names["result"].rows[-1]["top1_error"] < 0.7
 
 
-def network_table():
-    rows = [
-        "| network | data | shortcut | parameters | (paper) | multiply-adds | (paper) |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
-    for name in zoo.list_models():
-        info = zoo.info(name)
-        rows.append(
-            f"| `{name}` | {info.dataset} | {info.shortcut or 'none'} | {info.parameters:,} | "
-            f"{info.paper_parameters or ''} | {info.multiply_adds:,} | "
-            f"{info.paper_multiply_adds or ''} |"
-        )
-    return "\n".join(rows)
+def test_public_weights_named_here_are_registered():
+    named = "".join(code for _, code in blocks("python") if DOWNLOADS in code)
+    for model, tag in re.findall(r'zoo\.get\("(\w+)", weights="(\w+)"\)', named):
+        assert zoo.entries.find(model, tag) is not None
+    table = re.findall(
+        r"^\| (`\w+_in1k`.*?|`\w+_cifar10`|`digits`) \|", PAGES["docs/weights.md"], re.MULTILINE
+    )
+    named = {tag for cell in table for tag in re.findall(r"`(\w+)`", cell)}
+    assert named == {tag for _, tag in zoo.ENTRIES}
+
+
+@pytest.mark.slow
+def test_tables_of_networks():
+    for path, text in pages.with_tables(ROOT).items():
+        assert text == PAGES[path], f"{path} is not what the models say: {pages.__name__}"
 
 
 if __name__ == "__main__":
-    if "--print" in sys.argv:
-        print(network_table())
-        sys.exit()
     sys.exit(pytest.main([__file__]))

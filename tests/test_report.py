@@ -14,7 +14,7 @@ import run_folders
 from run_folders import COLUMNS, ROWS
 
 from resnet_keras import report
-from resnet_keras.reproduction import figures, runs
+from resnet_keras.reproduction import curves, runs
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_runs_in_progress(make_run, run, metrics, state, evaluations):
     assert out.startswith(f"young: {state}")
     assert rows_of(page)[1][1] == state
     assert f"{evaluations} evaluation(s)" in page
-    (axes,) = figures.curves(runs.read([folder]), "").axes
+    (axes,) = curves.draw(runs.read([folder]), "").axes
     assert [len(drawn.get_xdata()) for drawn in axes.get_lines()] == [evaluations] * 2
     if evaluations == 1:  # a line of one point would not be seen
         assert [drawn.get_marker() for drawn in axes.get_lines()] == ["o", "o"]
@@ -247,7 +247,7 @@ def test_a_segmenters_run_is_told_by_what_it_monitors(run, tmp_path):
     assert any(text.startswith("mean_io_u. Bold: test. Dashed: training") for text in seen)
     assert not any("error" in text.lower() for text in seen)
     assert '<img alt="mean_io_u against iterations"' in page
-    (axes,) = figures.curves(runs.read([tmp_path / "segmenter"]), "").axes
+    (axes,) = curves.draw(runs.read([tmp_path / "segmenter"]), "").axes
     assert axes.get_ylabel() == "mean_io_u"
     training, test = axes.get_lines()
     assert list(test.get_xdata()) == [20, 40, 60]
@@ -273,7 +273,7 @@ def test_a_run_judged_by_an_evaluation_alone_has_one_curve(run, tmp_path):
     assert (status, err) == (0, "")
     assert out.startswith("own: finished, distance 2.5, best 2.5, at step 20, images/s")
     assert "<figcaption>distance.</figcaption>" in page
-    (axes,) = figures.curves(runs.read([tmp_path / "own"]), "").axes
+    (axes,) = curves.draw(runs.read([tmp_path / "own"]), "").axes
     assert [list(line.get_ydata()) for line in axes.get_lines()] == [[2.5]]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["distance", "own"]
 

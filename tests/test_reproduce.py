@@ -204,6 +204,10 @@ def test_a_run_that_fails_is_told_and_the_others_are_made(run, tmp_path):
     assert status == 1
     assert "error: 2 run(s) failed" in err
     assert "resnet20-seed0 (status 2), resnet20-seed1 (status 2)" in err
+    log = "reproduced/digits_paper/runs/resnet20-seed0.log"
+    assert f"what they printed is in {log}, " in err
+    assert "error: " in (tmp_path / log).read_text()
+    assert "| resnet20-seed0 | failed " in out
     assert "| resnet20 | 0.27M | 8.75 | not run |" in out
     assert (tmp_path / "reproduced" / "depth_digits_depths20_seeds0-1.png").exists()
 

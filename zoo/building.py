@@ -47,9 +47,28 @@ def get(
             pixels is seen as RGB.
         include_top: False ends at the last stage's features; by default True.
         pooling: of those features, "avg", "max" or None.
-        **overrides: `shortcut`, `stride_in_1x1` (ImageNet), `mean`, `std`, `dtype`,
-            `synchronized`, `epsilon`, `stochastic_depth`, `dropout`, as for `resnet.resnet`. The
-            last two are of the training and not of the weights: no file settles them.
+        **overrides: options of the network, those below and, of a network of `register`, its own.
+
+    Options of every network:
+        dtype: a Keras dtype policy such as "mixed_bfloat16"; by default Keras's current one.
+            Logits are float32 under each.
+        mean, std: of the pixels, per channel or per pixel, in units of 0 to 255; by default those
+            of the data set that the network is made for.
+        epsilon: of the batch normalizations; by default 1e-5.
+        synchronized: True takes batch statistics over all replicas; by default False.
+        stochastic_depth: rate in [0, 1) at which the last block drops its residual branch in
+            training, block l of L at l/L of it; by default 0. Residual networks only.
+        dropout: rate in [0, 1) at which features are dropped before the logits in training; by
+            default 0.
+
+    Options of residual networks:
+        shortcut: "A" (zero-padded), "B" (projection where dimensions grow) or "C" (projection
+            everywhere); by default "B" for ImageNet's networks and "A" for CIFAR's.
+        stride_in_1x1: of resnet50 and deeper ones for ImageNet: True strides in the first 1x1 of a
+            block (the paper), False in its 3x3 ("v1.5"); by default True.
+
+    `synchronized`, `stochastic_depth` and `dropout` are of the training and not of the weights: no
+    file settles them.
 
     Weights of another network are refused, and the message names it. What no file can tell: by
     its tensors a residual network without projections (option A) is the plain one of its depth,
@@ -113,7 +132,9 @@ def backbone(
     """Builds a network that returns the features of its stages.
 
     Args:
-        name, weights, weights_dir, input_shape, **overrides: as for `get`.
+        name, weights, weights_dir, input_shape: as for `get`.
+        **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `synchronized` and
+            `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32) or "conv2" to "conv4" (CIFAR,
             strides 1 to 4); None takes all.
 

@@ -1,18 +1,21 @@
-"""The pages that tell of weights, made from data: model cards and RESULTS.md.
+"""The pages that tell of networks and weights, made from data.
 
-`python -m resnet_keras.zoo.pages` rewrites them in a checkout.
+These are model cards, RESULTS.md, and the tables of README.md and docs/models.md, which stand
+between marks. `python -m resnet_keras.zoo.pages` rewrites them in a checkout.
 """
 
 import json
+import re
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 from resnet_keras.tables import NOT_RUN, Table, markdown
 
-from . import building, cards, entries, networks, paper
+from . import building, cards, entries, information, networks, paper
 from .entries import ENTRIES
 
 EXPERIMENTS = entries.FOLDER / "experiments"
@@ -186,8 +189,83 @@ def experiment(path: Path) -> list[str]:
     return parts + ([f"With {_versions(found['versions'])}."] if found["versions"] else [])
 
 
+def models_table(found: Sequence[information.ModelInfo]) -> str:
+    """README.md's table: what each network costs and what errors are known of it."""
+    head = (
+        *("network", "parameters", "multiply-adds", "paper's error", "published error"),
+        *("measured error", "weights"),
+    )
+    return markdown(Table("", head, [_model(info) for info in found]))
+
+
+def _model(info):
+    shown = entries.find(info.name, "imagenet") or entries.find(info.name, "cifar10")
+    published = shown and shown.published
+    tags = [entry.tag for entry in info.weights if entry is shown or entry.packaged]
+    counts = (f"{info.parameters:,}", f"{info.multiply_adds:,}")
+    return (
+        *(f"`{info.name}`", *counts, _paper_error(info)),
+        f"{published.top1_error:.2f}" if published else "none",
+        _measured_here(info),
+        ", ".join(f"`{tag}`" for tag in tags) or "none",
+    )
+
+
+def _paper_error(info):
+    """The paper's top-1 error, of the default option where it gives one."""
+    protocol = paper.TEN_CROP if info.dataset == "imagenet" else paper.SINGLE_VIEW
+    for shortcut in dict.fromkeys((info.shortcut, *paper.OPTIONS)):
+        if found := paper.errors(info.name, shortcut, protocol):
+            option = f" ({shortcut})" if protocol == paper.TEN_CROP and shortcut else ""
+            return f"{found.top1}{option}"
+    return "not given"
+
+
+def _measured_here(info):
+    """The top-1 errors of results.json, with their data set."""
+    rows = [row for entry in info.weights for row in entry.measured]
+    return (
+        ", ".join(f"{100 * r['top1_error']:.2f} on {r['dataset']}" for r in rows) or "not measured"
+    )
+
+
+def counts_table(found: Sequence[information.ModelInfo]) -> str:
+    """docs/models.md's table: options and counts beside the paper's."""
+    head = ("network", "data", "shortcut", "parameters", "(paper)", "multiply-adds", "(paper)")
+    lines = [
+        (
+            *(f"`{info.name}`", info.dataset, info.shortcut or "none"),
+            *(f"{info.parameters:,}", info.paper_parameters),
+            *(f"{info.multiply_adds:,}", info.paper_multiply_adds),
+        )
+        for info in found
+    ]
+    return markdown(Table("", head, lines))
+
+
+# Pages with a table between marks, and what makes it.
+TABLES = {"README.md": models_table, "docs/models.md": counts_table}
+_MARKED = re.compile(r"(?<=<!-- networks -->\n).*?(?=<!-- /networks -->)", re.DOTALL)
+
+
+def with_tables(root: Path) -> dict[str, str]:
+    """The pages of `TABLES` by path, with their tables made anew; builds every network."""
+    found = [information.info(name) for name in information.list_models()]
+    made = {}
+    for path, table in TABLES.items():
+        text, count = _MARKED.subn(lambda _, table=table: f"{table(found)}\n", _read(root, path))
+        if count != 1:
+            raise InputError(f"{path} has {count} tables between its marks, and not one.")
+        made[path] = text
+    return made
+
+
+def _read(root, path):
+    return (root / path).read_text()
+
+
 def pages() -> dict[str, str]:
-    """Every generated page by its path in a checkout."""
+    """Every page that is generated as a whole, by its path in a checkout."""
     from resnet_keras.networks.counts import count_parameters
 
     made = {"RESULTS.md": results()}
@@ -203,7 +281,7 @@ def main() -> None:
     root = entries.FOLDER.parent
     if not (root / "pyproject.toml").exists():
         raise InputError(f"{root} is no checkout of resnet_keras: there are no pages to write.")
-    for path, text in pages().items():
+    for path, text in {**pages(), **with_tables(root)}.items():
         write_atomically(root / path, text)
         print(path)
 

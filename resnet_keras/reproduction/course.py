@@ -77,14 +77,14 @@ def train(
     if missing and order.machine.run:
         jobs.check_data(lambda: pipelines.arrays(dataset, "test", data_dir=data_dir))
     _tell(members, missing)
-    status = jobs.run(missing, order.machine)
+    status, failed = jobs.run(missing, order.machine)
     if order.experiment == "responses" and status in (0, FAILED):
         begun = experiments.read(folder, members)
         measuring = jobs.measuring(begun, folder, data_dir)
-        status = max(status, jobs.run(measuring, order.machine))
+        status = max(status, jobs.run(measuring, order.machine)[0])
     if status not in (0, FAILED):
         return status, None
-    return status, results.of_members(order.experiment, dataset, scale, folder, members)
+    return status, results.of_members(order.experiment, dataset, scale, folder, members, failed)
 
 
 def evaluate(
@@ -118,7 +118,7 @@ def evaluate(
     if missing and order.machine.run:
         jobs.check_data(lambda: pipelines.open_split(order.dataset, "val", data_dir=order.data_dir))
     _tell(evaluations, missing)
-    status = jobs.run(missing, order.machine)
+    status, _ = jobs.run(missing, order.machine)
     if status not in (0, FAILED):
         return status, None
     return status, results.of_evaluations(evaluations, order.scale)

@@ -6,7 +6,7 @@ made of what their folders hold, the paper's numbers beside. Imports no TensorFl
 
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -120,15 +120,25 @@ def arguments(member: Member, dataset: str, scale: str) -> list[str]:
     ]
 
 
-def read(folder: Path, members: Sequence[Member]) -> dict[Member, Run]:
+def read(
+    folder: Path, members: Sequence[Member], failed: Collection[str] = ()
+) -> dict[Member, Run]:
     """Reads the runs of the members that have begun.
+
+    Args:
+        folder: of the members' folders.
+        members: to look for.
+        failed: names of those that were just seen to fail, begun or not.
 
     Raises:
         InputError: a file cannot be read, or is not what `train` writes.
     """
-    begun = [m for m in members if (folder / m.name / runs.FLAGS).exists()]
+    begun = [m for m in members if m.name in failed or (folder / m.name / runs.FLAGS).exists()]
     folders = [folder / member.name for member in begun]
-    by_member = dict(zip(begun, runs.read(folders), strict=True))
+    by_member = {
+        member: run._replace(failed=member.name in failed)
+        for member, run in zip(begun, runs.read(folders), strict=True)
+    }
     for member, run in by_member.items():
         for column in (TRAINING, TEST) if run.columns else ():
             if column not in run.columns:
@@ -146,6 +156,11 @@ def groups(members: Sequence[Member], begun: Mapping[Member, Run]) -> dict[str, 
         if member in begun:
             grouped[member.group].append(begun[member])
     return grouped
+
+
+def layers_of(group: str) -> int:
+    """How many layers the network of a group has, such as 56 of "resnet56-B"."""
+    return int(re.sub(r"\D", "", group.split("-")[0]))
 
 
 def degradation(grouped: Mapping[str, list[Run]]) -> list[Table]:

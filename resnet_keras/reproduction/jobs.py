@@ -68,7 +68,8 @@ def training(
             )
         if not (workdir / runs.WEIGHTS).exists():
             places = _given(data_dir=data_dir, workdir=workdir)
-            jobs.append(_job(member.name, "train", *arguments, *places))
+            log = folder / f"{member.name}.log"
+            jobs.append(_job(member.name, log, "train", *arguments, *places))
     return jobs
 
 
@@ -76,7 +77,8 @@ def measuring(begun: Mapping[Member, Run], folder: Path, data_dir: str | None) -
     """A job for each finished run whose responses were not measured."""
     return [
         _job(
-            *(member.name, "reproduce", "responses", str(folder / member.name)),
+            *(member.name, folder / f"{member.name}.log"),
+            *("reproduce", "responses", str(folder / member.name)),
             *_given(data_dir=data_dir),
         )
         for member, run in begun.items()
@@ -91,7 +93,8 @@ def evaluating(
     places = _given(data_dir=data_dir, weights_dir=weights_dir)
     return [
         _job(
-            *(evaluation.name, "evaluate", *evaluation.arguments, *places),
+            *(evaluation.name, evaluation.path.with_suffix(".log")),
+            *("evaluate", *evaluation.arguments, *places),
             f"--results={evaluation.path}",
         )
         for evaluation in evaluations
@@ -99,35 +102,40 @@ def evaluating(
     ]
 
 
-def _job(name, command, *arguments):
-    return Job(name, [sys.executable, "-m", f"resnet_keras.{command}", *arguments])
+def _job(name, log, command, *arguments):
+    return Job(name, [sys.executable, "-m", f"resnet_keras.{command}", *arguments], log)
 
 
 def _given(**places):
     return [f"--{name}={place}" for name, place in places.items() if place]
 
 
-def run(jobs: Sequence[Job], machine: Machine) -> int:
-    """Runs jobs, if the machine is to; returns the exit status of a command.
+def run(jobs: Sequence[Job], machine: Machine) -> tuple[int, set[str]]:
+    """Runs jobs, if the machine is to.
+
+    Returns:
+        The exit status of a command, and the names of the jobs that failed.
 
     Raises:
         InputError: there are fewer GPUs than the machine should have.
     """
     if not jobs or not machine.run:
-        return 0
+        return 0, set()
     shares = processes.shares(machine.workers, machine.gpus_per_worker)
     statuses, signum = processes.run_all(jobs, shares)
     if signum:
         print(f"stopped by {signal.Signals(signum).name}: the same command goes on from there")
-        return shell.INTERRUPTED if signum == signal.SIGINT else shell.PREEMPTED
-    failed = [f"{name} ({_ending(status)})" for name, status in statuses.items() if status]
+        return (shell.INTERRUPTED if signum == signal.SIGINT else shell.PREEMPTED), set()
+    failed = {name: _ending(status) for name, status in statuses.items() if status}
     if failed:
+        logs = [str(job.log) for job in jobs if job.name in failed]
         print(
-            f"error: {len(failed)} run(s) failed: {', '.join(failed)}; what they printed is above, "
-            "and the same command tries them again.",
+            f"error: {len(failed)} run(s) failed: "
+            f"{', '.join(f'{name} ({ending})' for name, ending in failed.items())}; what they "
+            f"printed is in {', '.join(logs)}, and the same command tries them again.",
             file=sys.stderr,
         )
-    return FAILED if failed else 0
+    return FAILED if failed else 0, set(failed)
 
 
 def _ending(status):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from resnet_keras import __version__
 
-from .figures import colours
+from .panels import colours
 from .runs import Run, common_monitor, eval_split, has_training, shown, state, summary
 
 STYLE = """

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +10,7 @@ from resnet_keras import drawing
 from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.tables import Table, markdown
 
-from . import experiments, figures, imagenet, responses
+from . import degradation, experiments, figures, imagenet, responses
 from .experiments import Member
 from .imagenet import Evaluation
 from .runs import Run, readable
@@ -38,7 +38,12 @@ class Results(NamedTuple):
 
 
 def of_members(
-    experiment: str, dataset: str, scale: str, folder: Path, members: Sequence[Member]
+    experiment: str,
+    dataset: str,
+    scale: str,
+    folder: Path,
+    members: Sequence[Member],
+    failed: Collection[str] = (),
 ) -> Results:
     """Reads what came of the runs of an experiment that trains.
 
@@ -48,11 +53,12 @@ def of_members(
         scale: one of `experiments.SCALES`.
         folder: of the members' folders.
         members: the runs, of which some may not have begun.
+        failed: names of those that were just seen to fail.
 
     Raises:
         InputError: a file is not what `train` or `reproduce` writes.
     """
-    begun = experiments.read(folder, members)
+    begun = experiments.read(folder, members, failed)
     grouped = experiments.groups(members, begun)
     title = dataset if scale == "paper" else f"{dataset}, {scale} runs"
     tables, figure, more = _OF[experiment](grouped, title, dataset, folder)
@@ -86,7 +92,7 @@ Grouped = Mapping[str, list[Run]]
 
 
 def _degradation(grouped: Grouped, title, dataset, folder):
-    return experiments.degradation(grouped), figures.degradation(grouped, title), {}
+    return experiments.degradation(grouped), degradation.draw(grouped, title), {}
 
 
 def _shortcuts(grouped: Grouped, title, dataset, folder):
@@ -108,8 +114,8 @@ def _responses(grouped: Grouped, title, dataset, folder):
         if any(by_run):
             measured[group] = [deviations for deviations in by_run if deviations]
     drawn = {
-        group: [list(deviations.values()) for deviations in by_run]
-        for group, by_run in measured.items()
+        group: [list(deviations.values()) for deviations in measured.get(group, ())]
+        for group in grouped
     }
     figure = figures.responses(drawn, f"{title}: responses of the 3x3 layers")
     return experiments.responses(grouped, measured), figure, {"deviations": measured}

@@ -39,6 +39,7 @@ class Run(NamedTuple):
         rows: its lines: numbers, None for what is left empty, errors as shares in [0, 1].
         environment: where it ran, and what it is judged by.
         weights: the file that is written last, with which it is finished; None before.
+        failed: whether the command that reads it has seen it fail; no file says that.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Run(NamedTuple):
     rows: list[dict[str, Any]]
     environment: dict[str, str]
     weights: Path | None
+    failed: bool = False
 
     @property
     def finished(self) -> bool:
@@ -151,10 +153,13 @@ def state(run: Run) -> str:
     if run.finished:
         return "finished"
     if not run.rows:
+        if run.failed:
+            return "failed before an evaluation"
         return "in progress, not evaluated yet" if run.columns else "not started"
     total = run.flags.get("train_steps") or run.flags.get("steps", "?")
     of = f"{int(total):,}" if total.isdecimal() else total
-    return f"in progress at step {run.rows[-1]['step']:,} of {of}"
+    reached = f"{run.rows[-1]['step']:,} of {of}"
+    return f"failed after step {reached}" if run.failed else f"in progress at step {reached}"
 
 
 def common_monitor(runs: Sequence[Run]) -> Monitor:
@@ -226,6 +231,20 @@ def curve(run: Run, column: str) -> list[tuple[float, float]]:
 def final(some: Sequence[Run], column: str) -> list[float]:
     """Returns a column's last value of each run that is finished."""
     return [run.rows[-1][column] for run in some if run.finished and run.rows]
+
+
+def final_percent(some: Sequence[Run], column: str) -> list[float]:
+    """Returns what `final` does in %, without what is no number."""
+    return [100 * value for value in final(some, column) if math.isfinite(value)]
+
+
+def missing(some: Sequence[Run]) -> str:
+    """Says why there is no error at the end of any run of a network."""
+    if any(run.failed for run in some):
+        return "failed"
+    if any(run.finished for run in some):
+        return "no numbers"
+    return "not finished" if some else "not run"
 
 
 def _average(run, column, average):

@@ -5,12 +5,15 @@ The learning rate is a schedule times the optimizer's `learning_rate_scale`, see
 
 import contextlib
 import types
+from typing import Any
 
 import keras
 from keras import ops
 
 from resnet_keras import backends
 from resnet_keras.errors import InputError
+
+from . import schedules
 
 DECAYED = ("kernels", "all")
 NORMS = 64  # updates whose gradient norm is remembered
@@ -71,17 +74,17 @@ class SGD(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate=0.1,
-        momentum=0.9,
-        weight_decay=1e-4,
-        decayed="kernels",
+        learning_rate: Any = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        decayed: str = "kernels",
         *,
-        accumulate_steps=1,
-        clip_norm=None,
-        loss_scaling=False,
-        ema=0.0,
-        **kwargs,
-    ):
+        accumulate_steps: int = 1,
+        clip_norm: float | None = None,
+        loss_scaling: bool = False,
+        ema: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         if decayed not in DECAYED:
             raise InputError(f"decayed must be 'kernels' or 'all', not {decayed!r}.")
         if not weight_decay >= 0:
@@ -384,6 +387,16 @@ class SGD(keras.optimizers.SGD):
         own = ("decayed", "accumulate_steps", "clip_norm", "loss_scaling", "ema")
         config.update({name: getattr(self, name) for name in own})
         return {**config, "weight_decay": self.coupled_weight_decay}
+
+    def __repr__(self) -> str:
+        rate = self._learning_rate
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            with contextlib.suppress(Exception):  # a compiled step has no number for it
+                rate = float(f"{float(ops.convert_to_numpy(rate)):.7g}")  # float32's digits
+        settings = {"momentum": self.momentum, "weight_decay": self.coupled_weight_decay}
+        names = ("decayed", "accumulate_steps", "clip_norm", "loss_scaling", "ema", "nesterov")
+        settings.update({name: getattr(self, name) for name in names})
+        return schedules.described(self, rate, **settings)
 
 
 def _global_norm(gradients):

@@ -7,11 +7,19 @@ A learning rate is a schedule, a pure function of the step, times the optimizer'
 
 import collections
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from resnet_keras.errors import InputError
+
+
+def described(instance: object, first: object, **settings: Any) -> str:
+    """How an object is made, as its `repr`: its class, its first argument, and the others."""
+    texts = [repr(first), *(f"{name}={value!r}" for name, value in settings.items())]
+    return f"{type(instance).__name__}({', '.join(texts)})"
 
 
 def _warmed_up(rate, step, warmup_steps):
@@ -35,7 +43,13 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: length of a linear warm-up.
     """
 
-    def __init__(self, base, boundaries=(), factor=0.1, warmup_steps=0):
+    def __init__(
+        self,
+        base: float,
+        boundaries: Sequence[int] = (),
+        factor: float = 0.1,
+        warmup_steps: int = 0,
+    ) -> None:
         if list(boundaries) != sorted(set(boundaries)) or any(b < 1 for b in boundaries):
             raise InputError(f"Step boundaries must be positive and increase, not {boundaries!r}.")
         self.base = base
@@ -56,12 +70,16 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         """The arguments that make this schedule."""
         return dict(vars(self))
 
+    def __repr__(self) -> str:
+        settings = self.get_config()
+        return described(self, settings.pop("base"), **settings)
+
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
 class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Half a cosine from `base` to 0 at `total_steps`, after a linear warm-up inside them."""
 
-    def __init__(self, base, total_steps, warmup_steps=0):
+    def __init__(self, base: float, total_steps: int, warmup_steps: int = 0) -> None:
         if not 0 <= warmup_steps < total_steps:
             raise InputError(
                 f"Cosine decay needs more steps ({total_steps}) than warm-up ({warmup_steps})."
@@ -80,6 +98,10 @@ class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self):
         """The arguments that make this schedule."""
         return dict(vars(self))
+
+    def __repr__(self) -> str:
+        settings = self.get_config()
+        return described(self, settings.pop("base"), **settings)
 
 
 def _own_optimizer(model):
@@ -102,8 +124,13 @@ class DivideOnPlateau(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, monitor="val_top1_error", factor=0.1, patience=5, min_delta=1e-3, min_scale=1e-4
-    ):
+        self,
+        monitor: str = "val_top1_error",
+        factor: float = 0.1,
+        patience: int = 5,
+        min_delta: float = 1e-3,
+        min_scale: float = 1e-4,
+    ) -> None:
         super().__init__()
         self.monitor = monitor
         self.factor = factor
@@ -154,12 +181,12 @@ class WarmUpUntilBelow(keras.callbacks.Callback):
     Needs the metric `top1_error` and this module's `SGD`.
     """
 
-    def __init__(self, scale=0.1, error=0.8, batches=100):
+    def __init__(self, scale: float = 0.1, error: float = 0.8, batches: int = 100) -> None:
         super().__init__()
         self.scale = scale
         self.error = error
         self.active = True
-        self._last = collections.deque(maxlen=batches)
+        self._last: collections.deque[float] = collections.deque(maxlen=batches)
         self._seen = 0  # batches of the epoch so far,
         self._before = 0  # those of them before `fit` was resumed in the middle of the epoch,
         self._epoch_sum = 0.0  # and the sum of their errors

@@ -159,6 +159,19 @@ def test_runs_without_errors_are_refused(tmp_path):
         experiments.read(tmp_path, [member])
 
 
+def test_failures_are_told(tmp_path):
+    members = members_of("depth", depths=(20,), seeds=(0, 1, 2))
+    write(tmp_path, {"resnet20-seed0": (0.5, 0.6), "resnet20-seed2": (0, 0.1)}, 600, False)
+    failed = {"resnet20-seed0", "resnet20-seed1"}  # the latter before it had a folder
+    begun = experiments.read(tmp_path, members, failed)
+    states = [row[1] for row in experiments.all_runs(members, begun).rows]
+    assert states == [
+        "failed after step 600 of 1,200",
+        "failed before an evaluation",
+        "in progress at step 600 of 1,200",
+    ]
+
+
 def test_versions_and_curves_are_kept(tmp_path):
     members = members_of("depth", depths=(20,), seeds=(0, 1))
     write(tmp_path, {"resnet20-seed0": (0.01, 0.08)})

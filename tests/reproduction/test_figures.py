@@ -1,6 +1,5 @@
 """What figures show is what runs and results hold."""
 
-import re
 import struct
 
 import pytest
@@ -8,7 +7,9 @@ import run_folders
 from run_folders import COLUMNS, line
 
 from resnet_keras import drawing
-from resnet_keras.reproduction import figures, runs
+from resnet_keras.reproduction import curves, degradation, figures, runs
+
+THEIRS = {"A": 25.03, "B": 24.52, "C": 24.19}  # by option
 
 
 def write_runs(folder, ends):
@@ -30,64 +31,6 @@ def drawn(axes):
     ]
 
 
-def test_a_dashed_and_a_bold_line_per_run(tmp_path):
-    # Names that are neither hidden nor typeset.
-    folders = [run_folders.write(tmp_path / name) for name in ("plain20", "_$x$")]
-    figure = figures.curves(runs.read(folders), "Fig. 6")
-    (axes,) = figure.axes
-    lines = axes.get_lines()
-    assert len(lines) == 4
-    for training, test in (lines[:2], lines[2:]):
-        assert (training.get_linestyle(), test.get_linestyle()) == ("--", "-")
-        assert test.get_linewidth() >= 2 * training.get_linewidth()
-        assert training.get_color() == test.get_color()
-        assert list(training.get_xdata()) == list(test.get_xdata()) == [1000, 2000, 3000]
-        assert list(training.get_ydata()) == pytest.approx([60, 20, 10])
-        assert list(test.get_ydata()) == pytest.approx([70, 25, 30])
-    assert lines[0].get_color() != lines[2].get_color()
-    assert axes.get_title(loc="left") == "Fig. 6"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("iterations", "error (%)")
-    assert axes.get_xlim()[0] == 0
-    assert 3000 < axes.get_xlim()[1] < 3100
-    named = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert named == ["training error", "test error", "plain20", "_$x$"]
-    styles = [(key.get_linestyle(), key.get_linewidth()) for key in axes.get_legend().get_lines()]
-    assert styles[:2] == [("--", lines[0].get_linewidth()), ("-", lines[1].get_linewidth())]
-
-
-def test_the_first_errors_do_not_squash_the_curves(tmp_path):
-    steps = range(1, 41)
-    rows = [line(step, *((0.9, 0.9) if step < 7 else (0.05, 0.12))) for step in steps]
-    long = run_folders.write(tmp_path / "long", "\n".join([COLUMNS, *rows, ""]))
-    both = runs.read([long, run_folders.write(tmp_path / "short")])
-    assert figures.top_of_axis(both[:1]) == 15
-    assert figures.top_of_axis(both) == 80  # of few points, all are shown
-    assert figures.curves(both, "", 20).axes[0].get_ylim() == (0, 20)
-    assert figures.top_of_axis([]) == 2
-
-
-def test_the_first_values_of_other_measures_do_not_squash_the_curves(tmp_path):
-    def read(name, direction, values):
-        lines = [f"step,{name}", *(f"{step},{value}" for step, value in enumerate(values, 1))]
-        given = {"monitor": name, "direction": direction}
-        folder = run_folders.write(tmp_path / name, "\n".join([*lines, ""]), environment=given)
-        return runs.read([folder])
-
-    losses = read("val_loss", "min", [900, 80, *([2, 1] * 9)])
-    assert figures.range_of_axis(losses) == pytest.approx((0.95, 2.05))
-    overlaps = read("val_iou", "max", [0, 0.01, *([0.7, 0.5] * 9), "inf"])
-    assert figures.range_of_axis(overlaps) == pytest.approx((0.49, 0.71))
-    assert figures.curves(overlaps, "").axes[0].get_ylim() == pytest.approx((0.49, 0.71))
-    (level,) = read("val_level", "max", [0.0])
-    assert figures.range_of_axis([level]) == (-1, 1)
-    assert figures.range_of_axis([]) is None
-
-
-def test_many_runs_have_colours_of_their_own():
-    assert len(set(figures.colours(40))) == 40
-    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in figures.colours(40))
-
-
 def test_degradation_shows_means_of_curves_and_every_end(tmp_path):
     ends = {
         "plain20-seed0": (0.02, 0.04),
@@ -96,7 +39,7 @@ def test_degradation_shows_means_of_curves_and_every_end(tmp_path):
         "resnet20-seed0": (0.0, 0.01),
     }
     grouped = {**write_runs(tmp_path, ends), "resnet56": []}
-    plain, residual, final = figures.degradation(grouped, "digits").axes
+    plain, residual, final = degradation.draw(grouped, "digits").axes
     assert drawn(plain)[:2] == [
         ("--", [100, 200], pytest.approx([80, 3])),
         ("-", [100, 200], pytest.approx([90, 6])),
@@ -111,20 +54,100 @@ def test_degradation_shows_means_of_curves_and_every_end(tmp_path):
     ]
     assert final.get_yscale() == "log"
     every = [(x, y) for _, xs, ys in drawn(final) for x, y in zip(xs, ys, strict=True)]
-    for point in ((19.3, 4), (19.3, 8), (55.3, 60), (20.7, 1), (20.7, 0.01)):  # no error: below
+    # Of plain networks to the left; no error is drawn as the least.
+    for point in ((-0.06, 4), (-0.06, 8), (0.94, 60), (0.06, 1), (0.06, 0.01)):
         assert any(point == pytest.approx(other) for other in every), point
-    assert ("-", pytest.approx([19.3, 55.3]), pytest.approx([6, 60])) in drawn(final)
-    assert plain.get_ylim() == residual.get_ylim() == (0, 100)
+    assert ("-", pytest.approx([-0.06, 0.94]), pytest.approx([6, 60])) in drawn(final)
+    assert plain.get_ylim() == residual.get_ylim() == (-1, 101)
     texts = [text.get_text() for text in residual.get_legend().get_texts()]
-    assert texts == ["training error", "test error", "20 layers", "56 layers"]
+    assert texts[:4] == ["training error", "test error", "20 layers", "56 layers"]
+    assert texts[4:] == ["not run: 56 layers"]
+
+
+def noted(axes):
+    """Lines that a legend has of what cannot be seen, and what stands in the axes."""
+    legend = axes.get_legend()
+    named = [text.get_text() for text in legend.get_texts()] if legend else []
+    notes = [text for text in named if ":" in text or "equal" in text]
+    return notes, [text.get_text() for text in axes.texts]
 
 
 def test_networks_that_learn_nothing_squash_no_curves(tmp_path):
     ends = {"plain20-seed0": (0.1, 0.09), "plain110-seed0": (0.9, 0.91)}
-    plain, residual, _ = figures.degradation(write_runs(tmp_path, ends), "cifar10").axes
-    learned = write_runs(tmp_path / "again", {"plain20-seed0": (0.1, 0.09)})
-    top = figures.top_of_axis(learned["plain20"])
-    assert plain.get_ylim() == residual.get_ylim() == (0, top)
+    grouped = write_runs(tmp_path, ends)
+    for some in grouped.values():  # errors begin at 80 %
+        some[0].rows[0].update(top1_error=some[0].rows[1]["top1_error"], val_top1_error=0.09)
+    grouped["plain110"][0].rows[0].update(top1_error=0.9, val_top1_error=0.9)
+    plain, _, _ = degradation.draw(grouped, "cifar10").axes
+    assert plain.get_ylim()[1] == curves.top_of_axis(grouped["plain20"]) == 15
+    assert noted(plain) == (["above 15 %: 110 layers"], [])
+
+
+def test_where_a_kind_learns_nothing_the_axis_follows_it(tmp_path):
+    ends = {
+        "plain20-seed0": (0.9, 0.91),
+        "plain56-seed0": (0.9, 0.91),
+        "resnet20-seed0": (0.0, 0.0),
+    }
+    plain, residual, _ = degradation.draw(write_runs(tmp_path, ends), "digits").axes
+    assert plain.get_ylim() == residual.get_ylim() == (-1, 101)
+    assert noted(plain) == (["equal: 20, 56 layers"], [])
+    assert noted(residual) == ([], [])
+
+
+def test_a_run_without_errors_has_learned(tmp_path):
+    grouped = write_runs(tmp_path, {"plain20-seed0": (0.9, 0.9), "resnet20-seed0": (0.0, 0.0)})
+    assert [run.name for run in degradation.shown_whole(grouped)] == [
+        "plain20-seed0",
+        "resnet20-seed0",
+    ]
+
+
+def test_panels_say_why_they_show_nothing(tmp_path):
+    grouped = write_runs(tmp_path, {"plain20-seed0": (0.1, 0.2)})
+    (run,) = grouped["plain20"]
+    begun = run._replace(weights=None)
+    failed = begun._replace(failed=True)
+    empty = failed._replace(rows=[])
+    plain, residual, ends = degradation.draw({"plain20": [empty], "resnet20": []}, "").axes
+    assert (noted(plain), noted(residual)) == (([], ["failed"]), ([], ["not run"]))
+    assert noted(ends) == ([], ["failed"])
+    plain, residual, ends = degradation.draw({"plain20": [failed], "plain56": []}, "").axes
+    assert noted(plain) == (["failed: 20 layers", "not run: 56 layers"], [])
+    # The legend of both stands where there are curves.
+    assert "20 layers" in [text.get_text() for text in plain.get_legend().get_texts()]
+    assert residual.get_legend() is None
+    (axes,) = figures.depth({"resnet20": [begun], "resnet56": [failed]}, "", {}).axes
+    assert noted(axes) == ([], ["not\nfinished", "failed"])
+    left, _ = figures.shortcuts({"resnet20": [failed], "resnet20-B": []}, "", THEIRS).axes
+    assert noted(left) == ([], ["failed", "not\nrun", "not\nrun"])
+    two = {"resnet20": [failed], "resnet56": [run], "resnet56-B": [run]}
+    left, _ = figures.shortcuts(two, "", {"A": 25.03, "B": 24.52}).axes
+    missing = ["failed: resnet20, option A", "not run: resnet20, option B"]
+    assert noted(left) == (missing, [])
+
+
+def test_one_depth_stands_in_the_middle(tmp_path):
+    ends = {"plain20-seed0": (0.1, 0.2), "resnet20-seed0": (0.1, 0.2)}
+    *_, axes = degradation.draw(write_runs(tmp_path, ends), "").axes
+    assert axes.get_xlim() == (-0.5, 0.5)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["20"]
+    assert noted(axes) == (["both are equal"], [])
+    (axes,) = figures.depth(
+        write_runs(tmp_path / "again", {"resnet20-seed0": (0, 0.2)}), "", {}
+    ).axes
+    assert axes.get_xlim() == (-0.5, 0.5)
+    assert [curve.get_marker() for curve in axes.get_lines()][:2] == ["o", "_"]
+
+
+def test_the_papers_points_are_seen_without_ours(tmp_path):
+    for end in (0.0, 0.9):
+        grouped = write_runs(tmp_path / str(end), {"resnet20-seed0": (end, end)})
+        for runs_of_options in ({"resnet20": []}, grouped):
+            _, right = figures.shortcuts(runs_of_options, "", THEIRS).axes
+            low, high = right.get_ylim()
+            assert 0 <= low < 24.19
+            assert high > 25.03
 
 
 def test_shortcuts_stand_beside_the_papers(tmp_path):
@@ -133,8 +156,7 @@ def test_shortcuts_stand_beside_the_papers(tmp_path):
         "resnet20-seed1": (0.0, 0.05),
         "resnet20-B-seed0": (0.0, 0.02),
     }
-    theirs = {"A": 25.03, "B": 24.52, "C": 24.19}
-    left, right = figures.shortcuts(write_runs(tmp_path, ends), "digits", theirs).axes
+    left, right = figures.shortcuts(write_runs(tmp_path, ends), "digits", THEIRS).axes
     every = [(x, y) for _, xs, ys in drawn(left) for x, y in zip(xs, ys, strict=True)]
     # Each run, those of one option side by side, and the means.
     for point in ((-0.03, 3), (0.03, 5), (0, 4), (1, 2)):
@@ -156,6 +178,20 @@ def test_responses_in_order_and_sorted():
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["plain20", "resnet20"]
 
 
+def test_responses_that_cannot_be_seen_are_told():
+    runs_of = {"plain20": [[1.0, 2.0]], "resnet20": [[1.0, 2.0]], "resnet56": []}
+    deviations = {**runs_of, "resnet110": [[float("nan")] * 3]}
+    left, right = figures.responses(deviations, "digits").axes
+    assert len(drawn(left)) == 2
+    assert noted(right)[0] == [
+        "resnet20: equal to plain20",
+        "resnet56: not measured",
+        "resnet110: no finite numbers",
+    ]
+    left, right = figures.responses({"resnet20": []}, "digits").axes
+    assert noted(left) == noted(right) == ([], ["resnet20: not measured"])
+
+
 def test_depth_beside_others(tmp_path):
     ends = {"resnet20-seed0": (0.1, 0.09), "resnet20-seed1": (0.1, 0.11)}
     grouped = {**write_runs(tmp_path, ends), "resnet56": []}
@@ -170,12 +206,14 @@ def test_protocols_beside_the_papers():
     left, right = figures.protocols({"10-crop": rows, "dense": []}).axes
     assert [xs + ys for _, xs, ys in drawn(left)] == [[27.94, 0], [22.85, 1], [22.5, 1], [30, 2]]
     assert right.get_title(loc="left") == "dense"
+    assert noted(right) == ([], ["not run"])
+    assert left.get_legend().get_texts()[-1].get_text() == "not run where there is no dot"
 
 
 @pytest.mark.parametrize(
     "figure",
     [
-        lambda: figures.degradation({"plain20": [], "resnet20": []}, "digits"),
+        lambda: degradation.draw({"plain20": [], "resnet20": []}, "digits"),
         lambda: figures.shortcuts({"resnet20": []}, "digits", {"A": 25.03}),
         lambda: figures.responses({}, "digits"),
         lambda: figures.depth({"resnet20": []}, "digits", {}),
@@ -196,10 +234,10 @@ def test_a_run_that_has_only_begun_hides_no_curve(tmp_path):
         tmp_path / "plain20-seed2", f"{COLUMNS}\r\n{line(100, 0.5, 0.5)}\r\n", weights=False
     )
     grouped["plain20"] += runs.read([begun, young])
-    plain, _, _ = figures.degradation(grouped, "digits").axes
+    plain, _, _ = degradation.draw(grouped, "digits").axes
     assert drawn(plain)[1] == ("-", [100, 200], pytest.approx([90, 4]))
     unfinished = {"plain20": runs.read([begun, young])}
-    plain, _, _ = figures.degradation(unfinished, "digits").axes
+    plain, _, _ = degradation.draw(unfinished, "digits").axes
     assert drawn(plain)[1] == ("-", [100], pytest.approx([50]))
 
 

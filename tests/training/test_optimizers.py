@@ -85,6 +85,31 @@ def test_optimizer_survives_saving(tmp_path):
     assert int(loaded.iterations) == 12
 
 
+def test_optimizers_and_schedules_tell_their_settings():
+    import tensorflow as tf
+
+    schedule = CosineDecay(0.01, 100)
+    assert repr(schedule) == "CosineDecay(0.01, total_steps=100, warmup_steps=0)"
+    others = "decayed='kernels', accumulate_steps=1, clip_norm=None, loss_scaling=False, ema=0.0"
+    optimizer = optimizers.SGD(schedule)
+    assert repr(optimizer) == (
+        f"SGD({schedule}, momentum=0.9, weight_decay=0.0001, {others}, nesterov=False)"
+    )
+    names = {"SGD": optimizers.SGD, "CosineDecay": CosineDecay, "StepDecay": StepDecay}
+    for made in (
+        optimizer,
+        optimizers.SGD(0.3, 0.8, 0.0, "all", accumulate_steps=2, clip_norm=1.0, nesterov=True),
+        optimizers.SGD(StepDecay(0.1, [3, 4], warmup_steps=2), loss_scaling=True, ema=0.9),
+    ):
+        again = eval(repr(made), names)
+        assert {**again.get_config(), "name": ""} == {**made.get_config(), "name": ""}
+    constant = optimizers.SGD(0.1)
+    traced = []
+    tf.function(lambda: traced.append(repr(constant)))()
+    assert repr(constant).startswith("SGD(0.1, momentum=")
+    assert traced[0].endswith("nesterov=False)")
+
+
 def test_step_decay_runs_the_papers_32k_and_16k_steps():
     rate = StepDecay(0.1, [32000, 48000])
     values = {step: float(rate(step)) for step in (0, 31999, 32000, 47999, 48000, 63999)}

@@ -4,6 +4,7 @@ import inspect
 import itertools
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import textwrap
@@ -113,6 +114,22 @@ def test_what_is_public_is_listed():
     assert {"zoo", "pipelines", "training", "tune_cpu"} <= set(dir(resnet_keras))
     assert not {"importlib", "os"} & set(dir(resnet_keras))
     assert all(hasattr(resnet_keras, name) for name in dir(resnet_keras))
+
+
+def test_help_names_every_option_with_its_default():
+    options = {option for name in PAPER for option in networks.find(name).accepted}
+    assert {"shortcut", "stride_in_1x1", "dtype", "stochastic_depth", "mean"} <= options
+    told = " ".join(zoo.get.__doc__.split())
+    for option in options:
+        assert re.search(rf"\b{option}(, \w+)?: ", told), option
+    for option in options - {"num_classes", "include_top", "pooling", "input_shape", "dropout"}:
+        assert f"`{option}`" in zoo.backbone.__doc__
+    parameters = inspect.signature(network.network).parameters
+    for option in ("epsilon", "synchronized", "stochastic_depth", "dropout"):
+        default = f"{parameters[option].default:g}".replace("1e-05", "1e-5")
+        default = {"synchronized": "False"}.get(option, default)
+        (sentence,) = re.findall(rf" {option}: (.*?)(?= \w+: | Options )", told)
+        assert f"by default {default}" in sentence, option
 
 
 def test_rows_and_builders_agree():

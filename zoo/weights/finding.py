@@ -13,7 +13,9 @@ from .file import WeightsFile
 
 
 def find(
-    name: str, weights: str | os.PathLike | None, weights_dir: str | os.PathLike | None = None
+    name: str | os.PathLike,
+    weights: str | os.PathLike | None,
+    weights_dir: str | os.PathLike | None = None,
 ) -> tuple[Network, WeightsFile | None]:
     """Finds a network and opens its weights, downloading a registered file on first use.
 

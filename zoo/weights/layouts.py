@@ -113,7 +113,8 @@ def keras_variables(tensors: dict[str, Tensor], model) -> dict[str, Tensor]:
     trainable ones first. What comes before the head has the same numbers with any head, which is
     the last layer of its class.
     """
-    paths, counts = {}, {}
+    paths: dict[tuple[str, str], str] = {}
+    counts: dict[str, int] = {}
     for layer in model.layers:
         name = re.sub(r"(?<!^)(?=[A-Z][a-z])", "_", type(layer).__name__).lower()
         number = counts[name] = counts.get(name, -1) + 1

@@ -1,0 +1,249 @@
+"""Links, commands, flags and names in README.md and docs/ are real; the notebook runs."""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import shlex
+import sys
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+from documentation import API, FENCED, NOTEBOOK, PAGES, ROOT, blocks, cells
+
+from resnet_keras import train
+from resnet_keras.commands import shared_flags
+from resnet_keras.training import replicas
+
+COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
+COMMANDS = (*COMMANDS, "reproduce")
+# What the pages tell of and other changes bring: to be emptied as they come.
+COMING = {"zoo.predict", "resnet-keras publish", "--cluster", "--helpfull"}
+OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")
+MARKDOWN = {**PAGES, **API, **{name: (ROOT / name).read_text() for name in OTHERS}}
+
+
+def without_code(text):
+    return re.sub(r"`[^`\n]*`", "", FENCED.sub("", text))
+
+
+def anchors(text):
+    """The ids of a page's headings, as GitHub and mkdocs make them."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links():
+    for page, text in MARKDOWN.items():
+        for target in re.findall(r"\]\(([^)\s]*)\)", without_code(text)):
+            yield page, target
+    for cell in cells("markdown"):
+        for target in re.findall(r"\]\(([^)\s]*)\)", cell):
+            yield "docs/quickstart.ipynb", target
+
+
+def test_links_lead_to_files_and_headings():
+    count = 0
+    for page, target in links():
+        count += 1
+        address = urlparse(target)
+        if address.scheme:
+            assert address.scheme == "https", (page, target)
+            assert re.fullmatch(r"[\w.-]+\.\w+", address.netloc), (page, target)
+            continue
+        path = (ROOT / page).parent / address.path if address.path else ROOT / page
+        path = path.resolve()
+        assert path.is_relative_to(ROOT.resolve()), (page, target)
+        assert path.is_file(), f"{page} links to {target}, which is not there"
+        if address.fragment:
+            assert address.fragment in anchors(path.read_text()), (page, target)
+    assert count > 50
+
+
+def test_a_link_to_no_heading_would_be_seen():
+    assert "experiments-run-here" in anchors(MARKDOWN["RESULTS.md"])
+    assert "experiments-run-there" not in anchors(MARKDOWN["RESULTS.md"])
+
+
+def test_the_site_lists_every_page():
+    """`mkdocs build --strict` of CI says so too, where it is installed."""
+    configuration = (ROOT / "mkdocs.yml").read_text()
+    for page in {*PAGES, *API} - {"README.md"}:
+        assert f": {page.removeprefix('docs/')}\n" in configuration
+
+
+def resolve(dotted):
+    """What a dotted name below resnet_keras is."""
+    parts = dotted.split(".")
+    found = importlib.import_module(parts[0])
+    for place, part in enumerate(parts[1:], 1):
+        if not hasattr(found, part):
+            importlib.import_module(".".join(parts[: place + 1]))
+        found = getattr(found, part)
+    return found
+
+
+def test_the_api_pages_name_what_is_there():
+    for page, text in API.items():
+        named = re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)
+        assert named, page
+        for name in named:
+            assert resolve(name if name.startswith("resnet_keras.") else f"resnet_keras.{name}")
+
+
+def dotted(node):
+    """The text of a chain of names such as zoo.get, or None."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (before := dotted(node.value)):
+        return f"{before}.{node.attr}"
+    return None
+
+
+def parameters(function):
+    """The names of a function's parameters; None where it takes any."""
+    try:
+        found = inspect.signature(function).parameters
+    except ValueError:  # of a class that is written in C
+        return None
+    return None if any(p.kind is p.VAR_KEYWORD for p in found.values()) else set(found)
+
+
+@pytest.mark.parametrize("page", sorted({page for page, _ in blocks("python")}))
+def test_code_names_functions_and_arguments_that_exist(page):
+    tree = ast.parse("\n".join(code for other, code in blocks("python") if other == page))
+    names: dict[str, Any] = {}
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    exec(compile(ast.Module(imports, []), page, "exec"), names)
+    for node in ast.walk(tree):
+        name = dotted(node)
+        if name is None or name.split(".")[0] not in names or name in COMING:
+            continue
+        found = names[name.split(".")[0]]
+        for part in name.split(".")[1:]:
+            assert hasattr(found, part), f"{page}: there is no {name}"
+            found = getattr(found, part)
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = dotted(call.func)
+        if name and name.split(".")[0] in names and name not in COMING:
+            given = {keyword.arg for keyword in call.keywords} - {None}
+            taken = parameters(eval(name, names))
+            assert taken is None or given <= taken, f"{page}: {name} takes no {given - taken}"
+
+
+def spans():
+    """(page, text) of blocks for the shell, with lines joined, and of code within sentences."""
+    for page, text in PAGES.items():
+        for language, code in FENCED.findall(text):
+            if language == "sh":
+                yield from ((page, line) for line in code.replace("\\\n", " ").splitlines())
+        yield from ((page, span) for span in re.findall(r"`([^`\n]+)`", FENCED.sub("", text)))
+
+
+def commands():
+    """(page, command, its arguments) of each command of this package."""
+    for page, text in spans():
+        for name, rest in re.findall(
+            r"(?:python -m resnet_keras[. ]|resnet-keras )(\w+)([^|&]*)", text
+        ):
+            yield page, name, rest
+
+
+def module_of(name):
+    path = "resnet_keras.pipelines.__main__" if name == "pipelines" else f"resnet_keras.{name}"
+    return importlib.import_module(path)
+
+
+def test_commands_parse():
+    """Every command names tasks, flags and recipes that exist."""
+    seen = set()
+    for page, name, text in commands():
+        if f"resnet-keras {name}" in COMING or name == "models":
+            continue
+        assert name in COMMANDS, f"{page} names the command {name}"
+        seen.add(name)
+        arguments = [a for a in shlex.split(text) if a.split("=")[0] not in COMING]
+        if name == "launch":
+            place = arguments.index("--")
+            shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
+            arguments = arguments[:place]
+        positional = name in ("predict", "report")
+        if arguments and not arguments[0].startswith("-") and not positional:
+            task = arguments.pop(0)
+            assert task in module_of(name).TASKS
+            positional = task == "responses"
+        known = [a for a in arguments if not a.startswith("--flagfile")]  # of a run yet to be made
+        shared_flags.parse(module_of(name).FLAGS, [name, *known], positional)
+    assert seen == set(COMMANDS)
+
+
+def test_flags_that_sentences_name_exist():
+    known = {name for command in COMMANDS for name in module_of(command).FLAGS}
+    count = 0
+    for page, span in spans():
+        if flag := re.match(r"'?(--(\w+))", span):
+            count += 1
+            name = flag.group(2)
+            real = name in known or name.removeprefix("no") in known or flag.group(1) in COMING
+            assert real, f"{page} names {span}"
+    assert count > 50
+
+
+def test_nothing_that_is_coming_has_come():
+    """What is there is tested like all else: take it out of COMING."""
+    known = {f"--{name}" for command in COMMANDS for name in module_of(command).FLAGS}
+    from resnet_keras import __main__, zoo
+
+    there = {f"zoo.{name}" for name in dir(zoo)}
+    there |= {f"resnet-keras {name}" for name in __main__.COMMANDS}
+    assert not COMING & (known | there)
+
+
+def test_clusters_of_the_examples_are_taken(monkeypatch):
+    page = PAGES["docs/machines.md"]
+    (exported,) = re.findall(r"export TF_CONFIG='(.*)'", page)
+    (manifest,) = re.findall(r"TF_CONFIG\n +value: >-\n(.*?)\n +resources", page, re.DOTALL)
+    for text in (exported, manifest.replace("$(INDEX)", "0")):
+        monkeypatch.setenv("TF_CONFIG", " ".join(text.split()))
+        assert replicas.workers() == (0, 2)
+
+
+def test_the_two_commands_are_what_ci_takes_apart():
+    (marked,) = re.findall(r"<!-- test -->\n```sh\n(.*)\n```\n<!-- /test -->", PAGES["README.md"])
+    made, installed, tested = marked.split(" && ")
+    assert (made, tested) == ("python3 -m venv .venv", ".venv/bin/pytest -n 2")
+    assert f"{made} && {installed.replace('test', 'digits')} && " in PAGES["README.md"]
+
+
+def test_files_that_are_named_are_there():
+    for page in ("CONTRIBUTING.md", ".ci/run", *PAGES):
+        for path in re.findall(
+            r"\b(?:tests|zoo|resnet_keras|pipelines)/[\w/]+\.\w+", (ROOT / page).read_text()
+        ):
+            assert (ROOT / path).exists(), f"{page} names {path}"
+
+
+def test_the_notebook_holds_no_outputs():
+    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for cell in cells("code"):
+        exec(cell, names)
+    lines = capsys.readouterr().out
+    assert "seen: [2 3 4 5 6 7 8 9]  true: [2 3 4 5 6 7 8 9]" in lines
+    assert names["accuracy"] > 0.9
+    assert "stopped at step 30" in lines
+    assert "going on from the checkpoint of step 30" in lines
+    assert [row["step"] for row in names["result"].rows] == [20, 40, 60]
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))
