@@ -185,7 +185,8 @@ class FasterRCNN(keras.Model):
         truth = self._truth(targets, sizes)
         rpn = self._rpn_losses(levels, truth, sizes)
         head = self._head_losses(maps, boxes, is_box, truth, training)
-        return dict(zip(LOSSES, (*rpn, *head), strict=True))
+        losses = [tf.where(truth.valid, loss, float("nan")) for loss in (*rpn, *head)]
+        return dict(zip(LOSSES, losses, strict=True))
 
     def _look(self, images, sizes, training):
         """The features that RoIs are taken of, finest first, and `Level`s of anchors."""
@@ -225,15 +226,25 @@ class FasterRCNN(keras.Model):
     def _truth(self, targets, sizes):
         """Targets with all that may be left out, checked."""
         boxes, labels = tf.cast(targets["boxes"], "float32"), tf.cast(targets["labels"], "int32")
-        if not self.jit_compile:  # XLA has nothing to raise with
+        if self.jit_compile:  # XLA has nothing to raise with: the loss becomes no number
+            valid = geometry.valid(boxes, labels, sizes, self.num_classes)
+        else:
             geometry.check(boxes, labels, sizes, self.num_classes)
+            valid = tf.ones(tf.shape(labels)[0], "bool")
+        # A place at least: the largest IoU of none would be nothing.
+        empty = tf.maximum(1 - tf.shape(labels)[1], 0)
+        boxes = tf.pad(boxes, [[0, 0], [0, empty], [0, 0]])
+        labels = tf.pad(labels, [[0, 0], [0, empty]], constant_values=-1)
         crowd = targets.get("crowd")
-        crowd = tf.zeros(tf.shape(labels), "bool") if crowd is None else tf.cast(crowd, "bool")
+        if crowd is None:
+            crowd = tf.zeros(tf.shape(labels), "bool")
+        else:
+            crowd = tf.pad(tf.cast(crowd, "bool"), [[0, 0], [0, empty]])
         key = targets.get("key")
         if key is None:
             shape = (tf.shape(labels)[0], 2)
             key = keras.random.randint(shape, 0, 2**31 - 1, "int32", seed=self.seeds)
-        return types.SimpleNamespace(boxes=boxes, labels=labels, crowd=crowd, key=key)
+        return types.SimpleNamespace(boxes=boxes, labels=labels, crowd=crowd, key=key, valid=valid)
 
     def _rpn_losses(self, levels, truth, sizes):
         values = self.settings
@@ -268,13 +279,16 @@ class FasterRCNN(keras.Model):
         # Objects themselves are candidates, as in all implementations: without them there would
         # be no positive RoI while the proposals are bad.
         candidates = tf.concat([boxes, truth.boxes], 1)
+        # An image without objects would have no background from an IoU of .1 on.
+        any_object = tf.reduce_any(truth.labels >= 0, 1, keepdims=True)
+        floor = tf.where(any_object, values.roi_negative[0], 0.0)
         usable = tf.concat([is_box, (truth.labels >= 0) & ~truth.crowd], 1)
         index, state = matching.assign(
             candidates,
             truth.boxes,
             values.roi_negative[1],
             values.roi_positive,
-            floor=values.roi_negative[0],
+            floor=floor,
             crowd=truth.crowd,
             usable=usable,
         )
