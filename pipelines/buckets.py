@@ -12,7 +12,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError
 
 MULTIPLE = 32  # of both sides of a bucket: what a network to conv5 divides by
-BATCHES = 64  # in a window
+_BATCHES = 64  # in a window, at most
 
 Scale = tuple[int, int]
 
@@ -38,6 +38,14 @@ def buckets(scales: Sequence[Scale]) -> list[tuple[int, int]]:
         low, middle, high = (-(-side // MULTIPLE) * MULTIPLE for side in (shorter, middle, longest))
         sides |= {(low, low), (low, middle), (low, high), (middle, low), (high, low), (high, high)}
     return sorted(sides, key=lambda side: (side[0] * side[1], side))
+
+
+def window_size(batch_size: int, examples: int) -> int:
+    """How many positions of the stream are dealt together: whole batches.
+
+    They are no more than an epoch, if that has a batch: or one would hold an image several times.
+    """
+    return batch_size * min(_BATCHES, max(1, examples // batch_size))
 
 
 def resized(sizes: tf.Tensor, scales: tf.Tensor) -> tf.Tensor:

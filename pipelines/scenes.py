@@ -13,7 +13,7 @@ from resnet_keras.errors import InputError
 
 from . import decode, stream
 from .annotations import Annotations
-from .buckets import BATCHES, Scale, buckets, check_scales, dealt, resized
+from .buckets import Scale, buckets, check_scales, dealt, resized, window_size
 from .encoded import count_broken, fail_if, listed
 
 CHECKS = "; `python -m resnet_keras.pipelines check` finds all such images"
@@ -198,7 +198,7 @@ def training(
         raise InputError(f"max_corrupt must not be negative, but is {max_corrupt}.")
     sides = buckets(scales)
     batch = share.global_batch_size
-    window = BATCHES * batch
+    window = window_size(batch, source.num_examples)
     first, before = divmod(share.start_step * batch, window)
 
     def deal(number, rows):
@@ -275,7 +275,7 @@ def evaluation(
             "area": row["area"],
         }
 
-    windows = source.ordered().batch(BATCHES * batch_size)
+    windows = source.ordered().batch(window_size(batch_size, source.num_examples))
     rows = windows.map(deal).flat_map(tf.data.Dataset.from_tensor_slices)
     loaded = rows.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
     return loaded.batch(batch_size).apply(
