@@ -1,4 +1,4 @@
-"""Images of many sizes in few padded ones: which image goes into which batch, and how large that is.
+"""Images of many sizes in few padded ones: which goes into which batch, and how large that is.
 
 A window of the stream is sorted by the shape of its images and cut into batches, which then are
 mixed. So every image comes once, and nearly all batches hold images of one shape; at the borders

@@ -480,7 +480,8 @@ def _check_labels(labels, names, classes):
         return tf.identity(labels)
 
 
-def listed(names):
+def listed(names: tf.Tensor) -> tf.Tensor:
+    """Names, string () or (n,), as one text for a message."""
     # TensorFlow's errors must be UTF-8, which file names need not be.
     readable = tf.strings.unicode_transcode(names, "UTF-8", "UTF-8")
     return tf.strings.reduce_join(readable, separator=", ")

@@ -61,9 +61,7 @@ def open_split(
     classes = tuple(builder.info.features["objects"]["label"].names)
     ids = COCO_IDS if kind == "coco" and len(classes) == len(COCO_IDS) else range(len(classes))
     pixels = encoded(tf.identity, exif_orientation)
-    return Scenes(
-        examples, classes, tuple(ids), MOST_OBJECTS, SCALE, training, read_epoch, pixels
-    )
+    return Scenes(examples, classes, tuple(ids), MOST_OBJECTS, SCALE, training, read_epoch, pixels)
 
 
 def _voc(raw):

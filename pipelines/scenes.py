@@ -67,7 +67,9 @@ class Share(NamedTuple):
         if self.start_step < 0:
             raise InputError(f"start_step must not be negative, but is {self.start_step}.")
         if self.parts < 1 or self.global_batch_size % self.parts:
-            raise InputError(f"A batch of {self.global_batch_size} has no {self.parts} equal parts.")
+            raise InputError(
+                f"A batch of {self.global_batch_size} has no {self.parts} equal parts."
+            )
         if not 0 <= self.shard < self.shards:
             raise InputError(f"There is no shard {self.shard} of {self.shards}.")
         if self.delivered % self.shards:
@@ -230,9 +232,7 @@ def training(
     return counted.batch(share.batch_size, drop_remainder=True)
 
 
-def evaluation(
-    source: Scenes, batch_size: int, *, scale: Scale | None = None
-) -> tf.data.Dataset:
+def evaluation(source: Scenes, batch_size: int, *, scale: Scale | None = None) -> tf.data.Dataset:
     """Every image once, in windows that are sorted by shape; the last batch holds what is left.
 
     Args:
@@ -344,7 +344,9 @@ def _placed(image, row, sides):
     times = row["wanted"] / row["size"]
     boxes = row["boxes"] * tf.tile(times[::-1], [2])
     x1, y1, x2, y2 = tf.unstack(boxes, axis=1)
-    mirrored = tf.stack([tf.cast(width, tf.float64) - x2, y1, tf.cast(width, tf.float64) - x1, y2], 1)
+    mirrored = tf.stack(
+        [tf.cast(width, tf.float64) - x2, y1, tf.cast(width, tf.float64) - x1, y2], 1
+    )
     boxes = tf.where(row["mirrored"] & (row["labels"] >= 0)[:, None], mirrored, boxes)
     limits = tf.cast(tf.stack([width, height, width, height]), tf.float32)
     boxes = tf.clip_by_value(tf.cast(boxes, tf.float32), 0.0, limits)

@@ -107,9 +107,11 @@ def _names(root, wanted):
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"Cannot read {path}: {error}.") from error
         names = [line[0] for line in lines if line]  # a flag may follow, in the lists of a class
-        twice = next((name for name in names if names.count(name) > 1), None) if (
-            len(set(names)) < len(names)
-        ) else None
+        twice = (
+            next((name for name in names if names.count(name) > 1), None)
+            if (len(set(names)) < len(names))
+            else None
+        )
         if twice:
             raise InputError(f"{path} has {twice} twice.")
         return names, wanted

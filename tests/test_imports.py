@@ -24,7 +24,7 @@ FLOORS = [
     ],
     ["networks", "pipelines"],
     ["training", "zoo"],
-    ["classification"],
+    ["classification", "detection"],
     ["commands"],
     ["reproduction", "benchmarks"],
     ["train", "evaluate", "predict", "benchmark", "report", "launch", "pipelines.__main__"],

@@ -116,9 +116,7 @@ def _sizes(split, content: Annotations, limit):
         what = "of another size than their annotations say"
         yield Finding(False, f"{split}: {listed(wrong, 'image', what)}")
     if turned:
-        what = (
-            "with boxes about the upright image, and turned by EXIF (give exif_orientation=True)"
-        )
+        what = "with boxes about the upright image, and turned by EXIF (give exif_orientation=True)"
         yield Finding(False, f"{split}: {listed(turned, 'image', what)}")
 
 
@@ -149,9 +147,11 @@ def _prepared(dataset, data_dir, decode, limit):
                 raise
             yield Finding(False, f"{split}: {mistake}")
             continue
+        yield from examine(split, _without_boxes(source), decode=decode, limit=limit).findings
 
-        def keys(source=source):
-            return source.ordered().map(lambda row: (row["key"], 0, row["name"]))
 
-        plain = Source(source.num_examples, (), source.training, keys, tf.identity)
-        yield from examine(split, plain, decode=decode, limit=limit).findings
+def _without_boxes(scenes):
+    def ordered():
+        return scenes.ordered().map(lambda row: (row["key"], 0, row["name"]))
+
+    return Source(scenes.num_examples, (), scenes.training, ordered, tf.identity)

@@ -75,7 +75,7 @@ def findings(
         yield from boxes(dataset, data_dir, **options)
         return
     if dataset != FOLDER and dataset != IMAGENET2012 and not dataset.startswith(TFDS):
-        known = [FOLDER, *objects.DATASETS, IMAGENET2012, f"{TFDS}NAME"]
+        known = [FOLDER, IMAGENET2012, f"{TFDS}NAME", *objects.DATASETS]
         raise unknown("dataset", dataset, known)
     if archives_in is not None:
         yield from archives(archives_in, hashes=hashes)

@@ -81,8 +81,11 @@ def coco_content(rows=None):
             {"id": 100 + n, "image_id": key, "category_id": kind, "bbox": box, "iscrowd": crowd}
             for n, (key, kind, box, crowd) in enumerate(objects)
         ],
-        "categories": [{"id": 90, "name": "fork"}, {"id": 3, "name": "cup"}]
-        + [{"id": 7, "name": "plate"}],
+        "categories": [
+            {"id": 90, "name": "fork"},
+            {"id": 3, "name": "cup"},
+            {"id": 7, "name": "plate"},
+        ],
     }
 
 

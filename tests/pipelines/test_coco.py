@@ -9,8 +9,8 @@ import object_files
 import pytest
 
 from resnet_keras.errors import InputError
+from resnet_keras.pipelines import __main__ as command
 from resnet_keras.pipelines import annotations, check, coco, objects
-from resnet_keras.pipelines.__main__ import main
 
 
 @pytest.fixture
@@ -112,13 +112,19 @@ FAULTS = {
     "no numbers": (box([1, 2, "3", 4]), "annotation 100 has no bbox of four numbers"),
     "three numbers": (box([1, 2, 3]), "annotation 100 has no bbox of four numbers"),
     "no box": (box(None), "annotation 100 has no bbox of four numbers"),
-    "image id": (entry("annotations", 1, image_id=77), "annotation 101 has the unknown image id 77"),
+    "image id": (
+        entry("annotations", 1, image_id=77),
+        "annotation 101 has the unknown image id 77",
+    ),
     "category": (entry("annotations", 1, category_id=1), "annotation 101 has the unknown category"),
     "twice": (entry("annotations", 1, id=100), "annotation 100 has the id of another annotation"),
     "area": (entry("annotations", 1, area="x"), "annotation 101 has the area 'x'"),
     "image twice": (entry("images", 1, id=11), "there are two of image id 11"),
     "category twice": (entry("categories", 1, id=90), "there are two of category id 90"),
-    "missing image": (entry("images", 0, file_name="no.png"), "image 11 is missing: .*train/no.png"),
+    "missing image": (
+        entry("images", 0, file_name="no.png"),
+        "image 11 is missing: .*train/no.png",
+    ),
     "file twice": (entry("images", 0, file_name="5.png"), "image 5 has the file 5.png of another"),
     "no size": (entry("images", 0, width=None), "image 11 has no width"),
     "size": (entry("images", 0, width=0), "image 11 has width 0 and height 40, not whole pixels"),
@@ -169,13 +175,13 @@ def test_check_says_what_is_there_and_exits_with_1_for_faults(root, capsys):
     content = object_files.coco_content()
     content["categories"][0]["name"] = "knife"
     object_files.rewrite_coco(root, content, "val")
-    assert main(["pipelines", "check", f"--data_dir={root}"]) == 1
+    assert command.main(["pipelines", "check", f"--data_dir={root}"]) == 1
     said = capsys.readouterr().out
     assert "ok: train: 8 images with 11 objects of 3 classes, 1 image without any, 1 crowd" in said
     assert "problem: val has other classes than train (fork, knife)" in said
     assert said.count("problem:") == 1
     changed(root, box([50, 10, 15, 5]))
-    assert main(["pipelines", "check", f"--data_dir={root}", "--nodecode"]) == 1
+    assert command.main(["pipelines", "check", f"--data_dir={root}", "--nodecode"]) == 1
     assert f"problem: {root}/annotations/instances_train.json: annotation 100: the box" in (
         capsys.readouterr().out
     )
@@ -183,7 +189,7 @@ def test_check_says_what_is_there_and_exits_with_1_for_faults(root, capsys):
 
 def test_check_compares_sizes(root, capsys):
     (root / "train" / "5.png").write_bytes(object_files.png(0, 40, 60))
-    assert main(["pipelines", "check", "--dataset=coco", f"--data_dir={root}"]) == 1
+    assert command.main(["pipelines", "check", "--dataset=coco", f"--data_dir={root}"]) == 1
     said = capsys.readouterr().out
     assert f"train: 1 image of another size than their annotations say: {root}/train/5.png" in said
 
@@ -192,7 +198,7 @@ def test_preview_draws_boxes(root, capsys):
     path = root / "preview.png"
     options = ["--dataset=coco", f"--data_dir={root}", "--count=4", f"--out={path}"]
     with contextlib.suppress(ImportError):
-        assert main(["pipelines", "preview", *options]) == 0
+        assert command.main(["pipelines", "preview", *options]) == 0
         assert path.read_bytes().startswith(b"\x89PNG")
     assert "4 images with boxes from coco/train" in capsys.readouterr().out
 

@@ -46,15 +46,18 @@ def ids_in(batches):
 
 
 def test_what_a_batch_holds(batches, root):
-    spec = {
-        "image": tf.TensorSpec([4, None, None, 3], tf.uint8),
-        "size": tf.TensorSpec([4, 2], tf.int32),
-    }, {
-        "boxes": tf.TensorSpec([4, 3, 4], tf.float32),
-        "labels": tf.TensorSpec([4, 3], tf.int32),
-        "crowd": tf.TensorSpec([4, 3], tf.bool),
-        "key": tf.TensorSpec([4, 2], tf.int32),
-    }
+    spec = (
+        {
+            "image": tf.TensorSpec([4, None, None, 3], tf.uint8),
+            "size": tf.TensorSpec([4, 2], tf.int32),
+        },
+        {
+            "boxes": tf.TensorSpec([4, 3, 4], tf.float32),
+            "labels": tf.TensorSpec([4, 3], tf.int32),
+            "crowd": tf.TensorSpec([4, 3], tf.bool),
+            "key": tf.TensorSpec([4, 2], tf.int32),
+        },
+    )
     assert stream(root).element_spec == spec
     for features, targets in batches:
         nothing = targets["labels"] < 0
@@ -195,7 +198,9 @@ def test_evaluation_visits_every_image_once_with_what_is_scored(root):
             found[int(key)] = {name: column[n] for name, column in targets.items()}
             number = list(object_files.COCO).index(key)
             height, width = features["size"][n]
-            expected = bilinear(object_files.image(number, *object_files.COCO[key][0]), height, width)
+            expected = bilinear(
+                object_files.image(number, *object_files.COCO[key][0]), height, width
+            )
             assert np.abs(features["image"][n, :height, :width] - expected).max() <= 0.51
     assert sorted(found) == sorted(object_files.COCO)
     for key, (_, rows) in object_files.COCO.items():
@@ -207,7 +212,9 @@ def test_evaluation_visits_every_image_once_with_what_is_scored(root):
         np.testing.assert_array_equal(
             target["labels"][: len(rows)], [(3, 7, 90).index(row[0]) for row in rows]
         )
-        np.testing.assert_array_equal(target["area"][: len(rows)], [r[1][2] * r[1][3] for r in rows])
+        np.testing.assert_array_equal(
+            target["area"][: len(rows)], [r[1][2] * r[1][3] for r in rows]
+        )
         back = target["boxes"] / np.tile(target["scale"], 2)
         np.testing.assert_allclose(back, target["original_boxes"], rtol=1e-5, atol=1e-5)
         assert (target["labels"][len(rows) :] == -1).all()
@@ -241,7 +248,9 @@ def test_a_broken_image_teaches_nothing_and_is_told_of(tmp_path, capfd):
 def test_an_image_of_another_size_than_annotated_is_refused(tmp_path):
     root = object_files.write_coco(tmp_path / "coco", {3: ((40, 60), [])})
     (root / "train" / "3.png").write_bytes(object_files.png(0, 60, 40))
-    with pytest.raises(tf.errors.OpError, match="3.png is not 60 pixels wide and 40 high, as its"):
+    with pytest.raises(
+        tf.errors.OpError, match=r"3\.png is not 60 pixels wide and 40 high, as its"
+    ):
         taken(stream(root, batch_size=2), 1)
 
 
