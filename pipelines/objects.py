@@ -69,7 +69,8 @@ def training(
         exif_orientation: whether photographs are turned as their cameras noted, see `exif`; give
             True where the boxes are about the upright images.
         max_corrupt: how many images that cannot be decoded are left out, see `scenes.training`.
-        max_faulty: how many objects with faulty boxes are left out, with a warning.
+        max_faulty: how many objects with faulty boxes are left out, with a warning. (Of TFDS's
+            records those without area always are, and other faults are errors.)
         parts: each batch is delivered as so many equal smaller ones; `start_step` still counts
             whole ones.
         shard: (index, count) gives the index-th of count equal parts of each delivered batch.

@@ -17,7 +17,8 @@ from .buckets import Scale, buckets, check_scales, dealt, resized, window_size
 from .encoded import count_broken, fail_if, listed
 
 CHECKS = "; `python -m resnet_keras.pipelines check` finds all such images"
-Rows = dict[str, tf.Tensor]
+# Nothing here needs AutoGraph, which takes as long as all the rest of making a stream.
+_AS_IT_IS = tf.autograph.experimental.do_not_convert
 
 
 class Scenes(NamedTuple):
@@ -111,6 +112,7 @@ def in_memory(
         "area": (ragged(annotations.areas), 0.0, [most]),
     }
 
+    @_AS_IT_IS
     def rows(numbers):
         objects = {
             name: tf.gather(column, numbers).to_tensor(default, shape=[None, *shape])
@@ -129,6 +131,7 @@ def in_memory(
     examples = len(annotations.paths)
 
     def training(seed, first, size):
+        @_AS_IT_IS
         def window(number):
             positions = number * size + tf.range(size, dtype=tf.int64)
             return number, rows(stream.shuffled(positions, examples, seed))
@@ -203,6 +206,7 @@ def training(
     window = window_size(batch, source.num_examples)
     first, before = divmod(share.start_step * batch, window)
 
+    @_AS_IT_IS
     def deal(number, rows):
         keys = tf.random.experimental.stateless_split(stream.draw_seed(seed, number), 4)
         choice = tf.random.stateless_uniform([window], keys[0], 0, len(scales), tf.int32)
@@ -216,6 +220,7 @@ def training(
         rows["bucket"] = bucket
         return {name: tf.boolean_mask(column, own) for name, column in rows.items()}
 
+    @_AS_IT_IS
     def load(row):
         image, is_broken = _decoded(source, row)
         nothing = tf.constant([], tf.string)
@@ -248,6 +253,7 @@ def evaluation(source: Scenes, batch_size: int, *, scale: Scale | None = None) -
     check_scales(scales)
     sides = buckets(scales)
 
+    @_AS_IT_IS
     def deal(rows):
         count = tf.shape(rows["size"])[0]
         wanted = resized(rows["size"], tf.tile(tf.constant(scales), [count, 1]))
@@ -256,6 +262,7 @@ def evaluation(source: Scenes, batch_size: int, *, scale: Scale | None = None) -
         rows = {name: tf.gather(column, order) for name, column in rows.items()}
         return {**rows, "bucket": bucket}
 
+    @_AS_IT_IS
     def load(row):
         image, is_broken = _decoded(source, row)
         with tf.control_dependencies(
