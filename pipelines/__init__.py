@@ -9,6 +9,7 @@ DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/. Of a split, a share can be taken:
 "train[90%:]", see `splits`.
 """
 
+from . import objects
 from .batches import evaluation, training
 from .catalog import (
     DATASETS,
@@ -37,6 +38,7 @@ __all__ = [
     "check_no_exif",
     "evaluation",
     "info",
+    "objects",
     "open_split",
     "test_side",
     "training",

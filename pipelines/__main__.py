@@ -5,8 +5,10 @@
     python -m resnet_keras.pipelines serve --port=5050
 
 `check` tells whether a copy of a data set is whole, before a long build or run; its exit status is
-1 if it is not. `preview` draws what the network sees, with labels. `serve` makes batches for hosts
-whose own processors are too slow, until it is interrupted.
+1 if it is not. `preview` draws what the network sees, with labels. Both take, besides, data sets
+with boxes: --dataset=coco or voc, folders in one of these formats, tfds/coco/YEAR, tfds/voc/YEAR
+and shapes. `serve` makes batches for hosts whose own processors are too slow, until it is
+interrupted.
 """
 
 import os
@@ -30,6 +32,9 @@ shared_flags.define_path(
     FLAGS,
     "archives",
     "check: folder of ImageNet's archives; DATA_DIR/downloads/manual for imagenet2012 without.",
+)
+shared_flags.define_path(
+    FLAGS, "annotations", "JSON file of --dataset=coco, where it lies elsewhere than in DATA_DIR."
 )
 flags.DEFINE_bool(
     "hashes", False, "check: take the archives' MD5s; reads 155 GB.", flag_values=FLAGS
@@ -89,6 +94,7 @@ def _check() -> int:
     for finding in check.findings(
         dataset,
         FLAGS.data_dir,
+        annotations=FLAGS.annotations,
         archives_in=FLAGS.archives,
         hashes=FLAGS.hashes,
         expected=expected,
@@ -113,7 +119,23 @@ def _preview() -> int:
     shell.start_tensorflow()
     from . import preview
     from .catalog import info
+    from .objects import has_objects
 
+    if has_objects(FLAGS.dataset):
+        print(
+            preview.write_objects(
+                FLAGS.out,
+                FLAGS.dataset,
+                FLAGS.split,
+                FLAGS.count,
+                seed=FLAGS.seed,
+                augmented=FLAGS.augment,
+                data_dir=FLAGS.data_dir,
+                annotations=FLAGS.annotations,
+                exif_orientation=bool(FLAGS.exif_orientation),
+            )
+        )
+        return 0
     print(
         preview.write(
             FLAGS.out,

@@ -96,7 +96,7 @@ def training(
     decoded = source.training(seed, chunks).map(
         load, num_parallel_calls=os.cpu_count(), deterministic=True
     )
-    counted = decoded.scan(tf.constant([], tf.string), _count_broken(max_corrupt))
+    counted = decoded.scan(tf.constant([], tf.string), count_broken(max_corrupt))
     # Not `rebatch`: tf.distribute looks for the last `batch`, which would be one of chunks, and
     # shares out what it finds.
     return counted.unbatch().skip(chunks.before_start).batch(chunks.batch_size, drop_remainder=True)
@@ -398,7 +398,7 @@ def _replace(good, images, labels, names):
     """Puts in each broken image's place the next good one; the first follows the chunk's last."""
     places = tf.range(stream.CHUNK)
     count = tf.size(good)
-    fail = _fail_if(count == 0, ["none of these images can be decoded: ", _listed(names)])
+    fail = fail_if(count == 0, ["none of these images can be decoded: ", listed(names)])
     with tf.control_dependencies([fail]):
         following = tf.searchsorted(good, places)
     chosen = tf.math.floormod(following, tf.maximum(count, 1))
@@ -407,7 +407,7 @@ def _replace(good, images, labels, names):
     return tf.gather(images, chosen), tf.gather(labels, taken), broken
 
 
-def _count_broken(max_corrupt):
+def count_broken(max_corrupt):
     """For `Dataset.scan`: its state are the names of the broken images so far."""
 
     def report(known, broken):
@@ -420,7 +420,7 @@ def _count_broken(max_corrupt):
                 tf.strings.join(
                     [
                         "warning: cannot decode ",
-                        _listed(new),
+                        listed(new),
                         "; others take their places (",
                         tf.strings.as_string(count),
                         f" such images so far, {max_corrupt} allowed)",
@@ -430,11 +430,11 @@ def _count_broken(max_corrupt):
             ),
             tf.no_op,
         )
-        too_many = _fail_if(
+        too_many = fail_if(
             count > max_corrupt,
             [
                 f"more than {max_corrupt} images cannot be decoded (max_corrupt): ",
-                _listed(everything),
+                listed(everything),
             ],
         )
         with tf.control_dependencies([warning, too_many]):
@@ -462,7 +462,7 @@ def _ordered(source, view, result):
             result,
         )
         with tf.control_dependencies(
-            [_fail_if(tf.size(good) == 0, ["cannot decode ", _listed(name), _REMEDY])]
+            [fail_if(tf.size(good) == 0, ["cannot decode ", listed(name), _REMEDY])]
         ):
             return number, tf.ensure_shape(images[0], result.shape), label
 
@@ -475,18 +475,19 @@ def _ordered(source, view, result):
 
 def _check_labels(labels, names, classes):
     valid = (labels >= 0) & (labels < classes)
-    bad = [_listed(tf.boolean_mask(names, ~valid)), f" has a label outside 0 to {classes - 1}"]
-    with tf.control_dependencies([_fail_if(~tf.reduce_all(valid), bad)]):
+    bad = [listed(tf.boolean_mask(names, ~valid)), f" has a label outside 0 to {classes - 1}"]
+    with tf.control_dependencies([fail_if(~tf.reduce_all(valid), bad)]):
         return tf.identity(labels)
 
 
-def _listed(names):
+def listed(names: tf.Tensor) -> tf.Tensor:
+    """Names, string () or (n,), as one text for a message."""
     # TensorFlow's errors must be UTF-8, which file names need not be.
     readable = tf.strings.unicode_transcode(names, "UTF-8", "UTF-8")
     return tf.strings.reduce_join(readable, separator=", ")
 
 
-def _fail_if(wrong: tf.Tensor, parts: list[Any]) -> tf.Operation:
+def fail_if(wrong: tf.Tensor, parts: list[Any]) -> tf.Operation:
     """Fails with a message that `errors.told` finds."""
     start, end = MARKS
     return tf.cond(

@@ -11,7 +11,7 @@ from resnet_keras import drawing
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
-from . import encoded, stream
+from . import encoded, objects, scenes, stream
 from .batches import training
 from .catalog import arrays, check_no_exif, info, open_split
 from .view import View, test_side
@@ -21,6 +21,9 @@ _FONT, _LINE, _LETTER = 9, 17, 8  # size in points; line height and a letter's w
 _NARROWEST = 600  # pixels that a caption needs
 _GAP = 8  # pixels between images
 _SMALLEST = 128  # images of fewer pixels are enlarged
+_OBJECTS_SCALE = (240, 400)  # of images with boxes
+
+Outline = tuple[np.ndarray, int, str, bool]  # xyxy, label, class, whether it is a crowd region
 
 
 def write(
@@ -48,11 +51,7 @@ def write(
             raises.
         MissingExtraError: matplotlib is not installed.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise InputError(f"The picture is a PNG: name it {path.with_suffix('.png')}, not {path}.")
-    make_folder(path.parent)
-    drawing.check()  # before a data set is opened
+    path = _prepared(path)
     images, labels, names = examples(
         dataset,
         split,
@@ -69,6 +68,78 @@ def write(
     write_atomically(path, draw(images, titles(labels, names), caption))
     size = " x ".join(map(str, images.shape[1:3]))
     return f"{path}: {count} images of {size} pixels from {dataset}/{split}, {seen}"
+
+
+def write_objects(
+    path: str | os.PathLike,
+    dataset: str,
+    split: str,
+    count: int,
+    *,
+    seed: int,
+    augmented: bool = True,
+    data_dir: str | os.PathLike | None = None,
+    annotations: str | os.PathLike | None = None,
+    exif_orientation: bool = False,
+) -> str:
+    """Writes a PNG of a first batch of images with boxes, each with its class, to `path`.
+
+    Images are smaller than in training, at the scale `_OBJECTS_SCALE`. Crowd regions are dashed.
+
+    Args:
+        path: of the picture, whose folder is made.
+        dataset: as for `objects.training`, like all that is not told here.
+        split: see there.
+        count: how many images.
+        seed: of the order and of what is drawn for each image.
+        augmented: whether half the images are mirrored.
+        data_dir: see there.
+        annotations: see there.
+        exif_orientation: see there.
+
+    Returns:
+        One line that says what was written.
+
+    Raises:
+        InputError: not the name of a PNG, a folder that cannot be written to, or what
+            `objects.training` raises.
+        MissingExtraError: matplotlib is not installed.
+    """
+    path = _prepared(path)
+    source = objects.open_split(
+        dataset,
+        split,
+        data_dir=data_dir,
+        annotations=annotations,
+        exif_orientation=exif_orientation,
+    )
+    scale = min(source.scale, _OBJECTS_SCALE)
+    share = scenes.Share(count)
+    batches = scenes.training(source, share, seed=seed, scales=(scale,), flip=augmented)
+    features, targets = next(batches.take(1).as_numpy_iterator())
+    outlines = [
+        [
+            (box, int(label), source.class_names[label], bool(crowd))
+            for box, label, crowd in zip(*columns, strict=True)
+            if label >= 0
+        ]
+        for columns in zip(targets["boxes"], targets["labels"], targets["crowd"], strict=True)
+    ]
+    numbers = [f"{len(boxes)} objects" if len(boxes) != 1 else "1 object" for boxes in outlines]
+    seen = f"with seed {seed}" + ("" if augmented else ", not mirrored")
+    caption = f"{dataset}, {split}: a batch of {count} images {seen}"
+    write_atomically(path, draw(features["image"], numbers, caption, outlines))
+    return f"{path}: {count} images with boxes from {dataset}/{split}, {seen}"
+
+
+def _prepared(path):
+    """The path of a PNG in a folder that is there now."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"The picture is a PNG: name it {path.with_suffix('.png')}, not {path}.")
+    make_folder(path.parent)
+    drawing.check()  # before a data set is opened
+    return path
 
 
 def examples(
@@ -174,13 +245,19 @@ def _name(label, names):
     return names[label] if names else str(label)
 
 
-def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
+def draw(
+    images: np.ndarray,
+    texts: Sequence[str],
+    caption: str,
+    outlines: Sequence[Sequence[Outline]] = (),
+) -> bytes:
     """Draws images in a grid, each below its text, pixel by pixel or enlarged by a whole factor.
 
     Args:
         images: uint8 (images, height, width, 3).
         texts: of one or two lines.
         caption: for the whole grid.
+        outlines: of the objects of each image.
 
     Returns:
         The PNG file's content.
@@ -207,9 +284,25 @@ def draw(images: np.ndarray, texts: Sequence[str], caption: str) -> bytes:
         axes = figure.add_axes((left / width, bottom / height, wide / width, high / height))
         axes.imshow(image, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
+        for outline in outlines[place] if outlines else ():
+            _outline(axes, outline, image.shape)
         lines = "\n".join(_shortened(line, wide) for line in text.split("\n"))
         axes.set_title(lines, size=_FONT, pad=3, linespacing=1.2, parse_math=False)
     return drawing.png(figure)
+
+
+def _outline(axes, outline, shape):
+    (x1, y1, x2, y2), label, name, crowd = outline
+    colour = f"C{label % 10}"
+    # The middle of the first pixel is at 0, 0; half-open boxes begin and end between pixels.
+    x, y = np.array([x1, x2, x2, x1, x1]) - 0.5, np.array([y1, y1, y2, y2, y1]) - 0.5
+    axes.plot(x, y, color=colour, linewidth=1.5, linestyle="--" if crowd else "-")
+    # Above the object, where there is room, which it would hide.
+    side = "bottom" if y1 > shape[0] / 10 else "top"
+    text = axes.text(x1, y1 - 1, name, size=_FONT - 2, color="white", va=side, parse_math=False)
+    text.set_bbox({"facecolor": colour, "edgecolor": "none", "pad": 1})
+    axes.set_xlim(-0.5, shape[1] - 0.5)  # which `plot` moves
+    axes.set_ylim(shape[0] - 0.5, -0.5)
 
 
 def _columns(count, aspect):

@@ -1,5 +1,8 @@
 """Any classification data set of TensorFlow Datasets, as encoded images in record shards."""
 
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from resnet_keras.errors import InputError, hint
@@ -28,10 +31,35 @@ def open_split(dataset: str, data_dir: str | None, split: str) -> Source:
     Raises:
         InputError: no such data set or split, or it is not on disk and cannot be made.
     """
+    builder = prepare(dataset, data_dir)
+    name = split_name(builder, split)
+    raw_epoch = reader(builder, name)
+
+    def read_epoch(shuffle_seed=None):
+        raw = raw_epoch(shuffle_seed)
+        return raw.map(lambda row: (row["image"], tf.cast(row["label"], tf.int32), row["tfds_id"]))
+
+    examples = count(read_epoch(), f"{dataset}/{name}")
+
+    @tf.autograph.experimental.do_not_convert
+    def training(seed, chunks):
+        first = chunks.first * stream.CHUNK
+        rows = shuffled(read_epoch, examples, seed, first)
+        rows = rows.batch(stream.CHUNK, drop_remainder=True)
+        numbered = rows.enumerate(chunks.first).filter(lambda number, _: chunks.wanted(number))
+        return numbered.map(lambda number, row: (number, *row))
+
+    classes = tuple(builder.info.features["label"].names)
+    return Source(examples, classes, training, read_epoch, tf.identity)
+
+
+def reader(builder: Any, name: str) -> Callable[..., tf.data.Dataset]:
+    """Returns a function of a seed that reads a split once, its images left encoded.
+
+    With a seed, the shards are read in an order of its own; without, in theirs.
+    """
     import tensorflow_datasets as tfds
 
-    builder = prepare(dataset, data_dir)
-    name = _split_name(builder, split)
     skip_decoding = {"image": tfds.decode.SkipDecoding()}
 
     def read_epoch(shuffle_seed=None):
@@ -43,34 +71,38 @@ def open_split(dataset: str, data_dir: str | None, split: str) -> Source:
             skip_prefetch=True,
             add_tfds_id=True,
         )
-        raw = builder.as_dataset(
+        return builder.as_dataset(
             split=name,
             decoders=skip_decoding,
             shuffle_files=shuffle_seed is not None,
             read_config=config,
         )
-        return raw.map(lambda row: (row["image"], tf.cast(row["label"], tf.int32), row["tfds_id"]))
 
-    examples = _count(read_epoch(), f"{dataset}/{name}")
+    return read_epoch
+
+
+def shuffled(
+    read_epoch: Callable[..., tf.data.Dataset], examples: int, seed: int, first: int
+) -> tf.data.Dataset:
+    """Reads epochs without end, from the first-th example on, in an order by the seed only.
+
+    Args:
+        read_epoch: of a seed for the shards' order.
+        examples: in an epoch.
+        seed: of the order.
+        first: how many examples are left out.
+    """
 
     @tf.autograph.experimental.do_not_convert
-    def training(seed, chunks):
-        @tf.autograph.experimental.do_not_convert
-        def shuffled_epoch(epoch):
-            # `shuffle` mixes its seed with the program's, which the graph of this function holds.
-            tf.compat.v1.get_default_graph().seed = None
-            keys = tf.random.experimental.stateless_split(stream.draw_seed(seed, epoch), 2)
-            raw = read_epoch(keys[0, 0])
-            return raw.shuffle(SHUFFLED_RECORDS, keys[1, 0], reshuffle_each_iteration=False)
+    def shuffled_epoch(epoch):
+        # `shuffle` mixes its seed with the program's, which the graph of this function holds.
+        tf.compat.v1.get_default_graph().seed = None
+        keys = tf.random.experimental.stateless_split(stream.draw_seed(seed, epoch), 2)
+        raw = read_epoch(keys[0, 0])
+        return raw.shuffle(SHUFFLED_RECORDS, keys[1, 0], reshuffle_each_iteration=False)
 
-        first = chunks.first * stream.CHUNK
-        epochs = tf.data.Dataset.range(first // examples, stream.LAST).flat_map(shuffled_epoch)
-        rows = epochs.skip(first % examples).batch(stream.CHUNK, drop_remainder=True)
-        numbered = rows.enumerate(chunks.first).filter(lambda number, _: chunks.wanted(number))
-        return numbered.map(lambda number, row: (number, *row))
-
-    classes = tuple(builder.info.features["label"].names)
-    return Source(examples, classes, training, read_epoch, tf.identity)
+    epochs = tf.data.Dataset.range(first // examples, stream.LAST).flat_map(shuffled_epoch)
+    return epochs.skip(first % examples)
 
 
 def prepare(dataset: str, data_dir: str | None):
@@ -81,15 +113,23 @@ def prepare(dataset: str, data_dir: str | None):
     """
     import tensorflow_datasets as tfds
 
+    builder = loaded(dataset, data_dir)
+    features = builder.info.features
+    types = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    if not all(key in features and isinstance(features[key], types[key]) for key in types):
+        raise InputError(f"{dataset} is no data set of images with one label each.")
+    return builder
+
+
+def loaded(dataset: str, data_dir: str | None) -> Any:
+    """Returns TFDS's builder of a data set of any kind; raises as `prepare`."""
+    import tensorflow_datasets as tfds
+
     try:
         builder = tfds.builder(dataset, data_dir=expanded(data_dir))
         builder.download_and_prepare()
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
         raise cannot_load(dataset, data_dir, error) from error
-    features = builder.info.features
-    types = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
-    if not all(key in features and isinstance(features[key], types[key]) for key in types):
-        raise InputError(f"{dataset} is no data set of images with one label each.")
     return builder
 
 
@@ -103,7 +143,8 @@ def cannot_load(dataset: str, data_dir: str | None, error: Exception) -> InputEr
     )
 
 
-def _split_name(builder, split):
+def split_name(builder: Any, split: str) -> str:
+    """What TFDS calls a split or a share of one; `InputError` where there is none."""
     wanted = splits.parse(split)
     names = NAMES.get(wanted.name, (wanted.name,))
     known = list(builder.info.splits)
@@ -121,7 +162,8 @@ def _split_name(builder, split):
     return str(wanted)
 
 
-def _count(dataset, what):
+def count(dataset: tf.data.Dataset, what: str) -> int:
+    """How many examples there are; `InputError` where there are none."""
     examples = int(dataset.cardinality())
     if examples < 0:
         examples = sum(1 for _ in dataset)

@@ -201,6 +201,7 @@ def prefetch(
     threads: int | None = None,
     ram_budget: int | None = None,
     batch_size: int = 1,
+    batch_bytes: int | None = None,
 ) -> tf.data.Dataset:
     """Prefetches a few batches, as the last operation of a pipeline.
 
@@ -214,6 +215,7 @@ def prefetch(
         threads: gives the pipeline a pool of so many threads of its own.
         ram_budget: bytes that prefetched batches may take; without it, four batches.
         batch_size: examples in a batch, where the data set's shapes do not tell.
+        batch_bytes: of a batch, where it has other sides that the shapes do not tell.
     """
     options = tf.data.Options()
     # With autotuning, closing an iterator waits for the tuner's next wake-up, which it puts off
@@ -224,7 +226,7 @@ def prefetch(
     dataset = dataset.with_options(options)
     batches = PREFETCHED_BATCHES
     if ram_budget is not None:
-        batches = _batches_in(ram_budget, dataset, batch_size)
+        batches = _batches_in(ram_budget, dataset, batch_size, batch_bytes)
     if device == "auto":
         gpus = tf.config.list_logical_devices("GPU")
         device = gpus[0].name if len(gpus) == 1 and not tf.distribute.has_strategy() else None
@@ -234,10 +236,12 @@ def prefetch(
     return dataset.apply(to_device)
 
 
-def _batches_in(ram_budget, dataset, batch_size):
+def _batches_in(ram_budget, dataset, batch_size, size=None):
     """How many batches fit; at least one, which is in the making in any case."""
-    specs = tf.nest.flatten(dataset.element_spec)
-    size = sum(int(np.prod([side or batch_size for side in s.shape])) * s.dtype.size for s in specs)
+    if size is None:
+        specs = tf.nest.flatten(dataset.element_spec)
+        sides = [[side or batch_size for side in spec.shape] for spec in specs]
+        size = sum(int(np.prod(s)) * spec.dtype.size for s, spec in zip(sides, specs, strict=True))
     return max(1, ram_budget // size)
 
 

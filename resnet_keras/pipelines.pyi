@@ -1,9 +1,12 @@
 from pipelines import *
+from pipelines import annotations as annotations
 from pipelines import augment as augment
 from pipelines import batches as batches
+from pipelines import buckets as buckets
 from pipelines import catalog as catalog
 from pipelines import check as check
 from pipelines import cifar as cifar
+from pipelines import coco as coco
 from pipelines import decode as decode
 from pipelines import digits as digits
 from pipelines import encoded as encoded
@@ -11,10 +14,15 @@ from pipelines import exif as exif
 from pipelines import folder as folder
 from pipelines import listing as listing
 from pipelines import modern as modern
+from pipelines import object_records as object_records
+from pipelines import objects as objects
 from pipelines import preview as preview
 from pipelines import records as records
+from pipelines import scenes as scenes
 from pipelines import service as service
+from pipelines import shapes as shapes
 from pipelines import source as source
 from pipelines import splits as splits
 from pipelines import stream as stream
 from pipelines import view as view
+from pipelines import voc as voc

@@ -4,6 +4,7 @@ Each check returns findings; none of them downloads, builds or changes anything.
 """
 
 from .archive import ARCHIVES, Archive, archives
+from .boxes import boxes
 from .examination import images
 from .expected import EXPECTED, IMAGENET, Expected
 from .finding import LISTED, Finding
@@ -23,6 +24,7 @@ __all__ = [
     "Listing",
     "archives",
     "as_expected",
+    "boxes",
     "class_folders",
     "contents",
     "dataset_in",

@@ -80,7 +80,7 @@ def examine(split: str, source: Source, *, decode: bool, limit: int) -> Examinat
 
 def _checked(source, decode, limit):
     """For each chunk: its labels, the names of its broken images, how many EXIF turns."""
-    size_of = _decoded_size if decode else _header_size
+    size_of = _decoded_size if decode else header_size
 
     def look(key):
         contents = source.read(key)
@@ -101,7 +101,7 @@ def _decoded_size(contents):
     return tf.shape(pixels_of(contents))[:2]
 
 
-def _header_size(contents):
+def header_size(contents):
     """The size that a JPEG's header tells; TensorFlow can only decode the others."""
     return tf.cond(
         is_jpeg(contents),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from resnet_keras.errors import InputError, unknown
 
-from .. import folder
+from .. import folder, objects
 from ..catalog import FOLDER, TFDS
 from .archive import archives
+from .boxes import boxes
 from .expected import IMAGENET, Expected
 from .finding import Finding
 from .folders import class_folders
@@ -16,10 +17,18 @@ from .records import IMAGENET2012, builder_of, is_prepared, prepared
 
 
 def dataset_in(data_dir: str | None) -> str:
-    """Returns "folder" where DATA_DIR holds train/, val/ or class folders, else "imagenet2012"."""
+    """Guesses a data set by what DATA_DIR holds.
+
+    That is "voc" for Annotations/, "coco" for annotations/instances_*.json, "folder" for train/,
+    val/ or class folders, and else "imagenet2012".
+    """
     root = Path(data_dir or "").expanduser()
     if data_dir is None or not root.is_dir():
         return IMAGENET2012
+    if any(path.name == "Annotations" for path in root.iterdir()):  # not annotations, on any disk
+        return "voc"
+    if any(root.glob("annotations/instances_*.json")):
+        return "coco"
     holds_split = any((root / split).is_dir() for split in ("train", "val"))
     return FOLDER if holds_split or folder.is_flat(root) else IMAGENET2012
 
@@ -38,6 +47,7 @@ def findings(
     dataset: str,
     data_dir: str | None,
     *,
+    annotations: str | None = None,
     archives_in: str | None = None,
     hashes: bool = False,
     expected: Expected | None = None,
@@ -47,8 +57,9 @@ def findings(
     """Checks a data set, one finding after the other.
 
     Args:
-        dataset: "folder", "imagenet2012" or "tfds/NAME".
+        dataset: "folder", "imagenet2012", "tfds/NAME", or one of images with boxes, see `objects`.
         data_dir: its folder, or TFDS's.
+        annotations: the JSON file of "coco", where it lies elsewhere.
         archives_in: folder of ImageNet's archives, which are checked too.
         hashes: whether the archives' MD5s are taken.
         expected: what the data set must hold; imagenet2012 must hold `IMAGENET` in any case.
@@ -59,8 +70,13 @@ def findings(
         InputError: another data set, a folder that is not there, or a data set of TFDS's that is
             unknown or not made of images with labels.
     """
+    if objects.has_objects(dataset):
+        options = {"annotations": annotations, "decode": decode, "limit": limit}
+        yield from boxes(dataset, data_dir, **options)
+        return
     if dataset != FOLDER and dataset != IMAGENET2012 and not dataset.startswith(TFDS):
-        raise unknown("dataset", dataset, [FOLDER, IMAGENET2012, f"{TFDS}NAME"])
+        known = [FOLDER, IMAGENET2012, f"{TFDS}NAME", *objects.DATASETS]
+        raise unknown("dataset", dataset, known)
     if archives_in is not None:
         yield from archives(archives_in, hashes=hashes)
     if dataset == FOLDER:

@@ -11,14 +11,33 @@ Keras.
 import importlib
 from typing import Any
 
-_MODULES = ("anchors", "boxes", "losses", "matching", "nms", "roi", "sampling")
+_MODULES = (
+    "anchors",
+    "backbones",
+    "boxes",
+    "heads",
+    "losses",
+    "matching",
+    "necks",
+    "nms",
+    "padding",
+    "proposals",
+    "roi",
+    "sampling",
+    "scores",
+    "settings",
+    "statistics",
+)
+_NAMES = {"FasterRCNN": "faster_rcnn"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted([*globals(), *_MODULES, *_NAMES])

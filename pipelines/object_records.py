@@ -1,0 +1,150 @@
+"""COCO and Pascal VOC of TensorFlow Datasets, as encoded images with boxes in record shards."""
+
+import tensorflow as tf
+
+from resnet_keras.errors import InputError
+
+from . import decode, records
+from .annotations import TOLERANCE
+from .encoded import fail_if, listed
+from .scenes import Scenes, encoded
+
+SCALE = (600, 1000)
+MOST_OBJECTS = 100  # COCO has up to 93 in an image, VOC 56
+# TFDS numbers COCO's 80 classes without the gaps that their ids have.
+_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO_IDS = tuple(number for number in range(1, 91) if number not in _GAPS)
+_NEAR = 0.01  # pixels: TFDS keeps whole corners as float32 shares of the image's sides
+
+
+def open_split(
+    dataset: str, data_dir: str | None, split: str, exif_orientation: bool = False
+) -> Scenes:
+    """Opens a split, prepared on disk or by TensorFlow Datasets on first use.
+
+    The order is that of `records.open_split`. TFDS keeps VOC's corners as they stand in the XML
+    files, counted from 1 and inclusive: x1 and y1 are moved by one pixel. Boxes without area, of
+    which COCO has two, are left out.
+
+    Args:
+        dataset: "voc", "voc/2007", "voc/2012", "coco", "coco/2014" or "coco/2017".
+        data_dir: TFDS's folder; None takes TFDS's default.
+        split: "train", "val" (TFDS's "validation"), "trainval" (VOC's name of both), "test", or a
+            share of one.
+        exif_orientation: see `exif`.
+
+    Raises:
+        InputError: no such data set or split, or it is not on disk and cannot be made.
+    """
+    builder = records.loaded(dataset, data_dir)
+    kind = dataset.split("/")[0]
+    if kind == "voc" and split == "test" and dataset == "voc/2012":
+        raise InputError("voc/2012's test split has no boxes: PASCAL's server scores it.")
+    if split == "trainval":
+        name = "+".join(records.split_name(builder, part) for part in ("train", "val"))
+    else:
+        name = records.split_name(builder, split)
+    raw_epoch = records.reader(builder, name)
+    row_of = _voc if kind == "voc" else _coco
+
+    def read_epoch(shuffle_seed=None):
+        numbered = raw_epoch(shuffle_seed).enumerate()
+        return numbered.map(lambda number, raw: _row(number, raw, row_of(raw)))
+
+    examples = records.count(raw_epoch(), f"{dataset}/{name}")
+
+    @tf.autograph.experimental.do_not_convert
+    def training(seed, first, size):
+        rows = records.shuffled(read_epoch, examples, seed, first * size)
+        return rows.batch(size, drop_remainder=True).enumerate(first)
+
+    classes = tuple(builder.info.features["objects"]["label"].names)
+    ids = COCO_IDS if kind == "coco" and len(classes) == len(COCO_IDS) else range(len(classes))
+    pixels = encoded(tf.identity, exif_orientation)
+    return Scenes(examples, classes, tuple(ids), MOST_OBJECTS, SCALE, training, read_epoch, pixels)
+
+
+def _voc(raw):
+    objects = raw["objects"]
+    size = _size(raw["image"])
+    corners = _pixels(objects["bbox"], size)
+    boxes = corners - tf.constant([1.0, 1.0, 0.0, 0.0], tf.float64)
+    return {
+        "image_id": tf.constant(-1, tf.int64),
+        "size": size,
+        "name": raw["image/filename"],
+        "boxes": boxes,
+        "crowd": tf.zeros_like(objects["is_difficult"]),
+        "difficult": objects["is_difficult"],
+        "area": tf.reduce_prod(boxes[:, 2:] - boxes[:, :2], axis=1),
+    }
+
+
+def _coco(raw):
+    objects = raw["objects"]
+    size = _size(raw["image"])
+    return {
+        "image_id": raw["image/id"],
+        "size": size,
+        "name": raw["image/filename"],
+        "boxes": _pixels(objects["bbox"], size),
+        "crowd": objects["is_crowd"],
+        "difficult": tf.zeros_like(objects["is_crowd"]),
+        "area": tf.cast(objects["area"], tf.float64),
+    }
+
+
+def _size(contents):
+    """Height and width, int32 (2,), of an encoded image."""
+    shape = tf.cond(
+        decode.is_jpeg(contents),
+        lambda: tf.io.extract_jpeg_shape(contents)[:2],
+        lambda: tf.shape(decode.decode(contents))[:2],
+    )
+    return tf.ensure_shape(shape, [2])
+
+
+def _pixels(shares, size):
+    """TFDS's ymin, xmin, ymax, xmax in shares of the sides as float64 x1, y1, x2, y2 in pixels."""
+    sides = tf.cast(tf.gather(size, [1, 0, 1, 0]), tf.float64)
+    boxes = tf.gather(tf.cast(shares, tf.float64), [1, 0, 3, 2], axis=1) * sides
+    whole = tf.round(boxes)
+    return tf.where(tf.abs(boxes - whole) < _NEAR, whole, boxes)
+
+
+def _row(number, raw, row):
+    """A row as `Scenes` has it; fails where a box is wrong, and leaves out those without area."""
+    labels = tf.cast(raw["objects"]["label"], tf.int32)
+    boxes, size = row["boxes"], row["size"]
+    limits = tf.cast(tf.gather(size, [1, 0, 1, 0]), tf.float64)
+    cut = tf.clip_by_value(boxes, tf.zeros([], tf.float64), limits)
+    inside = tf.reduce_all(tf.abs(cut - boxes) <= TOLERANCE, axis=1)  # which NaN is not
+    upright = tf.reduce_all(boxes[:, 2:] >= boxes[:, :2], axis=1)
+    kept = tf.reduce_all(cut[:, 2:] > cut[:, :2], axis=1)
+    place = listed(row["name"])
+    wrong = [place, ": a box is not finite, inverted or leaves its image"]
+    many = [place, f": there are more than {MOST_OBJECTS} objects"]
+    with tf.control_dependencies(
+        [
+            fail_if(~tf.reduce_all(inside & upright), wrong),
+            fail_if(tf.size(labels) > MOST_OBJECTS, many),
+        ]
+    ):
+        columns = {**row, "labels": labels, "boxes": cut}
+        objects = {
+            name: _filled(tf.boolean_mask(columns[name], kept), default)
+            for name, default in _OBJECTS.items()
+        }
+    image_id = tf.where(row["image_id"] < 0, number, row["image_id"])
+    whole = {"key": raw["image"], "name": row["name"], "number": number, "size": size}
+    return {**whole, "image_id": image_id, **objects}
+
+
+_OBJECTS = {"boxes": 0, "labels": -1, "crowd": False, "difficult": False, "area": 0}
+
+
+def _filled(values, default):
+    """Of `MOST_OBJECTS` rows."""
+    more = [[0, MOST_OBJECTS - tf.shape(values)[0]], [0, 0]][: len(values.shape)]
+    filled = tf.pad(values, more, constant_values=tf.cast(default, values.dtype))
+    return tf.ensure_shape(filled, [MOST_OBJECTS, *values.shape[1:]])

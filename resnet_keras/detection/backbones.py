@@ -1,0 +1,50 @@
+"""Small networks for images of about 100 pixels, such as the data set `shapes`; made here.
+
+Importing this module adds them to the zoo: `resnet10_shapes` and `plain10_shapes`.
+"""
+
+import functools
+from typing import Any, Unpack
+
+import keras
+
+from resnet_keras import zoo
+from resnet_keras.networks.blocks import conv_bn_relu, stage
+from resnet_keras.networks.network import Shared, network
+from resnet_keras.networks.resnet import basic_block, plain_block
+
+
+def small_resnet(
+    width: int = 16,
+    shortcut: str | None = "B",
+    **shared: Unpack[Shared],
+) -> keras.Model:
+    """Four stages of one block, with strides 2, 4, 8 and 16: half those of ImageNet's networks.
+
+    Args:
+        width: channels of conv2; each stage has twice as many as the one before.
+        shortcut: "A", "B" or "C", or None for a plain network.
+        **shared: as of `network.network`.
+    """
+
+    def trunk(x, norm, drop_rates):
+        x = conv_bn_relu(x, width, 3, 2, "conv1", norm)
+        block = plain_block
+        if shortcut is not None:
+            block = functools.partial(basic_block, shortcut=shortcut)
+        for index, rates in enumerate(drop_rates):
+            stride = 1 if index == 0 else 2
+            x = stage(x, block, width * 2**index, stride, f"conv{index + 2}", norm, rates)
+        return x
+
+    return network(trunk, blocks=(1, 1, 1, 1), residual=shortcut is not None, **shared)
+
+
+def register() -> None:
+    """Adds the networks to the zoo's registry."""
+    for name, shortcut in (("resnet10_shapes", "B"), ("plain10_shapes", None)):
+        arguments: dict[str, Any] = {"width": 16, "shortcut": shortcut}
+        zoo.register(name, small_resnet, arguments=arguments, dataset="shapes")
+
+
+register()

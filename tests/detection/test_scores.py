@@ -1,0 +1,173 @@
+"""COCO's and VOC's metrics against values computed independently."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from resnet_keras.detection import scores
+from resnet_keras.detection.scores import Found, Truth
+from resnet_keras.errors import InputError, MissingExtraError
+
+# (image, category, xywh, crowd) and (image, category, xywh, score), on 3 images of 200x200.
+OBJECTS = [
+    (1, 1, (10, 10, 50, 50), 0),
+    (1, 1, (100, 100, 20, 20), 0),
+    (1, 18, (60, 60, 120, 120), 0),
+    (2, 1, (20, 30, 40, 60), 0),
+    (2, 1, (0, 100, 200, 80), 1),
+    (2, 18, (5, 5, 30, 30), 0),
+]
+DETECTIONS = [
+    (1, 1, (12, 11, 50, 50), 0.9),
+    (1, 1, (100, 104, 20, 20), 0.8),
+    (1, 1, (10, 10, 48, 52), 0.7),
+    (1, 18, (70, 50, 120, 120), 0.95),
+    (2, 1, (22, 30, 40, 50), 0.6),
+    (2, 1, (10, 110, 60, 60), 0.85),
+    (2, 1, (120, 10, 30, 30), 0.3),
+    (2, 18, (5, 5, 30, 24), 0.5),
+    (2, 18, (5, 7, 28, 30), 0.4),
+    (3, 1, (50, 50, 40, 40), 0.65),
+]
+IDS = (1, 18)
+
+
+def xyxy(box):
+    x, y, width, height = box
+    return x, y, x + width, y + height
+
+
+def made(objects=OBJECTS, detections=DETECTIONS, corners=xyxy, ids=IDS):
+    truth, found = [], []
+    for image in (1, 2, 3):
+        rows = [row for row in objects if row[0] == image]
+        boxes = np.reshape([xyxy(row[2]) for row in rows], [-1, 4])
+        labels = [ids.index(row[1]) for row in rows]
+        truth.append(Truth(image, boxes, labels, crowd=[row[3] for row in rows]))
+        rows = [row for row in detections if row[0] == image]
+        boxes = np.reshape([corners(row[2]) for row in rows], [-1, 4])
+        found.append(Found(image, boxes, [r[3] for r in rows], [ids.index(r[1]) for r in rows]))
+    return truth, found
+
+
+def test_cocos_twelve_numbers():
+    result = scores.coco(*made(), IDS)
+    expected = [
+        *(0.534323, 0.932673, 0.359901, 0.55, 0.577723, 0.5),
+        *(0.433333, 0.616667, 0.616667, 0.55, 0.75, 0.5),
+    ]
+    assert tuple(result.values) == scores.COCO
+    np.testing.assert_allclose(list(result.values.values()), expected, atol=1e-6)
+    np.testing.assert_allclose(result.ap50, [0.865347, 1], atol=1e-6)
+    np.testing.assert_allclose(result.ap.mean(), 0.534323, atol=1e-6)
+    np.testing.assert_allclose(result.curve.precision.mean(), 0.932673, atol=1e-6)
+
+
+def test_classes_keep_their_order_where_ids_do_not_ascend():
+    result = scores.coco(*made(ids=(18, 1)), (18, 1))
+    np.testing.assert_allclose(result.ap50, [1, 0.865347], atol=1e-6)
+
+
+def test_xywh_given_as_corners_scores_little():
+    result = scores.coco(*made(corners=lambda box: box), IDS)
+    assert result.values["ap"] < 0.2
+
+
+def test_without_objects_there_is_nothing_to_score():
+    result = scores.coco(*made(objects=[]), IDS)
+    assert set(result.values.values()) == {-1.0}
+    assert set(result.ap) == {-1.0}
+    assert np.isnan(scores.voc(*made(objects=[]), 2).mean)
+
+
+def test_without_detections_the_scores_are_zero():
+    result = scores.coco(*made(detections=[]), IDS)
+    assert result.values["ap"] == result.values["ar100"] == 0
+    assert scores.voc(*made(detections=[]), 2).mean == 0
+
+
+@pytest.mark.parametrize(
+    ("is_true", "positives", "eleven", "area"),
+    [
+        ([1, 0, 1, 1, 0], 4, 0.613636, 0.625),
+        # The recall is exactly 3/10, which arange's .30000000000000004 misses.
+        ([1, 1, 1, 0, 1], 10, 0.418182, 0.38),
+        ([0, 0, 1], 1, 0.333333, 0.333333),
+        ([], 3, 0, 0),
+    ],
+)
+def test_average_precision(is_true, positives, eleven, area):
+    curve = scores.curve(is_true, positives)
+    assert scores.average_precision(curve, "07") == pytest.approx(eleven, abs=1e-6)
+    assert scores.average_precision(curve, "area") == pytest.approx(area, abs=1e-6)
+
+
+def one(boxes, detections, **flags):
+    """AP of one image with one class; detections in the order of their scores."""
+    truth = Truth(7, np.reshape(boxes, [-1, 4]), [0] * len(boxes), **flags)
+    order = np.arange(len(detections), 0.0, -1)
+    found = Found(7, np.reshape(detections, [-1, 4]), order, [0] * len(detections))
+    return scores.voc([truth], [found], 1).mean
+
+
+BOX, FAR = [0, 0, 10, 10], [50, 50, 60, 60]
+
+
+def test_an_iou_of_just_a_half_is_none():
+    """VOC's inclusive [1, 1, 10, 10] and [1, 1, 10, 5], whose IoU is .5 with its +1."""
+    assert one([BOX], [[0, 0, 10, 5]]) == 0
+    assert one([BOX], [[0, 0, 10, 5.01]]) == 1
+
+
+def test_the_second_detection_of_an_object_is_wrong():
+    assert one([BOX, FAR], [BOX, BOX, FAR]) == pytest.approx((1 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize("flag", ["difficult", "crowd"])
+def test_difficult_objects_count_neither_way(flag):
+    assert one([BOX, FAR], [FAR, FAR, BOX], **{flag: [False, True]}) == 1
+    assert one([BOX, FAR], [BOX], **{flag: [False, True]}) == 1
+
+
+def test_classes_without_objects_are_left_out_of_the_mean():
+    truth, found = made()
+    result = scores.voc(truth, found, 3, metric="07")
+    assert np.isnan(result.ap[2])
+    assert result.mean == pytest.approx(result.ap[:2].mean())
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (Found(9, np.zeros([1, 4]), [0.5], [0]), "unknown image 9"),
+        (Found(1, np.zeros([1, 4]), [0.5], [-1]), "Image 1 has detections with labels outside 0"),
+        (Found(1, np.zeros([1, 4]), [0.5], [2]), "leave out what fills up"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(found, message):
+    for score in (lambda *x: scores.coco(*x, IDS), lambda *x: scores.voc(*x, 2)):
+        with pytest.raises(InputError, match=message):
+            score(made()[0], [found])
+
+
+def test_images_come_once():
+    truth, found = made()
+    with pytest.raises(InputError, match="detections of one image twice"):
+        scores.voc(truth, [*found, found[0]], 2)
+
+
+def test_an_unknown_metric_names_those_there_are():
+    with pytest.raises(InputError, match="Choose one of 07, area"):
+        scores.voc(*made(), 2, metric="10")
+
+
+def test_without_pycocotools_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'resnet_keras\[detection\]'"):
+        scores.coco(*made(), IDS)
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))
