@@ -407,8 +407,12 @@ def _replace(good, images, labels, names):
     return tf.gather(images, chosen), tf.gather(labels, taken), broken
 
 
-def count_broken(max_corrupt):
-    """For `Dataset.scan`: its state are the names of the broken images so far."""
+def count_broken(max_corrupt, instead="others take their places"):
+    """For `Dataset.scan`: its state are the names of the broken images so far.
+
+    Elements are (images, labels, names of broken images), of which the last is taken off; `instead`
+    says what becomes of them.
+    """
 
     def report(known, broken):
         everything, _ = tf.unique(tf.concat([known, broken], axis=0))
@@ -421,7 +425,7 @@ def count_broken(max_corrupt):
                     [
                         "warning: cannot decode ",
                         listed(new),
-                        "; others take their places (",
+                        f"; {instead} (",
                         tf.strings.as_string(count),
                         f" such images so far, {max_corrupt} allowed)",
                     ]

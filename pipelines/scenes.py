@@ -233,7 +233,9 @@ def training(
     rows = windows.map(deal).flat_map(tf.data.Dataset.from_tensor_slices)
     rows = rows.skip(before // share.shards)
     loaded = rows.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
-    counted = loaded.scan(tf.constant([], tf.string), count_broken(max_corrupt))
+    counted = loaded.scan(
+        tf.constant([], tf.string), count_broken(max_corrupt, "nothing is learnt of them")
+    )
     return counted.batch(share.batch_size, drop_remainder=True)
 
 

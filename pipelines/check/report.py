@@ -19,13 +19,13 @@ from .records import IMAGENET2012, builder_of, is_prepared, prepared
 def dataset_in(data_dir: str | None) -> str:
     """Guesses a data set by what DATA_DIR holds.
 
-    That is "voc" for Annotations/, "coco" for annotations/instances_*.json, "folder" for train/,
-    val/ or class folders, and else "imagenet2012".
+    That is "voc" for Annotations/ and JPEGImages/, "coco" for annotations/instances_*.json,
+    "folder" for train/, val/ or class folders, and else "imagenet2012".
     """
     root = Path(data_dir or "").expanduser()
     if data_dir is None or not root.is_dir():
         return IMAGENET2012
-    if any(path.name == "Annotations" for path in root.iterdir()):  # not annotations, on any disk
+    if (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir():
         return "voc"
     if any(root.glob("annotations/instances_*.json")):
         return "coco"

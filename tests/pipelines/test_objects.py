@@ -229,7 +229,9 @@ def test_a_broken_image_teaches_nothing_and_is_told_of(tmp_path, capfd):
     assert not features["image"].any()
     np.testing.assert_array_equal(targets["boxes"], [[[0, 0, 48, 32]]] * 2)
     assert targets["crowd"].all()
-    assert capfd.readouterr().err.count("cannot decode") == 1
+    said = capfd.readouterr().err
+    assert said.count("cannot decode") == 1
+    assert "3.png; nothing is learnt of them (1 such images so far, 100 allowed)" in said
     with pytest.raises(tf.errors.OpError, match="more than 0 images cannot be decoded"):
         taken(stream(root, batch_size=2, max_corrupt=0), 1)
     with pytest.raises(tf.errors.OpError, match=r"cannot decode .*3\.png"):
