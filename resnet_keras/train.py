@@ -9,13 +9,12 @@ TensorBoard events, checkpoints and, at the end, weights.safetensors. The same c
 stopped exits with status 75.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import zoo
+from . import processes, zoo
 from .classification import recipe
 from .classification.classifier import (
     COLUMNS,
@@ -52,7 +51,7 @@ def _main() -> int:
             return _run(network, file, signals)
     except Preempted as stopped:
         print(f"{stopped}: the same command goes on from there, with its --workdir")
-        return shell.INTERRUPTED if stopped.signum == signal.SIGINT else shell.PREEMPTED
+        return processes.status_of(stopped.signum)
     except replicas.WORKER_LOST as error:
         if FLAGS.strategy != "multi_worker" or told(error):
             raise
@@ -61,7 +60,7 @@ def _main() -> int:
             f"again, and they go on from the last checkpoint ({str(error).splitlines()[0]})",
             file=sys.stderr,
         )
-        return shell.PREEMPTED
+        return processes.PREEMPTED
 
 
 def _run(network, file, signals) -> int:
@@ -204,4 +203,4 @@ def _last_line(result) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

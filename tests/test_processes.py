@@ -13,7 +13,7 @@ import pytest
 
 from resnet_keras import processes
 from resnet_keras.errors import InputError
-from resnet_keras.processes import Job
+from resnet_keras.processes import Interrupted, Job
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,6 +78,74 @@ def test_a_signal_reaches_those_that_run_and_starts_no_more(tmp_path):
     assert rest == f"({{'a': 75}}, {signal.SIGTERM.value})\n"
     assert (tmp_path / "a").read_text() == "stopped"
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_what_takes_no_notice_of_a_signal_ends_all_the_same(number, status):
+    """As C++ does that waits, or a library that goes on after any exception."""
+    code = """
+        import signal, time
+        from resnet_keras import processes
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+        with processes.ended_by_signals():
+            while True:
+                try:
+                    print("ready", flush=True)
+                    time.sleep(60)
+                except BaseException as error:
+                    print(repr(error), flush=True)
+        """
+    process = _started(code)
+    assert process.stdout.readline() == "ready\n"
+    began = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - began < 20
+    assert process.returncode == status
+    said = f"stopped by {number.name}"
+    assert output.splitlines() == [f"Interrupted({said!r})", "ready", said]
+
+
+def _started(code):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_process_that_a_signal_stopped_does_not_wait_for_threads():
+    code = """
+        import threading, time
+        from resnet_keras import processes
+        threading.Thread(target=time.sleep, args=[60]).start()
+        print("said", end="")
+        processes.leave(75)
+        """
+    process = _started(code)
+    began = time.monotonic()
+    assert process.communicate(timeout=50)[0] == "said"
+    assert time.monotonic() - began < 30
+    assert process.returncode == 75
+
+
+def test_a_signal_ends_what_waits_and_then_acts_as_before(monkeypatch):
+    monkeypatch.setattr(processes, "UNWINDING", 60)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def twice():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # as a launcher passes it on: no second one
+
+    with pytest.raises(Interrupted, match="by SIGTERM") as stopped, processes.ended_by_signals():
+        twice()
+    assert processes.status_of(stopped.value.signum) == 75
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_workers_share_the_machine(monkeypatch):

@@ -119,7 +119,7 @@ def run(jobs: Sequence[Job], machine: Machine) -> int:
     statuses, signum = processes.run_all(jobs, shares)
     if signum:
         print(f"stopped by {signal.Signals(signum).name}: the same command goes on from there")
-        return shell.INTERRUPTED if signum == signal.SIGINT else shell.PREEMPTED
+        return processes.status_of(signum)
     failed = [f"{name} ({_ending(status)})" for name, status in statuses.items() if status]
     if failed:
         print(
