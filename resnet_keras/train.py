@@ -40,6 +40,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main() -> int:
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     train_flags.check(file)
+    train_flags.check_longer()
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
     train_flags.choose_splits()
 
@@ -77,9 +78,10 @@ def _run(network, file, signals) -> int:
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     identity = train_flags.run_flags()
-    if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, train_flags.FREE):
-        folder = Path(FLAGS.workdir)
-        print(f"{folder} holds a finished run: {run_folder.last_weights(folder)}")
+    if FLAGS.workdir and run_folder.finished(
+        FLAGS.workdir, identity, train_flags.FREE, train_flags.STEPS
+    ):
+        print(train_flags.finished_line())
         return 0
     data = recipe.Data(**_given(*recipe.Data._fields))
     train, test = recipe.streams(data, strategy, **_stream_arguments(data))
@@ -112,6 +114,7 @@ def _run(network, file, signals) -> int:
         columns=COLUMNS,
         keep=FLAGS.keep_checkpoints,
         free=train_flags.FREE,
+        steps_name=train_flags.STEPS,
         test_name=FLAGS.eval_split,
         handle_signals=signals,
         **_given("eval_every", "checkpoint_every", "tensorboard", "profile"),
