@@ -64,7 +64,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _environment(addresses, index):
     task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    gpus = processes.visible_gpus(index, FLAGS.gpus_per_worker)
+    gpus = processes.visible_gpus(index, FLAGS.gpus_per_worker, len(addresses))
     return {"TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": gpus}
 
 

@@ -247,24 +247,24 @@ def shares(workers: int, gpus_per_worker: int) -> list[dict[str, str]]:
     threads = max(1, _processors() // workers)
     return [
         {
-            "CUDA_VISIBLE_DEVICES": visible_gpus(worker, gpus_per_worker),
+            "CUDA_VISIBLE_DEVICES": visible_gpus(worker, gpus_per_worker, workers),
             "TF_NUM_INTRAOP_THREADS": str(threads),
         }
         for worker in range(workers)
     ]
 
 
-def visible_gpus(worker: int, count: int) -> str:
-    """The GPUs of a worker when each has `count`, as CUDA_VISIBLE_DEVICES.
+def visible_gpus(worker: int, count: int, workers: int) -> str:
+    """The GPUs of one of several workers when each has `count`, as CUDA_VISIBLE_DEVICES.
 
     Raises:
-        InputError: there are too few.
+        InputError: there are too few for all workers.
     """
-    last = (worker + 1) * count
-    known = _gpus() if count else []
-    if len(known) < last and count:
-        raise InputError(f"{last} GPUs are asked for, and this machine shows {len(known)}.")
-    return ",".join(known[worker * count : last]) or NO_GPU
+    known, wanted = _gpus() if count else [], workers * count
+    if len(known) < wanted:
+        asked = "1 GPU is" if wanted == 1 else f"{wanted} GPUs are"
+        raise InputError(f"{asked} asked for, and this machine shows {len(known) or 'none'}.")
+    return ",".join(known[worker * count : (worker + 1) * count]) or NO_GPU
 
 
 @functools.cache

@@ -157,8 +157,10 @@ def test_workers_share_the_machine(monkeypatch):
     assert one == two
     assert one["CUDA_VISIBLE_DEVICES"] == "-1"
     assert 1 <= int(one["TF_NUM_INTRAOP_THREADS"]) <= max(1, (os.cpu_count() or 1) // 2)
-    with pytest.raises(InputError, match="1 GPUs are asked for, and this machine shows 0"):
+    with pytest.raises(InputError, match="2 GPUs are asked for, and this machine shows none"):
         processes.shares(2, 1)
+    with pytest.raises(InputError, match="1 GPU is asked for, and this machine shows none"):
+        processes.shares(1, 1)
 
 
 def test_gpus_are_those_that_are_there(monkeypatch, tmp_path):

@@ -56,6 +56,26 @@ def rows_of(page):
     return [[html.unescape(t) for t in re.findall(r"<t[hd]>(.*?)</t[hd]>", row)] for row in rows]
 
 
+def test_folders_without_runs_are_left_out_and_named(make_run, run, tmp_path):
+    make_run("runs/plain20", model="plain20")
+    (tmp_path / "runs" / "figures").mkdir()
+    (tmp_path / "runs" / ".cache").mkdir()
+    status, out, err, _ = run(tmp_path / "runs")
+    assert (status, err.count("\n")) == (0, 1)
+    assert re.fullmatch(r"1 folder without a run is left out: \S*runs/figures\n", err)
+    assert out.startswith("plain20: finished")
+    for number in range(7):
+        (tmp_path / f"empty{number}").mkdir()
+    status, _, err, _ = run(tmp_path / "runs/plain20", *sorted(tmp_path.glob("empty*")))
+    assert (status, err.count("\n")) == (0, 1)
+    assert err.startswith("7 folders without runs are left out: ")
+    assert err.endswith("empty4 and 2 more\n")
+    status, _, err, _ = run(tmp_path / "empty0", tmp_path / "empty1")
+    assert status == 2
+    assert "empty0 and " in err
+    assert "hold no run" in err
+
+
 def test_a_finished_run(make_run, run, tmp_path):
     folder = make_run("plain20", model="plain20")
     (folder / "environment.json").write_text(json.dumps({"keras": "3.15.1", "cpus": 16}))
