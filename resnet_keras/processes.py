@@ -7,6 +7,7 @@ import collections
 import contextlib
 import functools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -153,12 +154,15 @@ class Job(NamedTuple):
     command: Sequence[str]
 
 
-def start(job: Job, environment: Mapping[str, str]) -> tuple[subprocess.Popen, threading.Thread]:
+def start(
+    job: Job, environment: Mapping[str, str], held: re.Pattern[str] | None = None
+) -> tuple[subprocess.Popen, threading.Thread]:
     """Starts a process, each line of whose output is printed after [NAME].
 
     Args:
         job: what to start.
         environment: what its environment has besides this process's own.
+        held: lines that begin so are printed at the end, and only where it ends other than well.
 
     Returns:
         The process, and the thread that reads from it.
@@ -172,15 +176,26 @@ def start(job: Job, environment: Mapping[str, str]) -> tuple[subprocess.Popen, t
         errors="replace",
         env={**os.environ, **environment},
     )
-    reader = threading.Thread(target=_copy, args=(job.name, process), daemon=True)
+    reader = threading.Thread(target=_copy, args=(job.name, process, held), daemon=True)
     reader.start()
     return process, reader
 
 
-def _copy(name, process):
+def _copy(name, process, held):
+    kept = []
     for line in process.stdout:
-        with contextlib.suppress(OSError):  # nobody reads: the process must not wait for that
-            print(f"[{name}] {line}", end="", flush=True)
+        if held is not None and held.match(line):
+            kept.append(line)
+        else:
+            _print(name, line)
+    if kept and process.wait():
+        for line in kept:
+            _print(name, line)
+
+
+def _print(name, line):
+    with contextlib.suppress(OSError):  # nobody reads: the process must not wait for that
+        print(f"[{name}] {line}", end="", flush=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Commands run side by side, and stopped together."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -26,6 +27,14 @@ def test_all_are_run_in_order_and_a_failure_keeps_no_other(capfd):
     jobs = [job("a", "print('one')"), job("b", "raise SystemExit(3)"), job("c", "print('last')")]
     assert processes.run_all(jobs, [{}]) == ({"a": 0, "b": 3, "c": 0}, 0)
     assert capfd.readouterr().out == "[a] one\n[c] last\n"
+
+
+@pytest.mark.parametrize(("status", "said"), [(0, "[a] told\n"), (3, "[a] told\n[a] E0000 held\n")])
+def test_lines_are_held_and_shown_where_a_process_fails(status, said, capfd):
+    code = f"print('E0000 held', flush=True); print('told', flush=True); raise SystemExit({status})"
+    _, reader = processes.start(job("a", code), {}, re.compile("E0000"))
+    reader.join(timeout=60)
+    assert capfd.readouterr().out == said
 
 
 def test_as_many_at_a_time_as_there_are_environments(tmp_path):

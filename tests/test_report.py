@@ -135,7 +135,9 @@ def test_runs_are_compared(make_run, run, tmp_path):
     (tmp_path / "runs" / "resnet56" / "run.flags").open("a").write("--weights=imagenet\n")
     (tmp_path / "runs" / "notes").mkdir()
     status, out, err, page = run(tmp_path / "runs", tmp_path / "runs" / "resnet20")
-    assert (status, err) == (0, "")
+    assert (status, err.count("\n")) == (0, 1)
+    assert err.startswith("1 folder without a run is left out: ")
+    assert err.endswith("/runs/notes\n")
     names = ["resnet20", "resnet56", "resnet110"]  # by depth, each once
     assert [text.split(":")[0] for text in out.splitlines()[:-1]] == names
     assert [row[0] for row in rows_of(page)[1:4]] == names
@@ -346,7 +348,7 @@ def test_starts_without_tensorflow(make_run, command, tmp_path):
         ((), "Name folders of runs"),
         (("nowhere",), "no folder nowhere"),
         (("one/run.flags",), "no folder one/run.flags"),
-        (("one", "empty"), "The folder empty holds no run"),
+        (("empty",), "empty holds no run"),
         (("one", "--out=figure.png"), "path without suffix"),
         (("one", "--out="), "path without suffix"),
         (("one", "--out=/proc/nowhere/report"), "/proc/nowhere"),

@@ -80,7 +80,8 @@ def find(arguments: Sequence[str]) -> list[Path]:
             folders[folder] = None
             continue
         others = {p for p in folder.glob("[!.]*") if p.is_dir()} - {*runs}
-        empty += map(str, sorted(others, key=_order) if runs else [argument])
+        below = [os.path.join(argument, path.name) for path in sorted(others, key=_order)]
+        empty += below if runs else [argument]
         folders.update(dict.fromkeys(sorted(runs, key=_order)))
     if empty and folders:
         print(_left_out(empty), file=sys.stderr)
@@ -95,7 +96,7 @@ def find(arguments: Sequence[str]) -> list[Path]:
 
 
 def _left_out(folders):
-    names = ", ".join(os.path.relpath(folder) for folder in folders[:NAMED])
+    names = ", ".join(folders[:NAMED])
     more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
     what = (
         "1 folder without a run is"

@@ -91,9 +91,8 @@ class Counter(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """A line with step, measures, learning rate, examples/s, input wait and time left.
 
-    On a terminal it begins with a bar and is rewritten twice a second; elsewhere, as in a log, it is
-    printed once per evaluation, and once a minute between them. Errors and accuracies are told in
-    percent.
+    On a terminal it begins with a bar and is rewritten twice a second; elsewhere it is printed once
+    per evaluation, and once a minute between them. Errors and accuracies are told in percent.
 
     Args:
         counter: of the steps.
