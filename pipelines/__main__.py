@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from resnet_keras import processes
 from resnet_keras.commands import shared_flags, shell
 from resnet_keras.errors import InputError
 
@@ -145,9 +146,11 @@ def _serve() -> int:
     waiting.start()
     try:
         waiting.join()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
-        os._exit(shell.INTERRUPTED)  # taking the server down would wait for its clients to end
+    except processes.Interrupted as stopped:
+        print(stopped, file=sys.stderr, flush=True)
+        os._exit(
+            processes.status_of(stopped.signum)
+        )  # taking the server down would wait for its clients to end
     return 0
 
 
@@ -163,4 +166,4 @@ def _check_port(port: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

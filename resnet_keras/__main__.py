@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from . import processes
 from .commands.shell import USER_ERROR
 from .errors import InputError, unknown
 
@@ -79,5 +80,10 @@ def _models(names):
     return 0
 
 
+def script() -> None:
+    """The console script."""
+    processes.leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

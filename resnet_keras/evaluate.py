@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from . import pipelines, zoo
+from . import pipelines, processes, zoo
 from .classification import measurements, protocols
 from .classification.classifier import class_names
 from .classification.protocols import Protocol
@@ -168,4 +168,4 @@ def _key(members, split, shown) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

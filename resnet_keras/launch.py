@@ -11,6 +11,7 @@ checkpoint there and exit with status 75.
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -36,6 +37,13 @@ flags.DEFINE_integer(
     "grace", 60, "Seconds that the others have once one has failed.", 0, flag_values=FLAGS
 )
 
+# How TensorFlow tells a worker that another one has ended, which one does first at a good end, too.
+LEFT = re.compile(
+    r"[EWI]\d{4} .*(coordination|collective_executor|unhealthy)|/job:worker/|The tasks have crashed"
+    r"|Additional GRPC error information|:UNKNOWN:Error received from peer",
+    re.IGNORECASE,
+)
+
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
@@ -53,7 +61,7 @@ def _main(arguments: Sequence[str]) -> int:
     with processes.passed_on(running):
         for index in range(len(addresses)):
             job = processes.Job(str(index), command)
-            process, reader = processes.start(job, _environment(addresses, index))
+            process, reader = processes.start(job, _environment(addresses, index), LEFT)
             running.append(process)
             readers.append(reader)
         status = _wait(running, FLAGS.grace)
@@ -64,7 +72,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _environment(addresses, index):
     task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    gpus = processes.visible_gpus(index, FLAGS.gpus_per_worker)
+    gpus = processes.visible_gpus(index, FLAGS.gpus_per_worker, len(addresses))
     return {"TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": gpus}
 
 

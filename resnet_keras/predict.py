@@ -16,7 +16,7 @@ from pathlib import Path
 
 from absl import flags
 
-from . import drawing, zoo
+from . import drawing, processes, zoo
 from .classification import prediction
 from .commands import shared_flags, shell
 from .errors import InputError
@@ -142,4 +142,4 @@ def _caption(drawn, count):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

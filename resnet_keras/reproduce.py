@@ -29,7 +29,7 @@ from pathlib import Path
 
 from absl import flags
 
-from . import drawing
+from . import drawing, processes
 from .commands import shared_flags, shell
 from .errors import InputError, unknown
 from .files import make_folder
@@ -180,4 +180,4 @@ def _command(task, rest):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

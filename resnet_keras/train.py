@@ -9,13 +9,12 @@ TensorBoard events, checkpoints and, at the end, weights.safetensors. The same c
 stopped exits with status 75.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import zoo
+from . import processes, zoo
 from .classification import recipe
 from .classification.classifier import (
     COLUMNS,
@@ -41,6 +40,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main() -> int:
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     train_flags.check(file)
+    train_flags.check_longer()
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
     train_flags.choose_splits()
 
@@ -52,7 +52,7 @@ def _main() -> int:
             return _run(network, file, signals)
     except Preempted as stopped:
         print(f"{stopped}: the same command goes on from there, with its --workdir")
-        return shell.INTERRUPTED if stopped.signum == signal.SIGINT else shell.PREEMPTED
+        return processes.status_of(stopped.signum)
     except replicas.WORKER_LOST as error:
         if FLAGS.strategy != "multi_worker" or told(error):
             raise
@@ -61,7 +61,7 @@ def _main() -> int:
             f"again, and they go on from the last checkpoint ({str(error).splitlines()[0]})",
             file=sys.stderr,
         )
-        return shell.PREEMPTED
+        return processes.PREEMPTED
 
 
 def _run(network, file, signals) -> int:
@@ -78,9 +78,10 @@ def _run(network, file, signals) -> int:
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
     identity = train_flags.run_flags()
-    if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, train_flags.FREE):
-        folder = Path(FLAGS.workdir)
-        print(f"{folder} holds a finished run: {run_folder.last_weights(folder)}")
+    if FLAGS.workdir and run_folder.finished(
+        FLAGS.workdir, identity, train_flags.FREE, train_flags.STEPS
+    ):
+        print(train_flags.finished_line())
         return 0
     data = recipe.Data(**_given(*recipe.Data._fields))
     train, test = recipe.streams(data, strategy, **_stream_arguments(data))
@@ -113,6 +114,7 @@ def _run(network, file, signals) -> int:
         columns=COLUMNS,
         keep=FLAGS.keep_checkpoints,
         free=train_flags.FREE,
+        steps_name=train_flags.STEPS,
         test_name=FLAGS.eval_split,
         handle_signals=signals,
         **_given("eval_every", "checkpoint_every", "tensorboard", "profile"),
@@ -204,4 +206,4 @@ def _last_line(result) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

@@ -16,6 +16,7 @@ FLOORS = [
         "errors",
         "facts",
         "files",
+        "hosts",
         "processes",
         "tables",
         "tuning",

@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+import run_folders
 import safetensors.numpy
 import tensorflow as tf
 import torture
@@ -489,6 +490,17 @@ def test_mistakes_with_weights(arguments, words, capsys):
     said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_a_cosine_is_not_made_longer_and_its_weights_are_offered(tmp_path, capsys):
+    from resnet_keras import train
+
+    folder = run_folders.write(tmp_path / "run", train_steps=40, schedule="cosine")
+    arguments = ["--schedule=cosine", "--train_steps=80", f"--workdir={folder}"]
+    assert train.main(["train", "--dataset=digits", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "whose cosine comes to 0 at --train_steps=40" in said
+    assert f"from its weights, by --weights={folder}/weights.safetensors" in said
 
 
 def test_progress_bar_on_a_terminal():

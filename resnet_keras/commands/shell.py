@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
 import warnings
@@ -12,12 +13,11 @@ from absl import flags
 
 from resnet_keras import tuning
 from resnet_keras.errors import InputError, told
+from resnet_keras.processes import Interrupted, ended_by_signals, status_of
 
 from .shared_flags import all_flags, in_flags, parse
 
 USER_ERROR = 2
-PREEMPTED = 75  # stopped by SIGTERM: start me again (EX_TEMPFAIL of sysexits.h)
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
@@ -40,7 +40,7 @@ def run(
 
     Returns:
         The process's exit status: what `main` returns, if it does, else 0; or 2 after a user's
-        mistake, told in one sentence.
+        mistake, told in one sentence; 130 after SIGINT, 75 after SIGTERM.
     """
     status = None
     try:
@@ -48,11 +48,12 @@ def run(
         if values["help"].value:
             print(_help(values, doc or ""))
         else:
-            with _short_warnings():
+            with ended_by_signals(), _short_warnings():
                 status = main(rest) if positional else main()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        print(stopped, file=sys.stderr)
+        return status_of(stopped.signum)
     except BrokenPipeError:  # nobody reads any more; nor may Python, when it ends, flush to that
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -148,7 +149,7 @@ def _lower_log_levels() -> None:
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[None]:
-    """Holds back what is written to stderr, by C++ too, and shows it only after an exception.
+    """Holds back what is written to stderr, by C++ too, and shows it only after an error.
 
     TensorFlow 2.21 logs before its log level acts, so TF_CPP_MIN_LOG_LEVEL alone is not enough.
     """
@@ -158,7 +159,7 @@ def captured_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             os.dup2(kept, 2)
             held.seek(0)

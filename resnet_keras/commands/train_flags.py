@@ -29,6 +29,7 @@ FREE = {
 }
 # Flags that, left out, are found out when a run begins, and written down for it.
 _FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
+STEPS = "train_steps"
 _UNSAVED = {"help", "flagfile", "recipe", "workdir"}
 
 
@@ -195,6 +196,34 @@ def check(file: "zoo.weights.WeightsFile | None") -> None:
                 f"--{name}={FLAGS[name].value} must be a multiple of --steps_per_execution="
                 f"{FLAGS.steps_per_execution}: the run is looked at only so often."
             )
+
+
+def check_longer() -> None:
+    """Refuses more steps than a run was begun with where its learning rate tells of their number.
+
+    Raises:
+        InputError: as said.
+    """
+    folder = Path(FLAGS.workdir or "")
+    there = run_folder.flags_of(run_folder.read_text(folder / run_folder.FLAGS)).get(STEPS)
+    if not FLAGS.workdir or FLAGS.schedule != "cosine" or there in (None, str(FLAGS.train_steps)):
+        return
+    weights = run_folder.last_weights(folder)
+    begin = f" from its weights, by --weights={weights}," if weights else ""
+    raise InputError(
+        f"{folder} holds a run whose cosine comes to 0 at --train_steps={there}, so that it cannot "
+        f"be made longer or shorter: begin another one{begin} in another --workdir."
+    )
+
+
+def finished_line() -> str:
+    """What is said of a run that has come to its end, and how it can be taken further."""
+    weights = run_folder.last_weights(Path(FLAGS.workdir))
+    longer = "" if FLAGS.schedule == "cosine" else ", --train_steps=MORE goes on with it"
+    return (
+        f"{FLAGS.workdir} holds a finished run: {weights}{longer}; --weights={weights} begins "
+        "another one from its weights, in another --workdir"
+    )
 
 
 def choose_splits() -> None:

@@ -125,8 +125,13 @@ def run(jobs: Sequence[Job], machine: Machine) -> tuple[int, set[str]]:
     statuses, signum = processes.run_all(jobs, shares)
     if signum:
         print(f"stopped by {signal.Signals(signum).name}: the same command goes on from there")
+<<<<<<< HEAD
         return (shell.INTERRUPTED if signum == signal.SIGINT else shell.PREEMPTED), set()
     failed = {name: _ending(status) for name, status in statuses.items() if status}
+=======
+        return processes.status_of(signum)
+    failed = [f"{name} ({_ending(status)})" for name, status in statuses.items() if status]
+>>>>>>> waits
     if failed:
         logs = [str(job.log) for job in jobs if job.name in failed]
         print(

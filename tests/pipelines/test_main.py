@@ -87,7 +87,7 @@ def test_serve_makes_batches_until_it_is_interrupted(tmp_path, capsys):
         assert f"Port {port}" in capsys.readouterr().err
         serving.send_signal(signal.SIGINT)
         assert serving.wait(120) == 130
-        assert serving.stderr.read() == "interrupted\n"
+        assert serving.stderr.read() == "stopped by SIGINT\n"
     finally:
         serving.kill()
         serving.communicate()
