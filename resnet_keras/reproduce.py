@@ -21,72 +21,68 @@ Sums are made in another order where a run has more threads, which changes error
 CPU, repeat a result with as many --workers.
 """
 
-import functools
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
 from . import drawing
 from .commands import shared_flags, shell
+from .commands.definitions import Group, new_flags
 from .errors import InputError, unknown
 from .files import make_folder
 from .reproduction import course, experiments, responses, results
 from .reproduction.jobs import Machine
 from .reproduction.runs import readable
 
-FLAGS = shared_flags.new_flags()
+FLAGS = new_flags()
 TASKS = (*experiments.EXPERIMENTS, "imagenet")
 # Flags that say where things are, or that only look: left out of the command that is written down.
 _PLACES = ("out", "data_dir", "weights_dir", "run")
 
-
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
-_items = functools.partial(flags.DEFINE_list, flag_values=FLAGS)
-_path = functools.partial(shared_flags.define_path, FLAGS)
-
-flags.DEFINE_string(
-    "dataset",
-    None,
-    "digits (default) or cifar10; imagenet: imagenet2012 (default), folder.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
+_run = Group(FLAGS, "Run")
+_run.choice(
     "scale",
     "paper",
-    list(experiments.SCALES),
-    "paper makes every run of the experiment at full length (on digits, by this package's "
-    "recipes); quick fewer and shorter ones, or single crops, to see it work.",
-    flag_values=FLAGS,
+    [*experiments.SCALES],
+    "Length of the runs: paper or quick. paper makes every run of the experiment at full length "
+    "(on digits, by this package's recipes); quick fewer and shorter ones, or single crops, to see "
+    "it work.",
 )
-_items("depths", [], "Layers of the networks; by default the experiment's own.")
-_items("seeds", [], "A run of each network for each; by default 0,1,2, or 0 for quick.")
-_path("folder", "Where the runs are made, and kept for other experiments.", "reproduced")
-_path("out", "Path without suffix of what is written; below --folder without.")
-_integer("workers", 1, "Runs at a time on this machine.", 1)
-_integer(
+_run.path("folder", "Folder for the runs. Other experiments find them there.", "reproduced")
+_run.path("out", "Path without suffix of what is written. Without the flag, below --folder.")
+_run.switch("run", True, "Make the runs. --norun tells only of those that are there.")
+_data = Group(FLAGS, "Data")
+_data.text(
+    "dataset",
+    None,
+    "digits or cifar10; imagenet2012 or folder. The first of each is the default; imagenet2012 and "
+    "folder are for the experiment imagenet.",
+)
+_data.path("data_dir", "The data set's folder, as train takes it.", local=False)
+_networks = Group(FLAGS, "Networks")
+_networks.items("depths", [], "Layers of the networks. Without the flag, the experiment's own.")
+_networks.items(
+    "seeds", [], "A run of each network for each. Without the flag, 0,1,2, or 0 for quick."
+)
+_imagenet = Group(FLAGS, "ImageNet")
+_imagenet.paths("trained", "Runs of train to evaluate, or folders of them.")
+_imagenet.items(
+    "weights",
+    None,
+    "Tags of registered weights to evaluate. Without the flag, imagenet, or none beside --trained. "
+    "The ensemble has all residual networks that are evaluated.",
+)
+_imagenet.path("weights_dir", "Folder with files of registered weights.")
+_devices = Group(FLAGS, "Devices")
+_devices.whole("workers", 1, "Runs at a time on this machine.", 1)
+_devices.whole(
     "gpus_per_worker",
     0,
     "GPUs that each run has for itself. With 0, one worker has all there are, and several have "
     "none.",
     0,
 )
-flags.DEFINE_bool(
-    "run", True, "--norun runs nothing, and tells of what is there.", flag_values=FLAGS
-)
-_path("data_dir", "As for train and evaluate.")
-shared_flags.define_paths(
-    FLAGS, "trained", "imagenet: runs of train, or folders of them, to evaluate."
-)
-_items(
-    "weights",
-    None,
-    "imagenet: tags of registered weights; by default imagenet, or none beside --trained. The "
-    "ensemble has all residual networks that are evaluated.",
-)
-_path("weights_dir", "imagenet: folder with files of registered weights.")
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -99,7 +95,16 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         own,
         __doc__,
         positional=task == "responses",  # of these folders' runs
+        task=task,
+        groups=_groups(task),
     )
+
+
+def _groups(task):
+    """Of the flags that an experiment has."""
+    if task not in TASKS:
+        return None
+    return ("Data", "ImageNet" if task == "imagenet" else "Networks", "Devices")
 
 
 def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
@@ -111,10 +116,6 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
             if task
             else InputError(f"Name an experiment before the flags: {', '.join(TASKS)}.")
         )
-    others = ("depths", "seeds") if task == "imagenet" else ("trained", "weights", "weights_dir")
-    for name in others:
-        if FLAGS[name].value:
-            raise InputError(f"--{name} is no flag of {task}.")
     depths, seeds = _numbers("depths"), _numbers("seeds")
     dataset = course.dataset(task, FLAGS.dataset)
     out = results.place(FLAGS.folder, task, dataset, FLAGS.scale, depths, seeds)

@@ -13,6 +13,8 @@ from keras import ops
 
 from resnet_keras.errors import InputError
 
+from . import limits
+
 
 def _warmed_up(rate, step, warmup_steps):
     """Linear warm-up: the first step runs at rate / warmup_steps."""
@@ -36,8 +38,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, base, boundaries=(), factor=0.1, warmup_steps=0):
-        if list(boundaries) != sorted(set(boundaries)) or any(b < 1 for b in boundaries):
-            raise InputError(f"Step boundaries must be positive and increase, not {boundaries!r}.")
+        limits.check_boundaries(boundaries)
         self.base = base
         self.boundaries = list(boundaries)
         self.factor = factor
@@ -62,10 +63,7 @@ class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Half a cosine from `base` to 0 at `total_steps`, after a linear warm-up inside them."""
 
     def __init__(self, base, total_steps, warmup_steps=0):
-        if not 0 <= warmup_steps < total_steps:
-            raise InputError(
-                f"Cosine decay needs more steps ({total_steps}) than warm-up ({warmup_steps})."
-            )
+        limits.check_cosine(total_steps, warmup_steps)
         self.base = base
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
