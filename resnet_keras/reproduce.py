@@ -27,62 +27,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import drawing
-from .commands import shared_flags, shell
-from .commands.definitions import Group, new_flags
+from .commands import reproduce_flags, shared_flags, shell
 from .errors import InputError, unknown
 from .files import make_folder
 from .reproduction import course, experiments, responses, results
 from .reproduction.jobs import Machine
 from .reproduction.runs import readable
 
-FLAGS = new_flags()
+FLAGS = reproduce_flags.FLAGS
 TASKS = (*experiments.EXPERIMENTS, "imagenet")
 # Flags that say where things are, or that only look: left out of the command that is written down.
 _PLACES = ("out", "data_dir", "weights_dir", "run")
-
-_run = Group(FLAGS, "Run")
-_run.choice(
-    "scale",
-    "paper",
-    [*experiments.SCALES],
-    "Length of the runs: paper or quick. paper makes every run of the experiment at full length "
-    "(on digits, by this package's recipes); quick fewer and shorter ones, or single crops, to see "
-    "it work.",
-)
-_run.path("folder", "Folder for the runs. Other experiments find them there.", "reproduced")
-_run.path("out", "Path without suffix of what is written. Without the flag, below --folder.")
-_run.switch("run", True, "Make the runs. --norun tells only of those that are there.")
-_data = Group(FLAGS, "Data")
-_data.text(
-    "dataset",
-    None,
-    "digits or cifar10; imagenet2012 or folder. The first of each is the default; imagenet2012 and "
-    "folder are for the experiment imagenet.",
-)
-_data.path("data_dir", "The data set's folder, as train takes it.", local=False)
-_networks = Group(FLAGS, "Networks")
-_networks.items("depths", [], "Layers of the networks. Without the flag, the experiment's own.")
-_networks.items(
-    "seeds", [], "A run of each network for each. Without the flag, 0,1,2, or 0 for quick."
-)
-_imagenet = Group(FLAGS, "ImageNet")
-_imagenet.paths("trained", "Runs of train to evaluate, or folders of them.")
-_imagenet.items(
-    "weights",
-    None,
-    "Tags of registered weights to evaluate. Without the flag, imagenet, or none beside --trained. "
-    "The ensemble has all residual networks that are evaluated.",
-)
-_imagenet.path("weights_dir", "Folder with files of registered weights.")
-_devices = Group(FLAGS, "Devices")
-_devices.whole("workers", 1, "Runs at a time on this machine.", 1)
-_devices.whole(
-    "gpus_per_worker",
-    0,
-    "GPUs that each run has for itself. With 0, one worker has all there are, and several have "
-    "none.",
-    0,
-)
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -137,6 +92,7 @@ def _measure(folders, rest):
     given = {flag.name for flag in shared_flags.all_flags(FLAGS) if flag.present}
     if rest or given - {"data_dir", "flagfile"}:
         raise InputError("responses RUN... takes no flag but --data_dir: it only measures runs.")
+    shell.announce("responses of the layers")
     responses.measure(folders, FLAGS.data_dir)
     return 0
 
@@ -148,16 +104,26 @@ def _numbers(flag) -> list[int]:
 def _train(order, depths, seeds):
     from . import train
 
+    def differences(workdir, arguments):
+        differing = train.differences(workdir, arguments)
+        if FLAGS.run:
+            try:
+                train.check()  # here, and not in each run
+            except InputError as error:
+                raise InputError(shared_flags.in_flags(train.FLAGS, str(error))) from error
+        return differing
+
     own = ("recipe", "model", "dataset", "seed", "shortcut", "workdir", "data_dir", "help")
-    _check_rest(train, "train", order.flags, own)
-    return course.train(order, depths, seeds, train.differences)
+    _check_rest(train, "train", order.flags, (*own, "helpfull"))
+    return course.train(order, depths, seeds, differences)
 
 
 def _evaluate(order):
     from . import evaluate
 
     own = ("model", "weights", "ensemble", "dataset", "data_dir", "split", "protocol", "results")
-    _check_rest(evaluate, "evaluate", order.flags, (*own, "weights_dir", "per_class", "help"))
+    own += ("weights_dir", "per_class", "help", "helpfull")
+    _check_rest(evaluate, "evaluate", order.flags, own)
     return course.evaluate(order, FLAGS.trained, FLAGS.weights, FLAGS.weights_dir)
 
 

@@ -30,7 +30,7 @@ from .errors import told
 from .training import cluster, run_folder
 
 FLAGS = train_flags.FLAGS
-differences = train_arguments.differences
+check, differences = train_arguments.check, train_arguments.differences
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:

@@ -114,9 +114,9 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
     group.text(
         "dataset",
         dataset,
-        "digits, cifar10, imagenet2012, folder or tfds/NAME. Also cifar100. tfds/NAME is any "
-        "classification data set of TensorFlow Datasets; folder has DATA_DIR/train/CLASS/ and "
-        "DATA_DIR/val/CLASS/.",
+        "Name such as digits, folder or tfds/NAME. It is digits, cifar10, cifar100, imagenet2012, "
+        "tfds/NAME for any classification data set of TensorFlow Datasets, or folder for "
+        "DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.",
     )
     group.path(
         "data_dir",

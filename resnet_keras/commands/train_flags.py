@@ -199,7 +199,7 @@ _devices.choice(
     "cluster",
     "tf_config",
     cluster.CLUSTERS,
-    "Who lists the workers: tf_config or slurm. tf_config is the environment variable TF_CONFIG; "
+    "Who lists workers: tf_config or slurm. tf_config is the environment variable TF_CONFIG; "
     "slurm takes the tasks of a job step, which srun starts.",
 )
 _devices.whole(

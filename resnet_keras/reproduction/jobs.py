@@ -136,6 +136,7 @@ def _ending(status):
 
 def check_data(open_data: Callable[[], object]) -> None:
     """Has missing data told of once, and not downloaded by several jobs at a time."""
+    shell.announce("opening the data set")
     shell.start_tensorflow()
     import tensorflow as tf
 
