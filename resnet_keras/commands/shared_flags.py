@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def define_model_flags(values: flags.FlagValues, model: str | None) -> None:
     """Defines --model, by default `model`, --weights and --weights_dir."""
     group = Group(values, "Model")
-    group.path("model", "Zoo network, or a folder that zoo.save wrote.", model)
+    group.path("model", "Zoo network, or a folder of zoo.save.", model)
     group.path("weights", "Registered tag such as imagenet, or a weights file.")
     group.path(
         "weights_dir",

@@ -85,7 +85,7 @@ _view.choice(
     "interpolation",
     "bilinear",
     INTERPOLATIONS,
-    "Resizing in evaluations: bilinear or bicubic.",
+    "How evaluation resizes: also bicubic.",
 )
 
 _optimizer = Group(FLAGS, "Optimizer")
@@ -177,7 +177,7 @@ _speed.whole(
     "seen then.",
     1,
 )
-_speed.switch("remat", False, "Compute blocks again for gradients, to save memory.")
+_speed.switch("remat", False, "Compute blocks again, to save memory. That is for their gradients.")
 _speed.whole("threads", None, "Threads of the input pipelines' own pool.", 1)
 _speed.whole(
     "ram_budget",
@@ -192,7 +192,7 @@ _devices.choice(
     "strategy",
     "mirrored",
     limits.STRATEGIES,
-    "Replicas: mirrored, one_device or multi_worker. mirrored has one on each GPU, or on each "
+    "Replicas: also one_device or multi_worker. mirrored has one on each GPU, or on each "
     "logical CPU without one; multi_worker is mirrored over several machines.",
 )
 _devices.choice(
