@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from resnet_keras import drawing
 from resnet_keras.commands import shared_flags, shell
 from resnet_keras.commands.definitions import Group, new_flags
-from resnet_keras.errors import InputError
+from resnet_keras.errors import InputError, unknown
 
 from . import catalog
 
@@ -70,8 +70,10 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 
 def _main(task: str | None) -> int:
-    if task not in TASKS:
+    if task is None:
         raise InputError(f"Name what to do first: one of {', '.join(TASKS)}.")
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
     return {"check": _check, "preview": _preview, "serve": _serve}[task]()
 
 

@@ -97,8 +97,10 @@ def _groups(task):
 
 
 def _main(task: str | None) -> None:
-    if task not in TASKS:
+    if task is None:
         raise InputError(f"Name what to time first: one of {', '.join(TASKS)}.")
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
     if task == "input":
         _time_input()
         return

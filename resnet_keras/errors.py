@@ -12,11 +12,14 @@ MARKS = ("<resnet_keras: ", " :resnet_keras>")
 
 # What other projects call what is called otherwise here; of several, those that are there count.
 _SYNONYMS = {
+    "10crop": ("ten_crop",),
     "accumulation_steps": ("accumulate_steps",),
     "amp": ("dtype",),
     "arch": ("model",),
     "architecture": ("model",),
     "batch": ("batch_size",),
+    "bf16": ("mixed_bfloat16",),
+    "bfloat16": ("mixed_bfloat16",),
     "bs": ("batch_size",),
     "checkpoint": ("weights",),
     "classes": ("num_classes",),
@@ -30,7 +33,8 @@ _SYNONYMS = {
     "drop_path_rate": ("stochastic_depth",),
     "drop_rate": ("dropout",),
     "epochs": ("train_steps", "steps"),
-    "fp16": ("dtype",),
+    "float16": ("mixed_float16",),
+    "fp16": ("dtype", "mixed_float16"),
     "gamma": ("decay_factor",),
     "global_pool": ("pooling",),
     "gpus": ("gpus_per_worker", "strategy"),

@@ -124,7 +124,7 @@ def test_runs_without_a_peer_and_on_jax(command):
     ("arguments", "words"),
     [
         ([], "train, predict, build, load, input"),
-        (["fly"], "train, predict, build, load, input"),
+        (["trian"], "Unknown task 'trian'. Did you mean 'train'?"),
         (["train", "--model=resnet20"], "or none as peer"),
         (["train", "--peer=toch"], "Did you mean 'torch'?"),
         (["train", "--peer=openvino"], "not timed at train, but at predict"),

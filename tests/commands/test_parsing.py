@@ -21,6 +21,7 @@ from resnet_keras.training import run_folder
         (["--output_dir=x"], "Did you mean --workdir?"),
         (["--qqqq=1"], "Unknown flag --qqqq. --help lists those that there are."),
         (["--schedule=cosin"], "Did you mean 'cosine'? Choose one of step, cosine, plateau."),
+        (["--dtype=bf16"], "Did you mean 'mixed_bfloat16'?"),
         (["--batch_size=many"], "--batch_size takes a positive whole number, not 'many'."),
         (["--learning_rate=-1"], "--learning_rate takes a non-negative number, not '-1'."),
         (["--momentum=1.5"], "--momentum takes a number in the range [0, 1], not '1.5'."),

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
     ("arguments", "words"),
     [
         ([], "check, preview, serve"),
-        (["checks"], "check, preview, serve"),
+        (["checks"], "Unknown task 'checks'. Did you mean 'check'?"),
         (["check", "--dataset=digits"], "folder, imagenet2012, tfds/NAME"),
         (["check", "--dataset=folder"], "Give --data_dir=FOLDER"),
         (["check", "--dataset=folder", "--data_dir=/nowhere"], "/nowhere"),
