@@ -73,6 +73,19 @@ def test_warnings_name_flags(capsys):
     assert capsys.readouterr().err == "warning: --train_steps=3 are few\n"
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("--train_steps=100", "--boundaries=32000,48000 lie beyond --train_steps=100"),
+        ("--warmup_steps=64001", "--warmup_steps=64001 are more than --train_steps=64000"),
+    ],
+)
+def test_a_rule_that_never_acts_is_a_warning(more, words):
+    train.shared_flags.parse(train.FLAGS, ["train", "--recipe=resnet20_cifar10", more])
+    with pytest.warns(UserWarning, match=words):
+        train_arguments.check()
+
+
 def test_a_run_that_began_without_a_flag_goes_on(tmp_path):
     """A run that was begun before --cluster was there, or with another one."""
     train.shared_flags.parse(train.FLAGS, ["train", "--dataset=digits"])
