@@ -49,7 +49,7 @@ def test_help(capsys):
     assert "python -m resnet_keras.pipelines check" in said
     assert "--archives" in said
     assert "--data_dir" in said
-    assert "--out" not in said  # which is for preview
+    assert "  --out " not in said  # which is for preview
 
 
 def free_port():
