@@ -13,7 +13,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, hint
 
 from . import splits, stream
-from .listing import entries_in, holds_images
+from .listing import check_root, entries_in, holds_images
 from .source import Source
 
 _SPLITS = ("train", "val", "validation", "test")
@@ -83,11 +83,7 @@ def from_files(paths: list[str], labels: list[int], classes: tuple[str, ...]) ->
 
 def split_folder(data_dir: str | os.PathLike | None, split: str) -> Path:
     """Returns DIR/SPLIT; `InputError` where there is none."""
-    if data_dir is None:
-        raise InputError("Give data_dir=FOLDER, which holds train/CLASS/ and val/CLASS/.")
-    root = Path(data_dir).expanduser()
-    if not root.is_dir():
-        raise InputError(f"There is no folder {root}.")
+    root = check_root(data_dir)
     folder = _find(root, split)
     if folder is None:
         there = _there(root)

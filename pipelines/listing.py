@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resnet_keras.errors import InputError
+from resnet_keras.files import check_local
 
 SUFFIXES = (".jpg", ".jpeg", ".png")  # of image files
 
@@ -48,6 +49,17 @@ def entries_in(folder: str | os.PathLike) -> Entries:
         else:
             (entries.images if _is_image(entry.name) else entries.others).append(path)
     return entries
+
+
+def check_root(data_dir: str | os.PathLike | None) -> Path:
+    """Returns the folder of a data set of class folders; `InputError` where there is none."""
+    if data_dir is None:
+        raise InputError("Give data_dir=FOLDER, which holds train/CLASS/ and val/CLASS/.")
+    check_local(data_dir)
+    root = Path(data_dir).expanduser()
+    if not root.is_dir():
+        raise InputError(f"There is no folder {root}.")
+    return root
 
 
 def holds_images(folder: str | os.PathLike) -> bool:

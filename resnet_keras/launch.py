@@ -18,24 +18,18 @@ import sys
 import time
 from collections.abc import Sequence
 
-from absl import flags
-
 from . import processes
-from .commands import shared_flags, shell
+from .commands import shell
+from .commands.definitions import Group, new_flags
 from .errors import InputError
 
-FLAGS = shared_flags.new_flags()
-flags.DEFINE_integer("workers", 2, "Processes to start.", 1, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "gpus_per_worker",
-    0,
-    "GPUs that each worker has for itself; with 0 all train on the CPU.",
-    0,
-    flag_values=FLAGS,
+FLAGS = new_flags()
+_devices = Group(FLAGS, "Devices")
+_devices.whole("workers", 2, "Processes to start.", 1)
+_devices.whole(
+    "gpus_per_worker", 0, "GPUs that each worker has for itself. With 0, all train on the CPU.", 0
 )
-flags.DEFINE_integer(
-    "grace", 60, "Seconds that the others have once one has failed.", 0, flag_values=FLAGS
-)
+_devices.whole("grace", 60, "Seconds the others have once one has failed.", 0)
 
 # How TensorFlow tells a worker that another one has ended, which one does first at a good end, too.
 LEFT = re.compile(

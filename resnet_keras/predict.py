@@ -14,48 +14,42 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from absl import flags
-
 from . import drawing, processes, zoo
 from .classification import prediction
 from .commands import shared_flags, shell
+from .commands.definitions import Group, new_flags
 from .errors import InputError
 from .files import make_folder, write_atomically
 
-FLAGS = shared_flags.new_flags()
+FLAGS = new_flags()
 MOST_DRAWN = 100
 
 
-def _define_flags() -> None:
-    shared_flags.define_model_flags(FLAGS, None)
-    flags.DEFINE_integer(
-        "image_size",
-        None,
-        "Side of the crop; the weights' own without.",
-        1,
-        zoo.entries.MAX_SIDE,
-        flag_values=FLAGS,
-    )
-    shared_flags.define_crop_flags(FLAGS)
-    flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
-    flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
-    flags.DEFINE_bool("json", False, "Print JSON instead of a table.", flag_values=FLAGS)
-    flags.DEFINE_bool(
-        "exif_orientation",
-        None,
-        "Turn photographs upright as EXIF says, as phones note it. Without the flag they are "
-        "turned, unless the network was trained on what Keras's loader shows, which does not.",
-        flag_values=FLAGS,
-    )
-    shared_flags.define_path(
-        FLAGS,
-        "plot",
-        f"PNG file in which to draw the images, as the network sees them, with their labels; "
-        f"the first {MOST_DRAWN}.",
-    )
-
-
-_define_flags()
+shared_flags.define_model_flags(FLAGS, None)
+_view = Group(FLAGS, "View")
+_view.whole(
+    "image_size",
+    None,
+    "Side of the crop in pixels. Without the flag, as the weights say.",
+    1,
+    zoo.entries.MAX_SIDE,
+)
+shared_flags.define_crop_flags(FLAGS)
+_view.switch(
+    "exif_orientation",
+    None,
+    "Turn photographs upright as EXIF says. Phones note it so. Without the flag they are turned, "
+    "unless the network was trained on what Keras's loader shows, which does not.",
+)
+Group(FLAGS, "Speed").whole("batch_size", 32, "Images that are seen at once.", 1)
+_output = Group(FLAGS, "Output")
+_output.whole("top", 5, "Classes to name for each image.", 1)
+_output.switch("json", False, "Print JSON instead of a table.")
+_output.path(
+    "plot",
+    f"PNG file to draw the images and labels in. They are shown as the network sees them, the "
+    f"first {MOST_DRAWN}.",
+)
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -76,6 +70,8 @@ def _main(arguments: list[str]) -> int:
         drawing.check()
     network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     shown = shared_flags.preprocessing_of(FLAGS, file)
+    weights = f" {FLAGS.weights}" if FLAGS.weights else ""
+    shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
     shell.start_tensorflow()
     size = shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3))

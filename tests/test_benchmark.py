@@ -129,7 +129,7 @@ def test_runs_without_a_peer_and_on_jax(command):
     ("arguments", "words"),
     [
         ([], "train, predict, build, load, input"),
-        (["fly"], "train, predict, build, load, input"),
+        (["trian"], "Unknown task 'trian'. Did you mean 'train'?"),
         (["train", "--peer=toch"], "Did you mean 'torch'?"),
         (["train", "--peer=openvino"], "not timed at train, but at predict"),
         (["build", "--peer=torch"], "not timed at build"),
@@ -138,8 +138,9 @@ def test_runs_without_a_peer_and_on_jax(command):
         (["train", "--rounds=0"], "rounds"),
         (["train", "--image_size=16"], "32 or more"),
         (["train", "--model=resnet51"], "Unknown model"),
-        (["predict", "--remat"], "training only"),
-        (["input", "--remat"], "training only"),
+        (["predict", "--remat"], "--remat is no flag of predict"),
+        (["input", "--model=resnet50"], "--model is no flag of input"),
+        (["input", "--peers=open_cv"], "Did you mean 'opencv'?"),
     ],
 )
 def test_mistakes_end_in_one_sentence(arguments, words, capsys):

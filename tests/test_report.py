@@ -315,7 +315,7 @@ def test_runs_judged_by_different_measures_are_refused(make_run, run, tmp_path):
     status, _, err, _ = run("--max_error=20", segmenter)
     assert (status, err) == (
         2,
-        "error: max_error is for runs judged by an error, and not by val_mean_io_u.\n",
+        "error: --max_error is for runs judged by an error, and not by val_mean_io_u.\n",
     )
     begun = make_run("begun", None, weights=False)  # does not say yet what it is judged by
     status, out, err, page = run(begun, segmenter)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_keras import __version__
+from resnet_keras import __version__, pipelines
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
+from .protocols import Protocol
 from .scores import Errors, Scores, wrong
 
 
@@ -25,6 +26,40 @@ def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
         errors = [f"{missed[own].mean():.6f}" if own.any() else "" for missed in (top1, top5)]
         rows.writerow((label, name, int(own.sum()), *errors))
     write_atomically(path, text.getvalue())
+
+
+def key(
+    members: Sequence[tuple[str, str | None]],
+    shown: Sequence[Protocol],
+    *,
+    dataset: str,
+    data_dir: str | None,
+    split: str,
+    dtype: str,
+    exif_orientation: bool | None,
+) -> dict[str, Any]:
+    """Returns what tells a measurement from others: what was measured, and how.
+
+    Args:
+        members: (model, weights) of each network; several are an ensemble.
+        shown: how each of them was shown the images.
+        dataset, data_dir, split, exif_orientation: as for `pipelines.evaluation`.
+        dtype: the policy of the layers.
+    """
+    facts = [protocol.facts() for protocol in shown]
+    alike = all(recorded == facts[0] for recorded in facts)
+    told = {
+        "model": "+".join(name for name, _ in members),
+        "weights": "+".join(str(weights or "its own") for _, weights in members),
+        "dataset": dataset,
+        **({"data_dir": data_dir} if dataset == pipelines.FOLDER else {}),
+        "split": split,
+        **(facts[0] if alike else {"protocol": shown[0].name, "members": facts}),
+        "dtype": dtype,
+    }
+    if exif_orientation is not None:
+        told["exif_orientation"] = exif_orientation
+    return told
 
 
 def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) -> None:

@@ -7,7 +7,8 @@ import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TextIO
 
 from absl import flags
 
@@ -15,7 +16,8 @@ from resnet_keras import tuning
 from resnet_keras.errors import InputError, told
 from resnet_keras.processes import Interrupted, ended_by_signals, status_of
 
-from .shared_flags import all_flags, in_flags, parse
+from . import help
+from .parsing import check_groups, in_flags, parse
 
 USER_ERROR = 2
 BROKEN_PIPE = 141
@@ -28,6 +30,8 @@ def run(
     doc: str | None,
     *,
     positional: bool = False,
+    task: str | None = None,
+    groups: Collection[str] | None = None,
 ) -> int:
     """Parses `argv` into `values` and calls `main`; --help prints `doc` and the flags.
 
@@ -37,6 +41,8 @@ def run(
         argv: the command's name and its arguments.
         doc: what --help prints above the flags.
         positional: whether there may be arguments that are no flags.
+        task: which of several the command was asked for.
+        groups: of the flags that the task has; None for all of the command's.
 
     Returns:
         The process's exit status: what `main` returns, if it does, else 0; or 2 after a user's
@@ -45,10 +51,13 @@ def run(
     status = None
     try:
         rest = parse(values, argv, positional)
-        if values["help"].value:
-            print(_help(values, doc or ""))
+        if values["help"].value or values["helpfull"].value:
+            show = help.full if values["helpfull"].value else help.short
+            print(show(values, doc or "", groups))
         else:
-            with ended_by_signals(), _short_warnings():
+            if task is not None and groups is not None:
+                check_groups(values, task, groups)
+            with ended_by_signals(), _short_warnings(values):
                 status = main(rest) if positional else main()
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
@@ -84,14 +93,14 @@ def split_rest(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 @contextlib.contextmanager
-def _short_warnings() -> Iterator[None]:
+def _short_warnings(values: flags.FlagValues) -> Iterator[None]:
     """Shows a warning of this package's as one line, without the line of code it comes from."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def showwarning(message, category, *where, **more):
             if category is UserWarning:
-                print(f"warning: {message}", file=sys.stderr)
+                print(f"warning: {in_flags(values, str(message))}", file=sys.stderr)
             else:
                 show(message, category, *where, **more)
 
@@ -99,12 +108,15 @@ def _short_warnings() -> Iterator[None]:
         yield
 
 
-def _help(values: flags.FlagValues, doc: str) -> str:
-    lines = [doc.strip(), "", "Flags:"]
-    for flag in all_flags(values):
-        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
-        lines += [f"  --{flag.name}{default}", f"      {flag.help}"]
-    return "\n".join(lines)
+def announce(what: str, *, file: TextIO | None = None) -> None:
+    """Prints at once what is begun, where it takes seconds until TensorFlow is imported.
+
+    Args:
+        what: the network and the data, in a few words.
+        file: stderr, where stdout is for results; stdout without.
+    """
+    if "tensorflow" not in sys.modules:
+        print(f"resnet_keras: {what}; starting TensorFlow ...", file=file, flush=True)
 
 
 def start_keras() -> None:
