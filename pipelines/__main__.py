@@ -97,7 +97,7 @@ def _check() -> int:
     ):
         text = shared_flags.in_flags(FLAGS, finding.text, ["exif_orientation"])
         text = text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
-        print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
+        print(f"{finding.kind}: {text}", flush=True)
         problems += not finding.ok
     summary = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
     where = f" in {FLAGS.data_dir}" if FLAGS.data_dir else ""

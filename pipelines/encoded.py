@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import MARKS, InputError, unknown
@@ -186,6 +187,34 @@ def images(
 
     files = tf.data.Dataset.from_tensor_slices(names)
     return files.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
+
+
+def view_of(
+    pixels: np.ndarray,
+    *,
+    image_size: int,
+    resize: int,
+    interpolation: str = "bilinear",
+    crop_mode: str = "centre",
+    antialias: bool = True,
+) -> np.ndarray:
+    """A decoded image as the single-crop test sees it: what `images` makes of its file.
+
+    Args:
+        pixels: uint8 (height, width, channels).
+        image_size, resize, interpolation, crop_mode, antialias: as for `evaluation`.
+
+    Returns:
+        uint8 (image_size, image_size, channels).
+
+    Raises:
+        InputError: there is no such view, or the image is nearly a line.
+    """
+    shown = _checked(image_size, resize, interpolation, crop_mode, antialias)
+    try:
+        return centre_view(tf.constant(pixels), **shown).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise InputError(f"An image of {pixels.shape} cannot be resized to {resize}.") from error
 
 
 def whole_images(

@@ -57,6 +57,11 @@ def remember(
     object.__setattr__(model, _MEMORY, origin)
 
 
+def recall(model: "keras.Model") -> Origin | None:
+    """What a model remembers of the weights it was built with; None where it began with none."""
+    return getattr(model, _MEMORY, None)
+
+
 def save(
     model: "keras.Model",
     folder: str | os.PathLike,
@@ -87,7 +92,7 @@ def save(
             that cannot be, what JSON cannot hold, or a folder that cannot be written to.
     """
     network, options, parameters = _described(model)
-    origin: Origin | None = getattr(model, _MEMORY, None)
+    origin = recall(model)
     shown = preprocessing or (origin.preprocessing if origin else None)
     names = class_names if class_names is not None else (origin.class_names if origin else None)
     if names is not None:
@@ -107,7 +112,7 @@ def save(
     began = {_SOURCE: origin.source} if origin else {}
     # Of images that are not square no preprocessing is written, so none is assumed.
     told = preprocessing is not None or not square
-    unknown = _unknown(origin, told, names is not None, options)
+    unknown = unsaid(origin, told, names is not None, options)
     try:
         shown = Preprocessing(*(shown or guessed(options["input_shape"])))
         checked = check_preprocessing(shown)
@@ -130,7 +135,7 @@ def save(
             stacklevel=2,
         )
     if unknown:
-        warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
+        warnings.warn(advice("zoo.save", model.name, shown, *unknown), stacklevel=2)
     rows = [
         ("network", f"{network.name}, {parameters:,} parameters"),
         ("options", cards.listed(options)),
@@ -150,7 +155,9 @@ def save(
     write_atomically(folder / own.CONFIG, config)
 
 
-def _unknown(origin, shown_given, names_given, options):
+def unsaid(
+    origin: Origin | None, shown_given: bool, names_given: bool, options: Mapping[str, Any]
+) -> tuple[str, list[str]] | None:
     """Why something must be assumed, and what of preprocessing and class_names; None: nothing."""
     if origin is None:
         why = (
@@ -172,7 +179,8 @@ def _unknown(origin, shown_given, names_given, options):
     return (why, missing) if missing else None
 
 
-def _advice(name, shown, why, missing):
+def advice(caller: str, name: str, shown: Preprocessing, why: str, missing: Sequence[str]) -> str:
+    """Says what a function assumes of a network, and how to say otherwise; see `unsaid`."""
     assumed = {
         "preprocessing": f"that training showed images thus: {shown}",
         "class_names": "classes without names",
@@ -184,7 +192,7 @@ def _advice(name, shown, why, missing):
         "class_names": "class_names=[...]",
     }
     return (
-        f"{name}: {why}, so zoo.save assumes {', and '.join(assumed[m] for m in missing)}; to say "
+        f"{name}: {why}, so {caller} assumes {', and '.join(assumed[m] for m in missing)}; to say "
         f"otherwise, give {', and '.join(remedies[m] for m in missing)}."
     )
 
