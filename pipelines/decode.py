@@ -152,8 +152,8 @@ def _times(window, size):
 
 def _decode_others(contents):
     """A PNG or WebP."""
-    header = tf.strings.substr(contents, 0, 16)
-    is_webp = tf.strings.regex_full_match(header, r"(?s)RIFF....WEBPVP8.")
+    begins = tf.strings.substr(contents, 0, 4) == b"RIFF"
+    is_webp = begins & (tf.strings.substr(contents, 8, 7) == b"WEBPVP8")
     return tf.cond(is_webp, lambda: _decode_webp(contents), lambda: _decode_png(contents))
 
 

@@ -5,7 +5,7 @@ They serve any `Source` of encoded images: ImageNet, another data set of TFDS, o
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,32 +189,48 @@ def images(
     return files.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
 
 
-def view_of(
-    pixels: np.ndarray,
+def views(
+    arrays: Sequence[np.ndarray],
     *,
     image_size: int,
     resize: int,
     interpolation: str = "bilinear",
     crop_mode: str = "centre",
     antialias: bool = True,
-) -> np.ndarray:
-    """A decoded image as the single-crop test sees it: what `images` makes of its file.
+) -> Iterator[np.ndarray]:
+    """Decoded images, one by one, as the single-crop test sees them: as `images` those of files.
 
     Args:
-        pixels: uint8 (height, width, channels).
-        image_size, resize, interpolation, crop_mode, antialias: as for `evaluation`.
+        arrays: uint8 (height, width, channels) of any sizes.
+        image_size: side of the crops.
+        resize: as for `evaluation`.
+        interpolation: as for `evaluation`.
+        crop_mode: as for `evaluation`.
+        antialias: as for `evaluation`.
 
-    Returns:
+    Yields:
         uint8 (image_size, image_size, channels).
 
     Raises:
-        InputError: there is no such view, or the image is nearly a line.
+        InputError: there is no such view, or an image is nearly a line.
     """
     shown = _checked(image_size, resize, interpolation, crop_mode, antialias)
-    try:
-        return centre_view(tf.constant(pixels), **shown).numpy()
-    except tf.errors.InvalidArgumentError as error:
-        raise InputError(f"An image of {pixels.shape} cannot be resized to {resize}.") from error
+
+    @tf.function(reduce_retracing=True)
+    def view(image):
+        return centre_view(image, **shown)
+
+    for array in arrays:
+        if array.shape[:2] == (image_size, image_size) == (resize, resize):
+            yield array
+            continue
+        try:
+            yield view(tf.constant(array)).numpy()
+        except tf.errors.InvalidArgumentError as error:
+            shape = " x ".join(map(str, array.shape[:2]))
+            raise InputError(
+                f"An image of {shape} pixels cannot be resized to {resize}."
+            ) from error
 
 
 def whole_images(

@@ -99,8 +99,8 @@ def _main() -> None:
         name if weights is None else f"{name} with weights {weights}" for name, weights in members
     )
     print(
-        f"{names} on {FLAGS.dataset}/{split}: top-1 error {100 * errors.top1:.2f} %, "
-        f"top-5 error {100 * errors.top5:.2f} % ({errors.examples} examples, {shown[0].name})"
+        f"{names} on {FLAGS.dataset}/{split}: {measurements.in_words(errors)} "
+        f"({errors.examples} examples, {shown[0].name})"
     )
     if FLAGS.per_class:
         count = scores.log_shares.shape[1]

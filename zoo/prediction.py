@@ -4,6 +4,7 @@ for guesses in zoo.predict(model, ["cat.jpg", "dog.png"]):
     print(guesses[0].name, guesses[0].probability)
 """
 
+import itertools
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -150,13 +151,11 @@ def _of_arrays(model, arrays, channels, shown, names, top, batch_size):
     from resnet_keras.pipelines import encoded
 
     checked = [_pixels(array, number, channels) for number, array in enumerate(arrays)]
+    views = encoded.views(checked, **shown._asdict())
     guesses = []
     for start in range(0, len(checked), batch_size):
-        views = [
-            encoded.view_of(array, **shown._asdict())
-            for array in checked[start : start + batch_size]
-        ]
-        guesses += _guesses(model.predict_on_batch(np.stack(views)), names, top)
+        batch = np.stack([*itertools.islice(views, min(batch_size, len(checked) - start))])
+        guesses += _guesses(model.predict_on_batch(batch), names, top)
     return guesses
 
 

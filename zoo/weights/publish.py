@@ -4,22 +4,25 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
-from .. import cards
+from .. import cards, networks
 from ..entries import Preprocessing
 from ..networks import Network
-from . import own, record
+from . import formats, own, record
 from .file import check_preprocessing, guessed
 
 if TYPE_CHECKING:
     import keras
 
 CARD = "README.md"
+_CALL = 'zoo.get("FOLDER")'
 _SOURCE = "began as"
+_TRAINED = ("kernel", "bias", "gamma", "beta")  # variables that are parameters
 _MEMORY = "_zoo_weights"  # the attribute of a model that has its `Origin`
 
 
@@ -125,7 +128,7 @@ def save(
         )
         if unknown and "preprocessing" in unknown[1]:
             made[own.ASSUMED] = True  # for `predict` and `evaluate` to tell
-        config = json.dumps(made, indent=2) + "\n"
+        json.dumps(made)
     except (TypeError, ValueError) as error:
         raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
     if not square:
@@ -136,23 +139,76 @@ def save(
         )
     if unknown:
         warnings.warn(advice("zoo.save", model.name, shown, *unknown), stacklevel=2)
+    facts = _facts(made, parameters, str(shown) if square else f"{_size(options)} pixels")
+    rows = [*facts, *made["training"].items(), ("accuracy", "not measured")]
+    content = own.to_bytes(model, made)
+    _write(
+        folder, content, made, cards.page(network.name, _CALL, [*rows, _licence(licence)]), licence
+    )
+
+
+def of_file(
+    path: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    training: Mapping[str, Any],
+    accuracy: str,
+    licence: str | None = None,
+    appendix: str = "",
+) -> None:
+    """Writes what `save` does from a file of `weights.save`, without building the network.
+
+    Args:
+        path: of the file, whose description is kept.
+        folder: made if it is not there.
+        training: how the weights were made, beside what the file says.
+        accuracy: what was measured of them, for the card.
+        licence: of the weights, an SPDX name.
+        appendix: ends the card, as Markdown.
+
+    Raises:
+        InputError: no such file, or a folder that cannot be written to.
+    """
+    from safetensors.numpy import load_file
+
+    path = Path(path)
+    file = own.read(path, formats.open_file(path), networks.find(own.model_in(path)))
+    made = own.description_in(path)
+    began = made.get("training", {})
+    tensors = load_file(path)
+    count = sum(v.size for name, v in tensors.items() if name.split("/")[-1] in _TRAINED)
     rows = [
-        ("network", f"{network.name}, {parameters:,} parameters"),
+        *_facts(made, count, str(file.preprocessing)),
+        *((name, value) for name, value in began.items() if value is not None),
+        ("accuracy", accuracy),
+        _licence(licence),
+    ]
+    made["training"] = {**began, **training}
+    card = cards.page(file.model, _CALL, rows) + appendix
+    _write(folder, own.serialized(tensors, made), made, card, licence)
+
+
+def _write(folder, content, made, card, licence):
+    folder = make_folder(folder)
+    write_atomically(folder / own.TENSORS, content)
+    write_atomically(folder / CARD, cards.front_matter(licence) + card)
+    write_atomically(folder / own.CONFIG, json.dumps(made, indent=2) + "\n")
+
+
+def _facts(made, parameters, images):
+    """Rows of a card by what `own.describe` says."""
+    options = made["options"]
+    return [
+        ("network", f"{made['model']}, {parameters:,} parameters"),
         ("options", cards.listed(options)),
         ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
-        ("images", str(shown) if square else f"{_size(options)} pixels"),
-        ("classes", cards.classes(names, options.get("num_classes"))),
-        *made["training"].items(),
-        ("accuracy", "not measured"),
-        ("licence", licence or "not given"),
+        ("images", images),
+        ("classes", cards.classes(made.get("class_names"), options.get("num_classes"))),
     ]
-    folder = make_folder(folder)
-    write_atomically(folder / own.TENSORS, own.to_bytes(model, made))
-    write_atomically(
-        folder / CARD,
-        cards.front_matter(licence) + cards.page(network.name, 'zoo.get("FOLDER")', rows),
-    )
-    write_atomically(folder / own.CONFIG, config)
+
+
+def _licence(licence):
+    return ("licence", licence or "not given")
 
 
 def unsaid(
