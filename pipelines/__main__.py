@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from resnet_keras.commands import shared_flags, shell
+from resnet_keras.commands import decoders, shared_flags, shell
 from resnet_keras.errors import InputError
 
 FLAGS = shared_flags.new_flags()
@@ -76,7 +76,10 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main(task: str | None) -> int:
     if task not in TASKS:
         raise InputError(f"Name what to do first: one of {', '.join(TASKS)}.")
-    return {"check": _check, "preview": _preview, "serve": _serve}[task]()
+    if task == "serve":
+        return _serve()
+    with decoders.quiet():
+        return {"check": _check, "preview": _preview}[task]()
 
 
 def _check() -> int:

@@ -23,7 +23,7 @@ from .classification import measurements, protocols
 from .classification.classifier import class_names
 from .classification.protocols import Protocol
 from .classification.scores import count_errors
-from .commands import shared_flags, shell
+from .commands import decoders, shared_flags, shell
 from .errors import InputError
 from .files import make_folder
 
@@ -84,16 +84,17 @@ def _main() -> None:
         make_folder(Path(FLAGS.per_class).parent)
     split = FLAGS.split or ("val" if photographs else "test")
     shown = [_protocol(file) if photographs else Protocol() for _, file in classifiers]
-    scores = protocols.score_ensemble(
-        classifiers,
-        shown,
-        FLAGS.dataset,
-        split,
-        dtype=FLAGS.dtype,
-        batch_size=FLAGS.batch_size,
-        data_dir=FLAGS.data_dir,
-        exif_orientation=FLAGS.exif_orientation,
-    )
+    with decoders.quiet():
+        scores = protocols.score_ensemble(
+            classifiers,
+            shown,
+            FLAGS.dataset,
+            split,
+            dtype=FLAGS.dtype,
+            batch_size=FLAGS.batch_size,
+            data_dir=FLAGS.data_dir,
+            exif_orientation=FLAGS.exif_orientation,
+        )
     errors = count_errors(scores)
     names = " + ".join(
         name if weights is None else f"{name} with weights {weights}" for name, weights in members

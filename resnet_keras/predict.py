@@ -19,7 +19,7 @@ from absl import flags
 
 from . import drawing, zoo
 from .classification import prediction
-from .commands import shared_flags, shell
+from .commands import decoders, shared_flags, shell
 from .errors import InputError
 from .files import make_folder, write_atomically
 from .pipelines import listing
@@ -90,7 +90,8 @@ def _main(arguments: list[str]) -> int:
         batch_size=FLAGS.batch_size,
         exif_orientation=FLAGS.exif_orientation,
     )
-    return _report(predictions, len(paths))
+    with decoders.quiet():
+        return _report(predictions, len(paths))
 
 
 def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int:

@@ -25,7 +25,7 @@ from .classification.classifier import (
     make_optimizer,
     model_options,
 )
-from .commands import shared_flags, shell, train_flags
+from .commands import decoders, shared_flags, shell, train_flags
 from .errors import told
 from .training import run_folder
 
@@ -48,7 +48,7 @@ def _main() -> int:
     from .training.signals import Preempted, Signals
 
     try:
-        with Signals() as signals:
+        with Signals() as signals, decoders.quiet():
             return _run(network, file, signals)
     except Preempted as stopped:
         print(f"{stopped}: the same command goes on from there, with its --workdir")
