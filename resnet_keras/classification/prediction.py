@@ -8,7 +8,7 @@ import numpy as np
 
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import listing
-from resnet_keras.zoo.prediction import Prediction
+from resnet_keras.zoo import prediction as answers
 
 
 def image_files(arguments: Sequence[str]) -> list[str]:
@@ -39,7 +39,7 @@ def image_files(arguments: Sequence[str]) -> list[str]:
     return paths
 
 
-def draw(predictions: Sequence[Prediction], caption: str) -> bytes:
+def draw(predictions: Sequence[answers.Prediction], caption: str) -> bytes:
     """A PNG of the images as the network saw them, each with its likely classes; by matplotlib."""
     from resnet_keras.pipelines import preview
 

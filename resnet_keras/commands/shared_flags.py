@@ -159,7 +159,8 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
         "dataset",
         dataset,
         "digits, cifar10, cifar100, imagenet2012, tfds/NAME for any classification data set of "
-        "TensorFlow Datasets, or folder for DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.",
+        "TensorFlow Datasets, or folder for DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or for "
+        "DATA_DIR/CLASS/, of which 20 % are val.",
         flag_values=values,
     )
     define_path(
