@@ -43,7 +43,12 @@ _PLACES = ("core/lib/jpeg/", "core/lib/png/", "core/lib/webp/")
 _FILTER = f"""
 import sys
 begin, places = {[text.encode() for text in _BEGINNINGS]}, {[text.encode() for text in _PLACES]}
+warned = set()
 for line in sys.stdin.buffer:
+    if line in warned:
+        continue
+    if line.startswith(b"warning: "):
+        warned.add(line)
     if not line.startswith(tuple(begin)) and not any(place in line for place in places):
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
@@ -53,6 +58,9 @@ for line in sys.stdin.buffer:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Leaves out the lines that image decoders write to stderr; all others pass.
+
+    Of equal warnings from TensorFlow's graphs the first passes: a run that begins to read its data
+    anew, after it has tried them, would tell of the same image again.
 
     A process of its own looks at the lines, so that what a crash says last is not lost. What Python
     writes to `sys.stderr` goes past it.
