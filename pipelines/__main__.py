@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 
 from resnet_keras import drawing, processes
-from resnet_keras.commands import shared_flags, shell
+from resnet_keras.commands import decoders, shared_flags, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError, unknown
 
@@ -74,7 +74,10 @@ def _main(task: str | None) -> int:
         raise InputError(f"Name what to do first: one of {', '.join(TASKS)}.")
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    return {"check": _check, "preview": _preview, "serve": _serve}[task]()
+    if task == "serve":
+        return _serve()
+    with decoders.quiet():
+        return {"check": _check, "preview": _preview}[task]()
 
 
 def _check() -> int:
@@ -95,7 +98,7 @@ def _check() -> int:
     ):
         text = shared_flags.in_flags(FLAGS, finding.text, ["exif_orientation"])
         text = text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
-        print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
+        print(f"{finding.kind}: {text}", flush=True)
         problems += not finding.ok
     summary = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
     where = f" in {FLAGS.data_dir}" if FLAGS.data_dir else ""

@@ -80,9 +80,9 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
     if dataset in DATASETS:
         return DATASETS[dataset]
     if dataset == FOLDER:
-        from . import folder
+        from . import class_folders
 
-        classes = len(folder.class_names(data_dir))
+        classes = len(class_folders.class_names(data_dir))
         return DATASETS["imagenet2012"]._replace(module="folder", num_classes=classes)
     if dataset.startswith(TFDS):
         from . import records

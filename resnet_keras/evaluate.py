@@ -20,7 +20,7 @@ from .classification import measurements, protocols
 from .classification.classifier import class_names
 from .classification.protocols import Protocol
 from .classification.scores import count_errors
-from .commands import evaluate_flags, shared_flags, shell
+from .commands import decoders, evaluate_flags, shared_flags, shell
 from .errors import InputError
 from .files import make_folder
 
@@ -48,20 +48,21 @@ def _main() -> None:
     )
     shell.announce(f"{names} on {FLAGS.dataset}/{split}", file=sys.stderr)
     shell.start_tensorflow()
-    scores = protocols.score_ensemble(
-        classifiers,
-        shown,
-        FLAGS.dataset,
-        split,
-        dtype=FLAGS.dtype,
-        batch_size=FLAGS.batch_size,
-        data_dir=FLAGS.data_dir,
-        exif_orientation=FLAGS.exif_orientation,
-    )
+    with decoders.quiet():
+        scores = protocols.score_ensemble(
+            classifiers,
+            shown,
+            FLAGS.dataset,
+            split,
+            dtype=FLAGS.dtype,
+            batch_size=FLAGS.batch_size,
+            data_dir=FLAGS.data_dir,
+            exif_orientation=FLAGS.exif_orientation,
+        )
     errors = count_errors(scores)
     print(
-        f"{names} on {FLAGS.dataset}/{split}: top-1 error {100 * errors.top1:.2f} %, "
-        f"top-5 error {100 * errors.top5:.2f} % ({errors.examples} examples, {shown[0].name})"
+        f"{names} on {FLAGS.dataset}/{split}: {measurements.in_words(errors)} "
+        f"({errors.examples} examples, {shown[0].name})"
     )
     if FLAGS.per_class:
         count = scores.log_shares.shape[1]

@@ -4,6 +4,7 @@ from pipelines import batches as batches
 from pipelines import catalog as catalog
 from pipelines import check as check
 from pipelines import cifar as cifar
+from pipelines import class_folders as class_folders
 from pipelines import decode as decode
 from pipelines import digits as digits
 from pipelines import encoded as encoded

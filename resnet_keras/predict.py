@@ -3,9 +3,10 @@
     python -m resnet_keras.predict --model=resnet50 --weights=imagenet cat.jpg photographs/
     python -m resnet_keras.predict --model=my_published_model --json --plot=seen.png *.png
 
-Images are JPEG or PNG; of a folder, all below it. Each is resized and cropped as the weights' own
-test does, which `zoo.info` tells; for a file that does not say it, --image_size, --resize,
---interpolation and --crop do. A file that cannot be decoded is named, and the exit status is 2.
+Images are JPEG, PNG or WebP; of a folder, all below it, and what else lies there is named and left
+out. Each is resized and cropped as the weights' own test does, which `zoo.info` tells; for a file
+that does not say it, --image_size, --resize, --interpolation and --crop do. A file that cannot be
+decoded is named, and the exit status is 2.
 """
 
 import json
@@ -16,10 +17,11 @@ from pathlib import Path
 
 from . import drawing, processes, zoo
 from .classification import prediction
-from .commands import shared_flags, shell
+from .commands import decoders, shared_flags, shell
 from .commands.definitions import Group, new_flags
 from .errors import InputError
 from .files import make_folder, write_atomically
+from .pipelines import listing
 
 FLAGS = new_flags()
 MOST_DRAWN = 100
@@ -75,20 +77,20 @@ def _main(arguments: list[str]) -> int:
     shell.start_tensorflow()
     size = shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3))
-    turned = FLAGS.exif_orientation
-    predictions = prediction.predict(
+    predictions = zoo.prediction.of_files(
         model,
         paths,
         preprocessing=shown,
         class_names=file.class_names,
         top=FLAGS.top,
         batch_size=FLAGS.batch_size,
-        exif_orientation=shown.heeds_exif if turned is None else turned,
+        exif_orientation=FLAGS.exif_orientation,
     )
-    return _report(predictions, len(paths))
+    with decoders.quiet():
+        return _report(predictions, len(paths))
 
 
-def _report(predictions: Iterable[prediction.Prediction], count: int) -> int:
+def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int:
     drawn, broken, rows = [], [], []
     for predicted in predictions:
         if len(drawn) < MOST_DRAWN and FLAGS.plot:
@@ -104,10 +106,7 @@ def _report(predictions: Iterable[prediction.Prediction], count: int) -> int:
     if FLAGS.plot:
         write_atomically(FLAGS.plot, prediction.draw(drawn, _caption(len(drawn), count)))
     if broken:
-        raise InputError(
-            f"{len(broken)} of {count} images cannot be decoded as JPEG or PNG: "
-            f"{', '.join(map(_readable, broken[:10]))}{', ...' if len(broken) > 10 else ''}."
-        )
+        raise InputError(zoo.prediction.undecodable(broken, count))
     return 0
 
 
@@ -123,7 +122,7 @@ def _table(predicted):
 
 def _row(predicted):
     if predicted.guesses is None:
-        return {"image": predicted.path, "error": "cannot be decoded as JPEG or PNG"}
+        return {"image": predicted.path, "error": f"cannot be decoded as {listing.FORMATS}"}
     guesses = [
         {"class": g.label, "name": g.name, "probability": round(g.probability, 6)}
         for g in predicted.guesses

@@ -21,8 +21,8 @@ from .classification.classifier import (
     compile_classifier,
     make_optimizer,
 )
+from .commands import decoders, shell, train_arguments, train_flags, train_messages
 from .commands import shared_flags as shared_flags
-from .commands import shell, train_arguments, train_flags, train_messages
 from .commands.train_arguments import given
 from .errors import told
 from .training import cluster, run_folder
@@ -50,7 +50,7 @@ def _main() -> int:
     from .training.signals import Preempted, Signals
 
     try:
-        with Signals() as signals:
+        with Signals() as signals, decoders.quiet():
             return _run(network, file, signals)
     except Preempted as stopped:
         print(f"{stopped}: the same command goes on from there, with its --workdir")

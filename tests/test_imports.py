@@ -28,7 +28,16 @@ FLOORS = [
     ["classification"],
     ["commands"],
     ["reproduction", "benchmarks"],
-    ["train", "evaluate", "predict", "benchmark", "report", "launch", "pipelines.__main__"],
+    [
+        "train",
+        "evaluate",
+        "predict",
+        "publish",
+        "benchmark",
+        "report",
+        "launch",
+        "pipelines.__main__",
+    ],
     ["reproduce"],
     ["__main__"],
     ["layers", "metrics", "optimizers", "resnet", "responses"],  # thin names, for users only

@@ -12,18 +12,23 @@ from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
 from .protocols import Protocol
-from .scores import Errors, Scores, wrong
+from .scores import Errors, Scores, has_top5, wrong
 
 
 def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
-    """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error."""
-    top1, top5 = wrong(scores, 1), wrong(scores, 5)
+    """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error.
+
+    The top-5 error is left out where there are five classes or fewer.
+    """
+    measures = {"top1_error": wrong(scores, 1)}
+    if has_top5(scores):
+        measures["top5_error"] = wrong(scores, 5)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("class", "name", "examples", "top1_error", "top5_error"))
+    rows.writerow(("class", "name", "examples", *measures))
     for label, name in enumerate(names):
         own = scores.labels == label
-        errors = [f"{missed[own].mean():.6f}" if own.any() else "" for missed in (top1, top5)]
+        errors = [f"{missed[own].mean():.6f}" if own.any() else "" for missed in measures.values()]
         rows.writerow((label, name, int(own.sum()), *errors))
     write_atomically(path, text.getvalue())
 
@@ -62,6 +67,12 @@ def key(
     return told
 
 
+def in_words(errors: Errors) -> str:
+    """Errors in percent."""
+    top5 = "" if errors.top5 is None else f", top-5 error {100 * errors.top5:.2f} %"
+    return f"top-1 error {100 * errors.top1:.2f} %{top5}"
+
+
 def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) -> None:
     """Puts a measurement into a JSON list, in place of the one with the same `key`.
 
@@ -86,7 +97,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
         **key,
         "examples": errors.examples,
         "top1_error": round(errors.top1, 6),
-        "top5_error": round(errors.top5, 6),
+        **({} if errors.top5 is None else {"top5_error": round(errors.top5, 6)}),
         "training": training,
         "versions": {
             "resnet_keras": __version__,

@@ -116,7 +116,8 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
         dataset,
         "Name such as digits, folder or tfds/NAME. It is digits, cifar10, cifar100, imagenet2012, "
         "tfds/NAME for any classification data set of TensorFlow Datasets, or folder for "
-        "DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.",
+        "DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or for DATA_DIR/CLASS/, of which 20 % are "
+        "val.",
     )
     group.path(
         "data_dir",
