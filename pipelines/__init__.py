@@ -5,8 +5,8 @@ once. Importing this package imports no TensorFlow.
 
 A data set is "digits", "cifar10" or "cifar100", which are held in memory; "imagenet2012" or
 "tfds/NAME", any classification data set of TensorFlow Datasets; or "folder", images in
-DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/. Of a split, a share can be taken: "train[:90%]" and
-"train[90%:]", see `splits`.
+DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or in DATA_DIR/CLASS/, of which "val" is 20 %. Of a
+split, a share can be taken: "train[:90%]" and "train[90%:]", see `splits`.
 """
 
 from . import objects
@@ -18,8 +18,10 @@ from .catalog import (
     TFDS,
     DatasetInfo,
     arrays,
+    check_names,
     check_no_exif,
     info,
+    is_in_memory,
     open_split,
     turns_by_exif,
 )
@@ -35,9 +37,11 @@ __all__ = [
     "DatasetInfo",
     "View",
     "arrays",
+    "check_names",
     "check_no_exif",
     "evaluation",
     "info",
+    "is_in_memory",
     "objects",
     "open_split",
     "test_side",

@@ -17,71 +17,71 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from absl import flags
+from resnet_keras import drawing, processes
+from resnet_keras.commands import decoders, shared_flags, shell
+from resnet_keras.commands.definitions import Group, new_flags
+from resnet_keras.errors import InputError, unknown
 
-from resnet_keras.commands import shared_flags, shell
-from resnet_keras.errors import InputError
+from . import catalog, objects
 
-FLAGS = shared_flags.new_flags()
-TASKS = ("check", "preview", "serve")
+FLAGS = new_flags()
+# Each task, and the groups of the flags that it has.
+TASKS = {
+    "check": ("Data", "Check"),
+    "preview": ("Data", "View", "Preview"),
+    "serve": ("Serve",),
+}
 PROBLEMS = 1
 
 shared_flags.define_data_flags(FLAGS, None)
 shared_flags.define_view_flags(FLAGS)
-shared_flags.define_path(
-    FLAGS,
+
+_checking = Group(FLAGS, "Check")
+_checking.path(
     "archives",
-    "check: folder of ImageNet's archives; DATA_DIR/downloads/manual for imagenet2012 without.",
+    "Folder of ImageNet's archives. Without the flag, DATA_DIR/downloads/manual for imagenet2012.",
 )
-shared_flags.define_path(
-    FLAGS, "annotations", "JSON file of --dataset=coco, where it lies elsewhere than in DATA_DIR."
-)
-flags.DEFINE_bool(
-    "hashes", False, "check: take the archives' MD5s; reads 155 GB.", flag_values=FLAGS
-)
-flags.DEFINE_enum(
+_data = Group(FLAGS, "Data")
+_data.path("annotations", "JSON file of --dataset=coco. Without the flag, the one in DATA_DIR.")
+_checking.switch("hashes", False, "Take the archives' MD5s. That reads 155 GB.")
+_checking.choice(
     "expect",
     None,
     ["none", "imagenet"],
-    "check: what it must hold. Without, ImageNet's classes and images where most of its class "
-    "folders are there.",
-    flag_values=FLAGS,
+    "What the folder must hold: none or imagenet. Without the flag, ImageNet's classes and images "
+    "where most of its class folders are there.",
 )
-flags.DEFINE_bool(
-    "decode", True, "check: decode all images, not only their headers.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "limit", 0, "check: read only so many examples of each split; 0 for all.", 0, flag_values=FLAGS
-)
-shared_flags.define_split_flag(FLAGS, "split", "preview: whose images to show.", default="train")
-shared_flags.define_path(FLAGS, "out", "preview: the PNG file to write.")
-flags.DEFINE_integer("count", 32, "preview: how many images.", 1, 1000, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "preview: of order and augmentation.", 0, flag_values=FLAGS)
-flags.DEFINE_bool(
-    "augment",
-    True,
-    "preview: --noaugment shows the same images as evaluation sees them.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_integer("port", 5050, "serve: port of the service.", 1, 65535, flag_values=FLAGS)
-flags.DEFINE_string(
-    "host",
-    None,
-    "serve: name by which other hosts reach this one; its own without.",
-    flag_values=FLAGS,
-)
+_checking.switch("decode", True, "Decode all images, not only their headers.")
+_checking.whole("limit", 0, "Examples of each split to read. 0 reads all.", 0)
+
+_picture = Group(FLAGS, "Preview")
+_picture.path("out", "PNG file to write.")
+_picture.split("split", "Split whose images are shown.", "train")
+_picture.whole("count", 32, "Images to show.", 1, 1000)
+_picture.whole("seed", 0, "Seed of order and augmentation.", 0)
+_picture.switch("augment", True, "Show images as in training. --noaugment: as in evaluation.")
+
+_serving = Group(FLAGS, "Serve")
+_serving.whole("port", 5050, "Port of the service.", 1, 65535)
+_serving.text("host", None, "Name by which others reach this host. Without the flag, its own.")
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
     task, rest = shell.split_task(argv)
-    return shell.run(lambda: _main(task), FLAGS, rest, __doc__)
+    groups = TASKS.get(task or "")
+    return shell.run(lambda: _main(task), FLAGS, rest, __doc__, task=task, groups=groups)
 
 
 def _main(task: str | None) -> int:
-    if task not in TASKS:
+    if task is None:
         raise InputError(f"Name what to do first: one of {', '.join(TASKS)}.")
-    return {"check": _check, "preview": _preview, "serve": _serve}[task]()
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    if task == "serve":
+        return _serve()
+    with decoders.quiet():
+        return {"check": _check, "preview": _preview}[task]()
 
 
 def _check() -> int:
@@ -103,7 +103,7 @@ def _check() -> int:
     ):
         text = shared_flags.in_flags(FLAGS, finding.text, ["exif_orientation"])
         text = text.encode(errors="backslashreplace").decode()  # names need not be UTF-8
-        print(f"{'ok' if finding.ok else 'problem'}: {text}", flush=True)
+        print(f"{finding.kind}: {text}", flush=True)
         problems += not finding.ok
     summary = {0: "No problems were", 1: "1 problem was"}.get(problems, f"{problems} problems were")
     where = f" in {FLAGS.data_dir}" if FLAGS.data_dir else ""
@@ -116,26 +116,22 @@ def _preview() -> int:
         raise InputError("Give --dataset: " + FLAGS["dataset"].help)
     if FLAGS.out is None:
         raise InputError("Give --out=FILE.png, the picture to write.")
+    drawing.check()
+    if objects.has_objects(FLAGS.dataset):
+        return _preview_objects()
+    in_memory = catalog.is_in_memory(FLAGS.dataset)
+    view = shared_flags.view_of(FLAGS, in_memory=in_memory)
+    catalog.check_names(
+        FLAGS.dataset,
+        (FLAGS.split,),
+        data_dir=FLAGS.data_dir,
+        image_size=FLAGS.image_size,
+        exif_orientation=FLAGS.exif_orientation,
+    )
+    shell.announce(f"{FLAGS.dataset}/{FLAGS.split}")
     shell.start_tensorflow()
     from . import preview
-    from .catalog import info
-    from .objects import has_objects
 
-    if has_objects(FLAGS.dataset):
-        print(
-            preview.write_objects(
-                FLAGS.out,
-                FLAGS.dataset,
-                FLAGS.split,
-                FLAGS.count,
-                seed=FLAGS.seed,
-                augmented=FLAGS.augment,
-                data_dir=FLAGS.data_dir,
-                annotations=FLAGS.annotations,
-                exif_orientation=bool(FLAGS.exif_orientation),
-            )
-        )
-        return 0
     print(
         preview.write(
             FLAGS.out,
@@ -143,13 +139,32 @@ def _preview() -> int:
             FLAGS.split,
             FLAGS.count,
             seed=FLAGS.seed,
-            view=shared_flags.view_of(
-                FLAGS, in_memory=info(FLAGS.dataset, FLAGS.data_dir).in_memory
-            ),
+            view=view,
             image_size=FLAGS.image_size,
             augmented=FLAGS.augment,
             data_dir=FLAGS.data_dir,
             exif_orientation=FLAGS.exif_orientation,
+        )
+    )
+    return 0
+
+
+def _preview_objects() -> int:
+    shell.announce(f"{FLAGS.dataset}/{FLAGS.split}")
+    shell.start_tensorflow()
+    from . import preview
+
+    print(
+        preview.write_objects(
+            FLAGS.out,
+            FLAGS.dataset,
+            FLAGS.split,
+            FLAGS.count,
+            seed=FLAGS.seed,
+            augmented=FLAGS.augment,
+            data_dir=FLAGS.data_dir,
+            annotations=FLAGS.annotations,
+            exif_orientation=bool(FLAGS.exif_orientation),
         )
     )
     return 0
@@ -167,9 +182,11 @@ def _serve() -> int:
     waiting.start()
     try:
         waiting.join()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
-        os._exit(shell.INTERRUPTED)  # taking the server down would wait for its clients to end
+    except processes.Interrupted as stopped:
+        print(stopped, file=sys.stderr, flush=True)
+        os._exit(
+            processes.status_of(stopped.signum)
+        )  # taking the server down would wait for its clients to end
     return 0
 
 
@@ -185,4 +202,4 @@ def _check_port(port: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

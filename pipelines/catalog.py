@@ -6,15 +6,33 @@ Imports no TensorFlow until a split is opened.
 import importlib
 import os
 import types
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from resnet_keras import facts
-from resnet_keras.errors import InputError, unknown
+from resnet_keras.errors import InputError, check_installed, unknown
+
+from . import listing, splits
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .source import Source
+
+# Classification data sets of TensorFlow Datasets that are asked for by their bare names.
+_OF_TFDS = (
+    *("beans", "caltech101", "cats_vs_dogs", "emnist", "eurosat", "fashion_mnist", "food101"),
+    *("imagenette", "kmnist", "mnist", "oxford_flowers102", "oxford_iiit_pet", "stanford_dogs"),
+    *("stl10", "svhn_cropped", "tf_flowers"),
+)
+# What data sets are called elsewhere.
+_ALSO = {
+    **{name: f"tfds/{name}" for name in _OF_TFDS},
+    **dict.fromkeys(("imagenet", "imagenet1k", "ilsvrc2012"), "imagenet2012"),
+    **dict.fromkeys(("cifar", "cifar-10"), "cifar10"),
+    "cifar-100": "cifar100",
+    "imagefolder": "folder",
+}
 
 SPLITS = ("train", "val", "trainval", "test")
 FOLDER, TFDS = "folder", "tfds/"
@@ -23,7 +41,8 @@ FOLDER, TFDS = "folder", "tfds/"
 class DatasetInfo(NamedTuple):
     """What a model must know of a data set; mean and std per RGB channel, in units of 0 to 255.
 
-    `in_memory` data sets have images of one size; the others are encoded photographs.
+    `in_memory` data sets have images of one size; the others are encoded photographs. `package` is
+    an optional one that is needed, and the extra that brings it.
     """
 
     module: str
@@ -33,10 +52,13 @@ class DatasetInfo(NamedTuple):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     in_memory: bool = True
+    package: tuple[str, str] | None = None
 
 
 DATASETS = {
-    "digits": DatasetInfo("digits", 10, 32, True, facts.DIGITS_MEAN, facts.DIGITS_STD),
+    "digits": DatasetInfo(
+        "digits", 10, 32, True, facts.DIGITS_MEAN, facts.DIGITS_STD, package=("sklearn", "digits")
+    ),
     "cifar10": DatasetInfo("cifar", 10, 32, False, facts.CIFAR10_MEAN, facts.CIFAR10_STD),
     "cifar100": DatasetInfo("cifar", 100, 32, False, facts.CIFAR100_MEAN, facts.CIFAR100_STD),
     "imagenet2012": DatasetInfo(
@@ -58,9 +80,9 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
     if dataset in DATASETS:
         return DATASETS[dataset]
     if dataset == FOLDER:
-        from . import folder
+        from . import class_folders
 
-        classes = len(folder.class_names(data_dir))
+        classes = len(class_folders.class_names(data_dir))
         return DATASETS["imagenet2012"]._replace(module="folder", num_classes=classes)
     if dataset.startswith(TFDS):
         from . import records
@@ -68,7 +90,74 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
         builder = records.prepare(dataset.removeprefix(TFDS), data_dir)
         classes = builder.info.features["label"].num_classes
         return DATASETS["imagenet2012"]._replace(num_classes=classes)
-    raise unknown("dataset", dataset, [*DATASETS, FOLDER, f"{TFDS}NAME"])
+    raise _unknown(dataset)
+
+
+def _unknown(dataset):
+    return unknown("dataset", dataset, [*DATASETS, FOLDER, f"{TFDS}NAME"], _ALSO)
+
+
+def is_in_memory(dataset: str) -> bool:
+    """Whether a data set has images of one size in memory, by its name alone.
+
+    Raises:
+        InputError: there is no such name.
+    """
+    if dataset in DATASETS:
+        return DATASETS[dataset].in_memory
+    if dataset == FOLDER or dataset.startswith(TFDS):
+        return False
+    raise _unknown(dataset)
+
+
+def check_names(
+    dataset: str,
+    split_names: Sequence[str],
+    *,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | None = None,
+    exif_orientation: bool | None = None,
+) -> None:
+    """Refuses what a data set cannot give, as far as names tell; needs no TensorFlow.
+
+    Args:
+        dataset: as for `info`.
+        split_names: splits or shares of them that are to be opened.
+        data_dir: as for `info`.
+        image_size: side in pixels; None for the data set's own.
+        exif_orientation: see `open_split`.
+
+    Raises:
+        InputError: there is no such data set, split or size, or no folder of images.
+        MissingExtraError: a package that it needs is not installed.
+    """
+    if is_in_memory(dataset):
+        check_no_exif(dataset, exif_orientation)
+        for split in split_names:
+            _check_split(split)
+        _check_size(dataset, image_size)
+    elif dataset == FOLDER:
+        listing.check_root(data_dir)
+    package = DATASETS[dataset].package if dataset in DATASETS else None
+    if package:
+        check_installed(*package)
+
+
+def _check_split(split):
+    name = splits.parse(split).name
+    if name not in SPLITS:
+        raise unknown("split", name, SPLITS)
+
+
+def _check_size(dataset, image_size):
+    known = DATASETS[dataset]
+    if image_size is not None and image_size < 1:
+        raise InputError(f"image_size must be positive, not {image_size}.")
+    if image_size not in (None, known.image_size) and not known.resizable:
+        raise InputError(
+            f"{dataset} images have side {known.image_size}, not image_size={image_size}: leave "
+            "image_size out."
+        )
 
 
 def module_of(known: DatasetInfo) -> types.ModuleType:
@@ -139,18 +228,12 @@ def arrays(
     Raises:
         InputError: unknown data set or split, a size it cannot have, or data that is not there.
     """
-    from . import splits
-
     known = info(dataset, data_dir)
     if not known.in_memory:
         raise InputError(f"{dataset} is too large to be held in memory.")
+    _check_split(split)
+    _check_size(dataset, image_size)
     wanted = splits.parse(split)
-    if wanted.name not in SPLITS:
-        raise unknown("split", wanted.name, SPLITS)
-    if image_size is not None and image_size < 1:
-        raise InputError(f"image_size must be positive, not {image_size}.")
-    if image_size not in (None, known.image_size) and not known.resizable:
-        raise InputError(f"{dataset} images have side {known.image_size}, not {image_size}.")
     size = image_size or known.image_size
     load = module_of(known).load
     images, labels = load(dataset, wanted.name, image_size=size, data_dir=data_dir)

@@ -3,10 +3,11 @@
 import numpy as np
 
 from resnet_keras import facts
+from resnet_keras.errors import InputError
 from resnet_keras.files import expanded
 
 from . import augment
-from .records import cannot_load
+from .records import cannot_load, check_hosts
 
 PADDING = 4
 MEANS = {"cifar10": facts.CIFAR10_MEAN, "cifar100": facts.CIFAR100_MEAN}
@@ -25,9 +26,12 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
 
     source = "test" if split == "test" else "train"
     try:
+        check_hosts(tfds.builder(dataset, data_dir=expanded(data_dir)))
         loaded = tfds.load(dataset, split=source, data_dir=expanded(data_dir))
         # Not batch_size=-1, which aborts the process where TFDS does not know the split's size.
         batches = list(tfds.as_numpy(loaded.batch(1000)))
+    except InputError:
+        raise
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
         raise cannot_load(dataset, data_dir, error) from error
     images = np.concatenate([batch["image"] for batch in batches])

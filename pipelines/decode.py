@@ -14,7 +14,7 @@ _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
 
 
 def decode(contents: tf.Tensor, *, exif_orientation: bool = False) -> tf.Tensor:
-    """Decodes a JPEG (grey and CMYK too) or PNG.
+    """Decodes a JPEG (grey and CMYK too), PNG or WebP.
 
     Args:
         contents: string ().
@@ -32,7 +32,7 @@ def decode(contents: tf.Tensor, *, exif_orientation: bool = False) -> tf.Tensor:
         image = tf.io.decode_jpeg(_bounded(contents, shape), **_JPEG)
         return exif.upright(image, exif.orientation(contents)) if exif_orientation else image
 
-    return tf.cond(is_jpeg(contents), jpeg, lambda: _decode_png(contents))
+    return tf.cond(is_jpeg(contents), jpeg, lambda: _decode_others(contents))
 
 
 def decode_window(
@@ -78,12 +78,12 @@ def decode_window(
         image = tf.switch_case(branch, [lambda ratio=ratio: shrunk(ratio) for ratio in RATIOS])
         return image if turn is None else exif.upright(image, turn)
 
-    def png():
-        image = _decode_png(contents)
+    def others():
+        image = _decode_others(contents)
         top, left, height, width = tf.unstack(window_of(tf.shape(image)[:2]))
         return image[top : top + height, left : left + width]
 
-    return tf.cond(is_jpeg(contents), jpeg, png)
+    return tf.cond(is_jpeg(contents), jpeg, others)
 
 
 def decode_small_window(
@@ -150,6 +150,32 @@ def _times(window, size):
     return tf.reduce_min(window[2:]) // size
 
 
+def _decode_others(contents):
+    """A PNG or WebP."""
+    begins = tf.strings.substr(contents, 0, 4) == b"RIFF"
+    is_webp = begins & (tf.strings.substr(contents, 8, 7) == b"WEBPVP8")
+    return tf.cond(is_webp, lambda: _decode_webp(contents), lambda: _decode_png(contents))
+
+
+def _decode_webp(contents):
+    head = tf.strings.substr(contents, 0, 30)
+    head = tf.cast(tf.io.decode_raw(head, tf.uint8, fixed_length=30), tf.int32)  # zeros beyond
+
+    def number(*places):
+        return tf.add_n([head[place] * 256**power for power, place in enumerate(places)])
+
+    lossy = tf.stack([number(28, 29), number(26, 27)]) & 0x3FFF
+    bits = number(21, 22, 23) + (head[24] & 0xF) * 2**24
+    lossless = tf.stack([bits // 2**14, bits & 0x3FFF]) + 1
+    canvas = tf.stack([number(27, 28, 29), number(24, 25, 26)]) + 1
+    kind = head[15]
+    # Of an animation, all frames would be decoded at once.
+    still = (kind != ord("X")) | (head[20] & 2 == 0)
+    declared = tf.where(kind == ord("L"), lossless, tf.where(kind == ord("X"), canvas, lossy))
+    checked = _bounded(contents, tf.where(still, declared, 0))
+    return tf.io.decode_webp(checked, channels=3)[0]
+
+
 def _decode_png(contents):
     # A chunk before the header would hide the size from the check, and not from the decoder.
     begins = tf.strings.substr(contents, 0, 8) == b"\x89PNG\r\n\x1a\n"
@@ -164,7 +190,7 @@ def _bounded(contents, shape):
     sides = tf.cast(shape, tf.int64)
     within = _require(
         tf.reduce_all(sides > 0) & (tf.reduce_prod(sides) <= MAX_PIXELS),
-        "not a JPEG or PNG, or not of 1 to",
+        "not a JPEG, PNG or still WebP, or not of 1 to",
         MAX_PIXELS,
         "pixels:",
         shape,

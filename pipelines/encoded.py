@@ -5,9 +5,10 @@ They serve any `Source` of encoded images: ImageNet, another data set of TFDS, o
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import MARKS, InputError, unknown
@@ -19,6 +20,7 @@ from .view import View
 
 _REMEDY = "; `python -m resnet_keras.pipelines check` finds all such images"
 _RUN = 128  # images among which those of one size are sought
+_WORTH_A_GRAPH = 10  # images that are shown in less time with a graph, its making included
 CROP_MODES = ("centre", "stretch")
 CROPS = ("centre", "ten")
 
@@ -186,6 +188,51 @@ def images(
 
     files = tf.data.Dataset.from_tensor_slices(names)
     return files.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
+
+
+def views(
+    arrays: Sequence[np.ndarray],
+    *,
+    image_size: int,
+    resize: int,
+    interpolation: str = "bilinear",
+    crop_mode: str = "centre",
+    antialias: bool = True,
+) -> Iterator[np.ndarray]:
+    """Decoded images, one by one, as the single-crop test sees them: as `images` those of files.
+
+    Args:
+        arrays: uint8 (height, width, channels) of any sizes.
+        image_size: side of the crops.
+        resize: as for `evaluation`.
+        interpolation: as for `evaluation`.
+        crop_mode: as for `evaluation`.
+        antialias: as for `evaluation`.
+
+    Yields:
+        uint8 (image_size, image_size, channels).
+
+    Raises:
+        InputError: there is no such view, or an image is nearly a line.
+    """
+    shown = _checked(image_size, resize, interpolation, crop_mode, antialias)
+
+    def view(image):
+        return centre_view(image, **shown)
+
+    if len(arrays) >= _WORTH_A_GRAPH:
+        view = tf.function(view, reduce_retracing=True)
+    for array in arrays:
+        if array.shape[:2] == (image_size, image_size) == (resize, resize):
+            yield array
+            continue
+        try:
+            yield view(tf.constant(array)).numpy()
+        except tf.errors.InvalidArgumentError as error:
+            shape = " x ".join(map(str, array.shape[:2]))
+            raise InputError(
+                f"An image of {shape} pixels cannot be resized to {resize}."
+            ) from error
 
 
 def whole_images(

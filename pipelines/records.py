@@ -1,15 +1,22 @@
 """Any classification data set of TensorFlow Datasets, as encoded images in record shards."""
 
+import os
+import urllib.parse
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from resnet_keras import hosts
 from resnet_keras.errors import InputError, hint
 from resnet_keras.files import expanded
 
 from . import splits, stream
 from .source import Source
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 SHUFFLED_RECORDS = 4096  # 450 MB of ImageNet's JPEGs
 SHARDS_AT_ONCE = 16
@@ -127,10 +134,48 @@ def loaded(dataset: str, data_dir: str | None) -> Any:
 
     try:
         builder = tfds.builder(dataset, data_dir=expanded(data_dir))
+        check_hosts(builder)
         builder.download_and_prepare()
+    except InputError:
+        raise
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
         raise cannot_load(dataset, data_dir, error) from error
     return builder
+
+
+def check_hosts(builder: "tfds.core.DatasetBuilder") -> None:
+    """Looks whether what TFDS would download can be had: TFDS itself tries for minutes.
+
+    Raises:
+        InputError: none of the hosts can be reached.
+    """
+    urls = _missing(builder)
+    if not urls:
+        return
+    hosts_of = {urllib.parse.urlsplit(url).hostname: url for url in urls}
+    reasons = [hosts.unreachable(url) for url in hosts_of.values()]
+    if all(reasons):
+        raise InputError(
+            f"Cannot reach {' nor '.join(map(str, reasons))}, where {builder.name} is downloaded "
+            "from: prepare it with TensorFlow Datasets on a machine with a connection, copy the "
+            "folder, and give it as data_dir=FOLDER."
+        )
+
+
+def _missing(builder):
+    """Addresses of a data set's files that TFDS would download: not what is there already."""
+    ours = builder.download_and_prepare.__module__.startswith("tensorflow_datasets.core")
+    by_hand = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
+    if not ours or by_hand or os.path.exists(builder.data_path / "dataset_info.json"):
+        return []  # nor TFDS's mock data
+    downloads = Path(builder.data_dir_root) / "downloads"
+    texts = "".join(path.read_text(errors="replace") for path in downloads.glob("**/*.INFO"))
+    by_hand = {path.name for path in downloads.glob("manual/*")}
+    return [
+        url
+        for url in builder.url_infos
+        if url.startswith("http") and url not in texts and Path(url).name not in by_hand
+    ]
 
 
 def cannot_load(dataset: str, data_dir: str | None, error: Exception) -> InputError:

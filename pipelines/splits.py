@@ -102,6 +102,22 @@ def share(split: Split, labels: Sequence[int], names: Sequence[bytes]) -> np.nda
     return np.sort(spread[start:stop])
 
 
+def held_out(names: Sequence[bytes], share: float = 0.2) -> list[bool]:
+    """Which examples of one class are held out: those whose names' hashes are the smallest.
+
+    The choice is the same on every machine and in whatever order they are listed, and each example
+    that is added moves one of the others at most.
+
+    Args:
+        names: by which the examples are told apart, such as CLASS/FILE.
+        share: of them; at least one is held out and one is not, where there are two.
+    """
+    count = min(max(round(share * len(names)), 1), max(len(names) - 1, 0))
+    mixed = sorted(range(len(names)), key=lambda n: hashlib.sha256(names[n]).digest())
+    chosen = {*mixed[:count]}
+    return [number in chosen for number in range(len(names))]
+
+
 def overlap(first: str, second: str) -> bool:
     """Whether two splits surely have examples in common.
 

@@ -1,11 +1,24 @@
 """What training sees of a photograph; plain data."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from resnet_keras.errors import InputError
+from resnet_keras.errors import InputError, unknown
 
 
-class View(NamedTuple):
+class _Fields(NamedTuple):
+    image_size: int = 224
+    scales: tuple[int, int] | None = None
+    min_area: float = 0.0
+    flip: bool = True
+    pca_noise: float = 0.1
+    colour_jitter: float = 0.0
+    rand_augment: float = 0.0
+    random_erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+
+class View(_Fields):
     """What training sees of an image; the defaults are the paper's (Sec. 3.4).
 
     Attributes:
@@ -24,16 +37,15 @@ class View(NamedTuple):
             `keras.layers.CutMix`; with both, each chunk takes one of them.
     """
 
-    image_size: int = 224
-    scales: tuple[int, int] | None = None
-    min_area: float = 0.0
-    flip: bool = True
-    pca_noise: float = 0.1
-    colour_jitter: float = 0.0
-    rand_augment: float = 0.0
-    random_erasing: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # which knows the fields by their types
+
+        def __new__(cls, *values, **fields):
+            for name in fields:
+                if name not in cls._fields:
+                    raise unknown("field of View", name, cls._fields)
+            return super().__new__(cls, *values, **fields)
 
     @property
     def shorter_sides(self) -> tuple[int, int]:
@@ -57,7 +69,7 @@ class View(NamedTuple):
         if not (0 <= self.rand_augment <= 1 and 0 <= self.random_erasing <= 1):
             raise InputError("rand_augment and random_erasing are 0 to 1.")
         if self.mixup < 0 or not 0 <= self.cutmix <= 1:
-            raise InputError("mixup must not be negative and cutmix be 0 to 1.")
+            raise InputError("`mixup` must not be negative and `cutmix` be 0 to 1.")
 
 
 def test_side(image_size: int) -> int:

@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from . import processes
 from .commands.shell import USER_ERROR
 from .errors import InputError, unknown
 
@@ -19,6 +20,7 @@ COMMANDS = {
     "train": "train a network by a recipe, or go on with a run that was stopped",
     "evaluate": "measure the errors of a network by the paper's protocols",
     "predict": "tell the classes of images",
+    "publish": "make of a run a folder that others load",
     "report": "draw the curves of runs beside each other",
     "reproduce": "make the paper's experiments, with a figure and a table at the end",
     "benchmark": "time networks and the input pipeline beside their peers",
@@ -79,5 +81,10 @@ def _models(names):
     return 0
 
 
+def script() -> None:
+    """The console script."""
+    processes.leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

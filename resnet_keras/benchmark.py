@@ -10,7 +10,8 @@
 that and the loading of its weights from a local file (ours safetensors, the peer's .weights.h5).
 Peers are keras.applications; torch, with torchvision's network, eager and compiled; onnxruntime and
 openvino (predict only, with torch); and `untuned`, this package without the settings of its
-commands. Each runs in a process of its own, as its users run it, on all cores.
+commands. Each runs in a process of its own, as its users run it, on all cores. A network
+that a peer has not is timed without it.
 
 `input` times the input pipeline of training on one thread, on JPEGs that it makes itself.
 
@@ -24,91 +25,85 @@ import json
 import sys
 from collections.abc import Sequence
 
-from absl import flags
-
 from . import zoo
 from .benchmarks import networks
-from .commands import shared_flags, shell
-from .errors import InputError
+from .commands import shell
+from .commands.definitions import Group, new_flags
+from .errors import InputError, check_installed, unknown
 
-FLAGS = shared_flags.new_flags()
+FLAGS = new_flags()
 TASKS = (*networks.MODEL_TASKS, "input")
+# Peers of the input pipeline, and the package that each needs of the extra `benchmark`.
+INPUT_PEERS = {"decode": None, "tf.data": None, "pillow": "PIL", "opencv": "cv2"}
 
-flags.DEFINE_integer("rounds", 5, "Rounds of each.", 1, flag_values=FLAGS)
-flags.DEFINE_integer("batch_size", 32, "Images in a batch.", 1, flag_values=FLAGS)
-flags.DEFINE_bool("json", False, "Print the result as JSON.", flag_values=FLAGS)
-# Of the tasks but input:
-flags.DEFINE_string("model", "resnet50", "Zoo network (not for input).", flag_values=FLAGS)
-flags.DEFINE_list(
+_run = Group(FLAGS, "Run")
+_run.whole("rounds", 5, "Rounds of each contestant.", 1)
+_run.whole("batch_size", 32, "Images in a batch.", 1)
+_run.switch("json", False, "Print the result as JSON.")
+
+_network = Group(FLAGS, "Network")
+_network.text("model", "resnet50", "Zoo network.")
+_network.items(
     "peer",
     ["keras.applications"],
-    f"Whom to compare with, some of {', '.join(networks.PEERS)}, or none (input: see --peers).",
-    flag_values=FLAGS,
+    f"Whom to compare with, or none. Some of {', '.join(networks.PEERS)}.",
 )
-flags.DEFINE_integer(
-    "image_size", 224, "Side of the images in pixels (not for input).", 1, flag_values=FLAGS
-)
-flags.DEFINE_enum(
+_network.whole("image_size", 224, "Side of the images in pixels.", 1)
+_network.choice(
     "dtype",
     "float32",
     ["float32", "mixed_bfloat16", "mixed_float16"],
-    "Precision of the layers (not for input).",
-    flag_values=FLAGS,
+    "Precision, such as mixed_bfloat16. Weights and logits stay float32.",
 )
-flags.DEFINE_integer(
-    "steps",
-    3,
-    "Batches in a round (build and load: always one model; input: see --images).",
-    1,
-    flag_values=FLAGS,
-)
-flags.DEFINE_bool(
-    "jit_compile",
-    None,
-    "XLA; without the flag, what Keras chooses (not for input).",
-    flag_values=FLAGS,
-)
-# Of train:
-flags.DEFINE_bool(
+_network.whole("steps", 3, "Batches in a round. build and load make one model in each.", 1)
+_network.switch("jit_compile", None, "Compile with XLA. Without the flag, as Keras chooses.")
+
+Group(FLAGS, "Training").switch(
     "remat",
     False,
-    "Keep each block's input only, and compute the block again for its gradient (train only; the "
-    "peer does not).",
-    flag_values=FLAGS,
+    "Compute blocks again for gradients. Each block keeps its input only, which saves memory; the "
+    "peer does not.",
 )
-# Of input:
-flags.DEFINE_list(
+
+_input = Group(FLAGS, "Input")
+_input.items(
     "peers",
-    ["decode", "tf.data", "pillow", "opencv"],
-    "Whom to compare with (input only); pillow and opencv need the extra benchmark.",
-    flag_values=FLAGS,
+    [*INPUT_PEERS],
+    "Whom to compare with. Some of decode, tf.data, pillow and opencv; the last two need the extra "
+    "benchmark.",
 )
-flags.DEFINE_integer("files", 64, "JPEGs that are made (input only).", 1, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "images", 512, "Images in a round, in whole batches (input only).", 1, flag_values=FLAGS
-)
-flags.DEFINE_integer(
+_input.whole("files", 64, "JPEGs that are made.", 1)
+_input.whole("images", 512, "Images in a round. They are made up to whole batches.", 1)
+_input.whole(
     "memory_images",
     0,
-    "Images over which our pipeline's resident memory is watched (input only); 0: it is not.",
+    "Images while memory is watched. It is our pipeline's resident memory; 0 leaves it out.",
     0,
-    flag_values=FLAGS,
 )
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
     task, rest = shell.split_task(argv)
-    return shell.run(lambda: _main(task), FLAGS, rest, __doc__)
+    return shell.run(lambda: _main(task), FLAGS, rest, __doc__, task=task, groups=_groups(task))
+
+
+def _groups(task):
+    """Of the flags that a task has."""
+    if task not in TASKS:
+        return None
+    if task == "input":
+        return ("Input",)
+    return ("Network", "Training") if task == "train" else ("Network",)
 
 
 def _main(task: str | None) -> None:
-    if task not in TASKS:
+    if task is None:
         raise InputError(f"Name what to time first: one of {', '.join(TASKS)}.")
-    if FLAGS.remat and task != "train":
-        raise InputError(f"--remat changes training only, and not {task}: leave it out.")
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
     if task == "input":
-        _input()
+        _time_input()
         return
     zoo.networks.find(FLAGS.model)
     result = networks.compare(
@@ -126,7 +121,12 @@ def _main(task: str | None) -> None:
     print(json.dumps(result, indent=2) if FLAGS.json else networks.report(result))
 
 
-def _input() -> None:
+def _time_input() -> None:
+    for peer in FLAGS.peers:
+        if peer not in INPUT_PEERS:
+            raise unknown("peer", peer, INPUT_PEERS)
+        if INPUT_PEERS[peer]:
+            check_installed(INPUT_PEERS[peer], "benchmark")
     shell.start_tensorflow()
     from .benchmarks import input as input_benchmark
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,12 +12,27 @@ from .errors import InputError
 PART = ".part"  # ends the names of files that are being written
 
 
+def check_local(path: str | os.PathLike) -> None:
+    """Raises `InputError` for an address such as gs://bucket/run, which is not on this machine.
+
+    `Path` makes gs:/bucket/run of it, which would be a folder gs: here.
+    """
+    match = re.match(r"([a-z][a-z0-9+.-]+):/", str(path), re.IGNORECASE)
+    if match is None:
+        return
+    way_out = "give a folder of this machine, or one that is mounted"
+    if match[1].lower() == "file":
+        way_out = "write it without file://"
+    raise InputError(f"{path} is no local path, where files can be locked and renamed: {way_out}.")
+
+
 def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
     """Replaces `path` by a file with this content, or leaves it as it was.
 
     Raises:
         InputError: the folder cannot be written to.
     """
+    check_local(path)
     path = Path(path).expanduser()
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -70,6 +86,7 @@ def move_into(folder: str | os.PathLike, path: str | os.PathLike) -> None:
 
 def make_folder(path: str | os.PathLike) -> Path:
     """Creates a folder that can be written to, or raises `InputError` with the reason."""
+    check_local(path)
     path = Path(path).expanduser()
     try:
         path.mkdir(parents=True, exist_ok=True)

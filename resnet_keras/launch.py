@@ -11,29 +11,31 @@ checkpoint there and exit with status 75.
 
 import contextlib
 import json
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 
-from absl import flags
-
 from . import processes
-from .commands import shared_flags, shell
+from .commands import shell
+from .commands.definitions import Group, new_flags
 from .errors import InputError
 
-FLAGS = shared_flags.new_flags()
-flags.DEFINE_integer("workers", 2, "Processes to start.", 1, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "gpus_per_worker",
-    0,
-    "GPUs that each worker has for itself; with 0 all train on the CPU.",
-    0,
-    flag_values=FLAGS,
+FLAGS = new_flags()
+_devices = Group(FLAGS, "Devices")
+_devices.whole("workers", 2, "Processes to start.", 1)
+_devices.whole(
+    "gpus_per_worker", 0, "GPUs that each worker has for itself. With 0, all train on the CPU.", 0
 )
-flags.DEFINE_integer(
-    "grace", 60, "Seconds that the others have once one has failed.", 0, flag_values=FLAGS
+_devices.whole("grace", 60, "Seconds the others have once one has failed.", 0)
+
+# How TensorFlow tells a worker that another one has ended, which one does first at a good end, too.
+LEFT = re.compile(
+    r"[EWI]\d{4} .*(coordination|collective_executor|unhealthy)|/job:worker/|The tasks have crashed"
+    r"|Additional GRPC error information|:UNKNOWN:Error received from peer",
+    re.IGNORECASE,
 )
 
 
@@ -53,7 +55,7 @@ def _main(arguments: Sequence[str]) -> int:
     with processes.passed_on(running):
         for index in range(len(addresses)):
             job = processes.Job(str(index), command)
-            process, reader = processes.start(job, _environment(addresses, index))
+            process, reader = processes.start(job, _environment(addresses, index), LEFT)
             running.append(process)
             readers.append(reader)
         status = _wait(running, FLAGS.grace)
@@ -64,7 +66,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 def _environment(addresses, index):
     task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    gpus = processes.visible_gpus(index, FLAGS.gpus_per_worker)
+    gpus = processes.visible_gpus(index, FLAGS.gpus_per_worker, len(addresses))
     return {"TF_CONFIG": json.dumps(task), "CUDA_VISIBLE_DEVICES": gpus}
 
 

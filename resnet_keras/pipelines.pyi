@@ -6,6 +6,7 @@ from pipelines import buckets as buckets
 from pipelines import catalog as catalog
 from pipelines import check as check
 from pipelines import cifar as cifar
+from pipelines import class_folders as class_folders
 from pipelines import coco as coco
 from pipelines import decode as decode
 from pipelines import digits as digits

@@ -3,9 +3,10 @@
     python -m resnet_keras.predict --model=resnet50 --weights=imagenet cat.jpg photographs/
     python -m resnet_keras.predict --model=my_published_model --json --plot=seen.png *.png
 
-Images are JPEG or PNG; of a folder, all below it. Each is resized and cropped as the weights' own
-test does, which `zoo.info` tells; for a file that does not say it, --image_size, --resize,
---interpolation and --crop do. A file that cannot be decoded is named, and the exit status is 2.
+Images are JPEG, PNG or WebP; of a folder, all below it, and what else lies there is named and left
+out. Each is resized and cropped as the weights' own test does, which `zoo.info` tells; for a file
+that does not say it, --image_size, --resize, --interpolation and --crop do. A file that cannot be
+decoded is named, and the exit status is 2.
 """
 
 import json
@@ -14,48 +15,43 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from absl import flags
-
-from . import drawing, zoo
+from . import drawing, processes, zoo
 from .classification import prediction
-from .commands import shared_flags, shell
+from .commands import decoders, shared_flags, shell
+from .commands.definitions import Group, new_flags
 from .errors import InputError
 from .files import make_folder, write_atomically
+from .pipelines import listing
 
-FLAGS = shared_flags.new_flags()
+FLAGS = new_flags()
 MOST_DRAWN = 100
 
 
-def _define_flags() -> None:
-    shared_flags.define_model_flags(FLAGS, None)
-    flags.DEFINE_integer(
-        "image_size",
-        None,
-        "Side of the crop; the weights' own without.",
-        1,
-        zoo.entries.MAX_SIDE,
-        flag_values=FLAGS,
-    )
-    shared_flags.define_crop_flags(FLAGS)
-    flags.DEFINE_integer("top", 5, "Classes to name for each image.", 1, flag_values=FLAGS)
-    flags.DEFINE_integer("batch_size", 32, "Images at once.", 1, flag_values=FLAGS)
-    flags.DEFINE_bool("json", False, "Print JSON instead of a table.", flag_values=FLAGS)
-    flags.DEFINE_bool(
-        "exif_orientation",
-        None,
-        "Turn photographs upright as EXIF says, as phones note it. Without the flag they are "
-        "turned, unless the network was trained on what Keras's loader shows, which does not.",
-        flag_values=FLAGS,
-    )
-    shared_flags.define_path(
-        FLAGS,
-        "plot",
-        f"PNG file in which to draw the images, as the network sees them, with their labels; "
-        f"the first {MOST_DRAWN}.",
-    )
-
-
-_define_flags()
+shared_flags.define_model_flags(FLAGS, None)
+_view = Group(FLAGS, "View")
+_view.whole(
+    "image_size",
+    None,
+    "Side of the crop in pixels. Without the flag, as the weights say.",
+    1,
+    zoo.entries.MAX_SIDE,
+)
+shared_flags.define_crop_flags(FLAGS)
+_view.switch(
+    "exif_orientation",
+    None,
+    "Turn photographs upright as EXIF says. Phones note it so. Without the flag they are turned, "
+    "unless the network was trained on what Keras's loader shows, which does not.",
+)
+Group(FLAGS, "Speed").whole("batch_size", 32, "Images that are seen at once.", 1)
+_output = Group(FLAGS, "Output")
+_output.whole("top", 5, "Classes to name for each image.", 1)
+_output.switch("json", False, "Print JSON instead of a table.")
+_output.path(
+    "plot",
+    f"PNG file to draw the images and labels in. They are shown as the network sees them, the "
+    f"first {MOST_DRAWN}.",
+)
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -76,23 +72,25 @@ def _main(arguments: list[str]) -> int:
         drawing.check()
     network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     shown = shared_flags.preprocessing_of(FLAGS, file)
+    weights = f" {FLAGS.weights}" if FLAGS.weights else ""
+    shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
     shell.start_tensorflow()
     size = shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3))
-    turned = FLAGS.exif_orientation
-    predictions = prediction.predict(
+    predictions = zoo.prediction.of_files(
         model,
         paths,
         preprocessing=shown,
         class_names=file.class_names,
         top=FLAGS.top,
         batch_size=FLAGS.batch_size,
-        exif_orientation=shown.heeds_exif if turned is None else turned,
+        exif_orientation=FLAGS.exif_orientation,
     )
-    return _report(predictions, len(paths))
+    with decoders.quiet():
+        return _report(predictions, len(paths))
 
 
-def _report(predictions: Iterable[prediction.Prediction], count: int) -> int:
+def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int:
     drawn, broken, rows = [], [], []
     for predicted in predictions:
         if len(drawn) < MOST_DRAWN and FLAGS.plot:
@@ -108,10 +106,7 @@ def _report(predictions: Iterable[prediction.Prediction], count: int) -> int:
     if FLAGS.plot:
         write_atomically(FLAGS.plot, prediction.draw(drawn, _caption(len(drawn), count)))
     if broken:
-        raise InputError(
-            f"{len(broken)} of {count} images cannot be decoded as JPEG or PNG: "
-            f"{', '.join(map(_readable, broken[:10]))}{', ...' if len(broken) > 10 else ''}."
-        )
+        raise InputError(zoo.prediction.undecodable(broken, count))
     return 0
 
 
@@ -127,7 +122,7 @@ def _table(predicted):
 
 def _row(predicted):
     if predicted.guesses is None:
-        return {"image": predicted.path, "error": "cannot be decoded as JPEG or PNG"}
+        return {"image": predicted.path, "error": f"cannot be decoded as {listing.FORMATS}"}
     guesses = [
         {"class": g.label, "name": g.name, "probability": round(g.probability, 6)}
         for g in predicted.guesses
@@ -142,4 +137,4 @@ def _caption(drawn, count):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

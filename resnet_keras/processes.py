@@ -1,22 +1,151 @@
-"""Commands that run as processes of their own, watched by one that passes signals on to them."""
+"""Signals that end a process, and commands that run as processes of their own.
+
+These are watched by one that passes signals on to them.
+"""
 
 import collections
 import contextlib
 import functools
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .errors import InputError
 
 STOPS = (signal.SIGTERM, signal.SIGINT)
 NO_GPU = "-1"  # as CUDA_VISIBLE_DEVICES
+PREEMPTED = 75  # stopped by SIGTERM: start me again (EX_TEMPFAIL of sysexits.h)
+INTERRUPTED = 130
+UNWINDING = 2.0  # seconds in which what was interrupted may come to its end
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end; as Ctrl-C's exception, no `except Exception` stops it."""
+
+    def __init__(self, signum: int, message: str = ""):
+        super().__init__(message or f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+def status_of(signum: int) -> int:
+    """The exit status of a process that a signal stopped."""
+    return INTERRUPTED if signum == signal.SIGINT else PREEMPTED
+
+
+class Handlers:
+    """Has SIGTERM and SIGINT call a function, from `take` to `restore`; in the main thread only."""
+
+    def __init__(self, handler: Callable[[int, Any], None]):
+        self._handler = handler
+        self._before: dict[int, Any] = {}
+
+    def take(self) -> None:
+        """Remembers how signals act, and takes them."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in STOPS}
+        self.retake()
+
+    def retake(self) -> None:
+        """Takes the signals again, where a library has taken them meanwhile."""
+        for number, before in self._before.items():
+            if before is not signal.SIG_IGN:  # as that of SIGINT is in a shell's background
+                signal.signal(number, self._handler)
+
+    def restore(self) -> None:
+        """Has signals act as before."""
+        for number, before in self._before.items():
+            signal.signal(number, before if before is not None else signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def watched(hear: Callable[[int], bool]) -> Iterator[None]:
+    """Tells a function of each signal when it comes, even while the main thread is in C++.
+
+    There it may wait for ever, for another machine or a file, and Python calls no handler.
+
+    Args:
+        hear: takes the signal's number, in a thread; returns whether whoever watched before, a
+            block around this one, is to be told, too.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    outer = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def read():
+        while number := reader.recv(1):
+            if number[0] in STOPS and hear(number[0]) and outer >= 0:
+                with contextlib.suppress(OSError):
+                    os.write(outer, number)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(outer)
+        writer.close()
+        thread.join()
+        reader.close()
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Has SIGTERM and SIGINT end the block, by `Interrupted`, whatever waits in it.
+
+    What has not come to its end `UNWINDING` seconds later, as it waits in C++ or takes no notice,
+    ends with the process, in the same exit status.
+    """
+    left, came = threading.Event(), threading.Event()
+    stderr = os.dup(2)  # which may be held back while TensorFlow starts
+
+    def hear(number):
+        if not left.wait(UNWINDING):
+            with contextlib.suppress(OSError):
+                os.write(stderr, f"{Interrupted(number)}\n".encode())
+            os._exit(status_of(number))
+        return False
+
+    def stop(number, frame):
+        if not came.is_set():  # a terminal and a launcher may both send it
+            came.set()
+            raise Interrupted(number)
+
+    handlers = Handlers(stop)
+    try:
+        with watched(hear):
+            handlers.take()
+            try:
+                yield
+            finally:
+                handlers.restore()
+                left.set()
+    finally:
+        os.close(stderr)
+
+
+def leave(status: int) -> None:
+    """Ends the process; after a signal at once, though a library's threads have work to do.
+
+    Python waits for such threads, and one of TensorFlow Datasets's may wait for a host.
+    """
+    threads = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    if status in (PREEMPTED, INTERRUPTED) and not all(thread.daemon for thread in threads):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 class Job(NamedTuple):
@@ -27,12 +156,15 @@ class Job(NamedTuple):
     log: Path | None = None
 
 
-def start(job: Job, environment: Mapping[str, str]) -> tuple[subprocess.Popen, threading.Thread]:
+def start(
+    job: Job, environment: Mapping[str, str], held: re.Pattern[str] | None = None
+) -> tuple[subprocess.Popen, threading.Thread]:
     """Starts a process, each line of whose output is printed after [NAME].
 
     Args:
         job: what to start.
         environment: what its environment has besides this process's own.
+        held: lines that begin so are printed at the end, and only where it ends other than well.
 
     Returns:
         The process, and the thread that reads from it.
@@ -46,19 +178,30 @@ def start(job: Job, environment: Mapping[str, str]) -> tuple[subprocess.Popen, t
         errors="replace",
         env={**os.environ, **environment},
     )
-    reader = threading.Thread(target=_copy, args=(job, process), daemon=True)
+    reader = threading.Thread(target=_copy, args=(job, process, held), daemon=True)
     reader.start()
     return process, reader
 
 
-def _copy(job, process):
+def _copy(job, process, held):
+    kept = []
     with _opened(job.log) as log:
         for line in process.stdout:
-            with contextlib.suppress(OSError):  # nobody reads: the process must not wait for that
-                print(f"[{job.name}] {line}", end="", flush=True)
+            if held is not None and held.match(line):
+                kept.append(line)
+            else:
+                _print(job.name, line)
             with contextlib.suppress(OSError):
                 log.write(line)
                 log.flush()
+    if kept and process.wait():
+        for line in kept:
+            _print(job.name, line)
+
+
+def _print(name, line):
+    with contextlib.suppress(OSError):  # nobody reads: the process must not wait for that
+        print(f"[{name}] {line}", end="", flush=True)
 
 
 def _opened(log):
@@ -80,13 +223,13 @@ def passed_on(processes: Sequence[subprocess.Popen]) -> Iterator[list[int]]:
         for process in processes:
             process.send_signal(number)
 
-    heard = [n for n in STOPS if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, send) for number in heard}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with watched(lambda number: False):  # the processes decide when they end
+        handlers = Handlers(send)
+        handlers.take()
+        try:
+            yield received
+        finally:
+            handlers.restore()
 
 
 def run_all(
@@ -134,24 +277,24 @@ def shares(workers: int, gpus_per_worker: int) -> list[dict[str, str]]:
     threads = max(1, _processors() // workers)
     return [
         {
-            "CUDA_VISIBLE_DEVICES": visible_gpus(worker, gpus_per_worker),
+            "CUDA_VISIBLE_DEVICES": visible_gpus(worker, gpus_per_worker, workers),
             "TF_NUM_INTRAOP_THREADS": str(threads),
         }
         for worker in range(workers)
     ]
 
 
-def visible_gpus(worker: int, count: int) -> str:
-    """The GPUs of a worker when each has `count`, as CUDA_VISIBLE_DEVICES.
+def visible_gpus(worker: int, count: int, workers: int) -> str:
+    """The GPUs of one of several workers when each has `count`, as CUDA_VISIBLE_DEVICES.
 
     Raises:
-        InputError: there are too few.
+        InputError: there are too few for all workers.
     """
-    last = (worker + 1) * count
-    known = _gpus() if count else []
-    if len(known) < last and count:
-        raise InputError(f"{last} GPUs are asked for, and this machine shows {len(known)}.")
-    return ",".join(known[worker * count : last]) or NO_GPU
+    known, wanted = _gpus() if count else [], workers * count
+    if len(known) < wanted:
+        asked = "1 GPU is" if wanted == 1 else f"{wanted} GPUs are"
+        raise InputError(f"{asked} asked for, and this machine shows {len(known) or 'none'}.")
+    return ",".join(known[worker * count : (worker + 1) * count]) or NO_GPU
 
 
 @functools.cache

@@ -12,27 +12,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
 from . import drawing
-from .commands import shared_flags, shell
+from .commands import shell
+from .commands.definitions import Group, new_flags
 from .errors import InputError
-from .files import make_folder, write_atomically
+from .files import check_local, make_folder, write_atomically
 from .reproduction import curves, page
 from .reproduction.runs import MISSING, eval_split, find, read, readable, state, summary
 
-FLAGS = shared_flags.new_flags()
-shared_flags.define_path(
-    FLAGS, "out", "Path without suffix: OUT.png and OUT.html are written.", default="report"
-)
-flags.DEFINE_string("title", None, "Title; the runs' data sets without.", flag_values=FLAGS)
-flags.DEFINE_float(
+FLAGS = new_flags()
+_figure = Group(FLAGS, "Figure")
+_figure.path("out", "Path without suffix. OUT.png and OUT.html are written.", "report")
+_figure.text("title", None, "Title of the figure. Without the flag, the runs' data sets.")
+_figure.number(
     "max_error",
     None,
-    "Top of the error axis in %. Without, one under which four fifths of every curve lie.",
+    "Top of the error axis in %. Without the flag, one under which four fifths of every curve lie.",
     0.1,
     100,
-    flag_values=FLAGS,
 )
 
 
@@ -45,6 +42,9 @@ def _main(arguments: list[str]) -> None:
     out = Path(FLAGS.out)
     if not out.name or out.suffix in (".png", ".html"):
         raise InputError(f"--out is a path without suffix such as runs/report, not {FLAGS.out!r}.")
+    for folder in arguments:
+        check_local(folder)
+    drawing.check()
     runs = read(find(arguments))
     title = readable(FLAGS.title or _title(runs))
     picture = drawing.png(curves.draw(runs, title, FLAGS.max_error))

@@ -21,72 +21,23 @@ Sums are made in another order where a run has more threads, which changes error
 CPU, repeat a result with as many --workers.
 """
 
-import functools
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import flags
-
-from . import drawing
-from .commands import shared_flags, shell
+from . import drawing, processes
+from .commands import reproduce_flags, shared_flags, shell
 from .errors import InputError, unknown
 from .files import make_folder
 from .reproduction import course, experiments, responses, results
 from .reproduction.jobs import Machine
 from .reproduction.runs import readable
 
-FLAGS = shared_flags.new_flags()
+FLAGS = reproduce_flags.FLAGS
 TASKS = (*experiments.EXPERIMENTS, "imagenet")
 # Flags that say where things are, or that only look: left out of the command that is written down.
 _PLACES = ("out", "data_dir", "weights_dir", "run")
-
-
-_integer = functools.partial(flags.DEFINE_integer, flag_values=FLAGS)
-_items = functools.partial(flags.DEFINE_list, flag_values=FLAGS)
-_path = functools.partial(shared_flags.define_path, FLAGS)
-
-flags.DEFINE_string(
-    "dataset",
-    None,
-    "digits (default) or cifar10; imagenet: imagenet2012 (default), folder.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum(
-    "scale",
-    "paper",
-    list(experiments.SCALES),
-    "paper makes every run of the experiment at full length (on digits, by this package's "
-    "recipes); quick fewer and shorter ones, or single crops, to see it work.",
-    flag_values=FLAGS,
-)
-_items("depths", [], "Layers of the networks; by default the experiment's own.")
-_items("seeds", [], "A run of each network for each; by default 0,1,2, or 0 for quick.")
-_path("folder", "Where the runs are made, and kept for other experiments.", "reproduced")
-_path("out", "Path without suffix of what is written; below --folder without.")
-_integer("workers", 1, "Runs at a time on this machine.", 1)
-_integer(
-    "gpus_per_worker",
-    0,
-    "GPUs that each run has for itself. With 0, one worker has all there are, and several have "
-    "none.",
-    0,
-)
-flags.DEFINE_bool(
-    "run", True, "--norun runs nothing, and tells of what is there.", flag_values=FLAGS
-)
-_path("data_dir", "As for train and evaluate.")
-shared_flags.define_paths(
-    FLAGS, "trained", "imagenet: runs of train, or folders of them, to evaluate."
-)
-_items(
-    "weights",
-    None,
-    "imagenet: tags of registered weights; by default imagenet, or none beside --trained. The "
-    "ensemble has all residual networks that are evaluated.",
-)
-_path("weights_dir", "imagenet: folder with files of registered weights.")
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -99,7 +50,16 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         own,
         __doc__,
         positional=task == "responses",  # of these folders' runs
+        task=task,
+        groups=_groups(task),
     )
+
+
+def _groups(task):
+    """Of the flags that an experiment has."""
+    if task not in TASKS:
+        return None
+    return ("Data", "ImageNet" if task == "imagenet" else "Networks", "Devices")
 
 
 def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
@@ -111,10 +71,6 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
             if task
             else InputError(f"Name an experiment before the flags: {', '.join(TASKS)}.")
         )
-    others = ("depths", "seeds") if task == "imagenet" else ("trained", "weights", "weights_dir")
-    for name in others:
-        if FLAGS[name].value:
-            raise InputError(f"--{name} is no flag of {task}.")
     depths, seeds = _numbers("depths"), _numbers("seeds")
     dataset = course.dataset(task, FLAGS.dataset)
     out = results.place(FLAGS.folder, task, dataset, FLAGS.scale, depths, seeds)
@@ -136,6 +92,7 @@ def _measure(folders, rest):
     given = {flag.name for flag in shared_flags.all_flags(FLAGS) if flag.present}
     if rest or given - {"data_dir", "flagfile"}:
         raise InputError("responses RUN... takes no flag but --data_dir: it only measures runs.")
+    shell.announce("responses of the layers")
     responses.measure(folders, FLAGS.data_dir)
     return 0
 
@@ -147,16 +104,26 @@ def _numbers(flag) -> list[int]:
 def _train(order, depths, seeds):
     from . import train
 
+    def differences(workdir, arguments):
+        differing = train.differences(workdir, arguments)
+        if FLAGS.run:
+            try:
+                train.check()  # here, and not in each run
+            except InputError as error:
+                raise InputError(shared_flags.in_flags(train.FLAGS, str(error))) from error
+        return differing
+
     own = ("recipe", "model", "dataset", "seed", "shortcut", "workdir", "data_dir", "help")
-    _check_rest(train, "train", order.flags, own)
-    return course.train(order, depths, seeds, train.differences)
+    _check_rest(train, "train", order.flags, (*own, "helpfull"))
+    return course.train(order, depths, seeds, differences)
 
 
 def _evaluate(order):
     from . import evaluate
 
     own = ("model", "weights", "ensemble", "dataset", "data_dir", "split", "protocol", "results")
-    _check_rest(evaluate, "evaluate", order.flags, (*own, "weights_dir", "per_class", "help"))
+    own += ("weights_dir", "per_class", "help", "helpfull")
+    _check_rest(evaluate, "evaluate", order.flags, own)
     return course.evaluate(order, FLAGS.trained, FLAGS.weights, FLAGS.weights_dir)
 
 
@@ -180,4 +147,4 @@ def _command(task, rest):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

@@ -9,13 +9,10 @@ TensorBoard events, checkpoints and, at the end, weights.safetensors. The same c
 stopped exits with status 75.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from . import zoo
+from . import processes, zoo
 from .classification import recipe
 from .classification.classifier import (
     COLUMNS,
@@ -23,14 +20,15 @@ from .classification.classifier import (
     class_names,
     compile_classifier,
     make_optimizer,
-    model_options,
 )
-from .commands import shared_flags, shell, train_flags
+from .commands import decoders, shell, train_arguments, train_flags, train_messages
+from .commands import shared_flags as shared_flags
+from .commands.train_arguments import given
 from .errors import told
-from .training import run_folder
+from .training import cluster, run_folder
 
 FLAGS = train_flags.FLAGS
-differences = train_flags.differences
+check, differences = train_arguments.check, train_arguments.differences
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -39,29 +37,29 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 
 def _main() -> int:
+    train_arguments.check()
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
-    train_flags.check(file)
+    train_arguments.check_network(network, file)
+    train_arguments.check_longer()
+    shell.announce(train_messages.what())
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
-    train_flags.choose_splits()
+    if FLAGS.cluster == "slurm":
+        cluster.use_slurm()
 
     from .training import replicas
     from .training.signals import Preempted, Signals
 
     try:
-        with Signals() as signals:
+        with Signals() as signals, decoders.quiet():
             return _run(network, file, signals)
     except Preempted as stopped:
         print(f"{stopped}: the same command goes on from there, with its --workdir")
-        return shell.INTERRUPTED if stopped.signum == signal.SIGINT else shell.PREEMPTED
+        return processes.status_of(stopped.signum)
     except replicas.WORKER_LOST as error:
         if FLAGS.strategy != "multi_worker" or told(error):
             raise
-        print(
-            "error: another worker has failed or is out of reach, so this one stops; start all "
-            f"again, and they go on from the last checkpoint ({str(error).splitlines()[0]})",
-            file=sys.stderr,
-        )
-        return shell.PREEMPTED
+        print(train_messages.lost_worker(error), file=sys.stderr)
+        return processes.PREEMPTED
 
 
 def _run(network, file, signals) -> int:
@@ -71,34 +69,35 @@ def _run(network, file, signals) -> int:
     from . import training
     from .training import replicas
 
-    strategy = replicas.make_strategy(FLAGS.strategy, **_given("logical_cpus"))
+    strategy = replicas.make_strategy(FLAGS.strategy, **given("logical_cpus"))
     signals.listen()
-    replicas.check(strategy, **_given("batch_size", "jit_compile", "accumulate_steps"))
-    train_flags.choose_deterministic(replicas.device_kind())
+    replicas.check(strategy, **given("batch_size", "jit_compile", "accumulate_steps"))
+    train_arguments.choose_deterministic(replicas.device_kind())
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
-    identity = train_flags.run_flags()
-    if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, train_flags.FREE):
-        folder = Path(FLAGS.workdir)
-        print(f"{folder} holds a finished run: {run_folder.last_weights(folder)}")
+    identity = train_arguments.run_flags()
+    if FLAGS.workdir and run_folder.finished(
+        FLAGS.workdir, identity, train_arguments.FREE, train_arguments.STEPS
+    ):
+        print(train_messages.finished_line())
         return 0
-    data = recipe.Data(**_given(*recipe.Data._fields))
-    train, test = recipe.streams(data, strategy, **_stream_arguments(data))
-    options = recipe.options_for(file, _model_options())
+    data = recipe.Data(**given(*recipe.Data._fields))
+    train, test = recipe.streams(data, strategy, **train_arguments.streams(data))
+    options = recipe.options_for(file, train_arguments.model())
     model, rules = _compiled(network, file, options, strategy)
     is_chief = replicas.workers(strategy).is_chief
     facts = {
-        "training": _provenance(file),
+        "training": train_arguments.provenance(file),
         "preprocessing": recipe.preprocessing(
-            data, model.input_shape[1], **_given("eval_resize", "interpolation")
+            data, model.input_shape[1], **given("eval_resize", "interpolation")
         ),
         # Once, for it opens a split.
         "class_names": class_names(data.dataset, data.eval_split, data.data_dir)
         if is_chief
         else None,
     }
-    workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or _default_name())
-    print(_first_line(strategy, workdir), flush=True)
+    workdir = FLAGS.workdir or run_folder.new_folder(train_arguments.folder_name())
+    print(train_messages.first_line(strategy, workdir), flush=True)
     result = training.fit(
         model,
         train,
@@ -112,31 +111,15 @@ def _run(network, file, signals) -> int:
         strategy=strategy,
         columns=COLUMNS,
         keep=FLAGS.keep_checkpoints,
-        free=train_flags.FREE,
+        free=train_arguments.FREE,
+        steps_name=train_arguments.STEPS,
         test_name=FLAGS.eval_split,
         handle_signals=signals,
-        **_given("eval_every", "checkpoint_every", "tensorboard", "profile"),
+        **given("eval_every", "checkpoint_every", "tensorboard", "profile"),
     )
     if is_chief:
-        print(_last_line(result))
+        print(train_messages.last_line(result))
     return 0
-
-
-def _given(*names: str) -> dict[str, Any]:
-    """Flags as the arguments of the same names."""
-    return {name: FLAGS[name].value for name in names}
-
-
-def _stream_arguments(data: recipe.Data) -> dict[str, Any]:
-    names = ("batch_size", "eval_batch_size", "accumulate_steps", "seed", "max_corrupt", "services")
-    evaluated = ("eval_resize", "interpolation")
-    view = shared_flags.view_of(FLAGS, in_memory=data.in_memory)
-    return {"view": view, **_given(*names, *evaluated, "threads", "ram_budget")}
-
-
-def _model_options() -> dict[str, Any]:
-    names = ("normalization", "shortcut", "stride_in_1x1", "image_size", "data_dir")
-    return model_options(FLAGS.dataset, FLAGS.train_split, **_given(*names))
 
 
 def _compiled(network, file, options, strategy):
@@ -146,62 +129,16 @@ def _compiled(network, file, options, strategy):
     numerics = ("dtype", "sync_batch_norm", "stochastic_depth", "dropout", "freeze", "remat")
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        model = recipe.build(network, file, options, **_given(*numerics))
-        optimizer, rules = make_optimizer(**_optimizer_arguments())
+        model = recipe.build(network, file, options, **given(*numerics))
+        optimizer, rules = make_optimizer(**train_arguments.optimizer())
         compile_classifier(
             model,
             optimizer,
             steps_per_execution=FLAGS.steps_per_execution * FLAGS.accumulate_steps,
-            **_given("label_smoothing", "jit_compile"),
+            **given("label_smoothing", "jit_compile"),
         )
     return model, rules
 
 
-def _optimizer_arguments() -> dict[str, Any]:
-    rate = ("schedule", "learning_rate", "train_steps", "decay_factor", "patience")
-    warm_up = ("warmup_steps", "warmup_until_error", "warmup_scale")
-    update = ("momentum", "weight_decay", "decayed", "accumulate_steps", "clip_norm", "ema")
-    return {
-        "boundaries": shared_flags.whole_numbers("boundaries", FLAGS.boundaries),
-        "loss_scaling": FLAGS.dtype == "mixed_float16",
-        **_given(*rate, *warm_up, *update),
-    }
-
-
-def _provenance(file) -> dict[str, Any]:
-    """How the weights come to be, for their file."""
-    began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
-    return {**_given("recipe", "seed"), **began}
-
-
-def _default_name() -> str:
-    return f"{Path(FLAGS.model).name}_{FLAGS.dataset.replace('/', '_')}"
-
-
-def _first_line(strategy, workdir) -> str:
-    from .training import replicas
-
-    workers, count = replicas.workers(strategy), strategy.num_replicas_in_sync
-    alone = count > 1 and not FLAGS.sync_batch_norm
-    return (
-        f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}"
-        f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
-        f"{f'workdir {workdir}' if workers.is_chief else f'worker {workers.place}'}"
-    )
-
-
-def _last_line(result) -> str:
-    from .training.callbacks import duration
-
-    error = 100 * result.rows[-1]["val_top1_error"]
-    return (
-        f"{FLAGS.eval_split} error {error:.2f} % (top-1) after {FLAGS.train_steps} steps and "
-        f"{duration(result.seconds)} of training, {result.verdict}; "
-        f"{run_folder.LAST}.safetensors, {run_folder.BEST}.safetensors, metrics.csv, run.flags"
-        f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {result.workdir}"
-    )
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    processes.leave(main())

@@ -1,6 +1,7 @@
 """Nothing is half-written."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,17 @@ def test_folders_that_cannot_be_written(tmp_path):
     for bad in (tmp_path / "file", tmp_path / "file" / "below", "/proc/nowhere"):
         with pytest.raises(InputError, match="Cannot write"):
             files.make_folder(bad)
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/run", "s3://b", Path("hdfs://host/x"), "gs:/b/x"])
+def test_an_address_is_no_folder(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function in (files.check_local, files.make_folder, lambda p: files.write_atomically(p, "")):
+        with pytest.raises(InputError, match="is no local path"):
+            function(path)
+    assert list(tmp_path.iterdir()) == []
+    files.check_local("C:/run")
+    files.check_local("run:1/a://b")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def test_each_command_is_there(capsys):
     for name in front.COMMANDS:
         if name != "models":
             assert front.main(["resnet-keras", name, "--help"]) == 0
-            assert "Flags:" in capsys.readouterr().out
+            assert "--helpfull tells" in capsys.readouterr().out
 
 
 def test_version(capsys):

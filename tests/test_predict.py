@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from resnet_keras import pipelines, predict, zoo
 
@@ -14,14 +15,16 @@ MODEL = ("--model=resnet20", "--weights=digits")
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
-    """Twelve digits as PNG and JPEG files in two folders, named by what they show."""
+    """Twelve digits as PNG, JPEG and WebP files in two folders, named by what they show."""
     root = tmp_path_factory.mktemp("digits")
     images, labels = pipelines.arrays("digits", "test", image_size=48)
     for number in range(12):
         folder = root / ("even", "odd")[number % 2]
         folder.mkdir(exist_ok=True)
         image, name = images[number], f"{number:02}_shows_{labels[number]}"
-        if number < 6:
+        if number == 0:
+            Image.fromarray(image).save(folder / f"{name}.webp")
+        elif number < 6:
             (folder / f"{name}.png").write_bytes(tf.io.encode_png(image).numpy())
         else:
             (folder / f"{name}.jpg").write_bytes(tf.io.encode_jpeg(image, quality=95).numpy())
@@ -39,7 +42,11 @@ def run(capsys, *arguments):
 def test_folders_and_files_as_json(digits, capsys):
     single = next((digits / "odd").glob("*.png"))
     status, out, err = run(capsys, *MODEL, "--json", "--batch_size=5", digits, single)
-    assert (status, err) == (0, "")
+    assert status == 0
+    assert err == (
+        f"warning: 1 file in {digits} is left out (not JPEG, PNG or WebP by name): "
+        "even/notes.txt.\n"
+    )
     rows = json.loads(out)
     files = sorted(map(str, digits.rglob("[0-9]*")))
     assert [row["image"] for row in rows] == [*files, str(single)]
@@ -59,7 +66,7 @@ def test_table_and_picture_beside_a_broken_file(digits, tmp_path, capsys):
         capsys, *MODEL, "--top=2", f"--plot={tmp_path / 'new' / 'seen.png'}", digits / "odd", broken
     )
     assert status == 2
-    assert err == f"error: 1 of 7 images cannot be decoded as JPEG or PNG: {broken}.\n"
+    assert err == f"error: 1 of 7 images cannot be decoded as JPEG, PNG or WebP: {broken}.\n"
     blocks = out.split("\n" + str(digits))
     assert len(blocks) == 6
     for block in blocks:
@@ -70,6 +77,18 @@ def test_table_and_picture_beside_a_broken_file(digits, tmp_path, capsys):
     picture = tf.io.decode_png((tmp_path / "new" / "seen.png").read_bytes()).numpy()
     assert picture.shape[0] > 2 * 128
     assert len(np.unique(picture)) > 50
+
+
+def test_decoders_say_nothing_between_the_lines(tmp_path, capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), "uint8")
+    jpeg = tf.io.encode_jpeg(noise).numpy()
+    (tmp_path / "cut.jpg").write_bytes(jpeg[:2000] + bytes(30) + jpeg[2500:])
+    (tmp_path / "odd.jpg").write_bytes(b"\xff\xd8\xff no image")
+    assert predict.main(["predict", *MODEL, str(tmp_path)]) == 2
+    said = capfd.readouterr().err
+    assert "JPEG data" not in said
+    assert said.startswith("error: 1 of 2 images cannot be decoded")
+    assert said.count("\n") == 1
 
 
 def test_a_published_folder_and_another_size(digits, tmp_path, capsys):
@@ -103,8 +122,9 @@ def test_names_that_are_not_utf8(digits, tmp_path, capsys):
 def test_as_a_command(digits, command, tmp_path):
     done = command("predict", *MODEL, digits / "odd", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "resnet_keras: resnet20 digits on 6 image(s); starting TensorFlow ...\n"
     assert "shows_" in done.stdout
+    assert "starting" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -112,7 +132,7 @@ def test_as_a_command(digits, command, tmp_path):
     [
         ((*MODEL,), "Name images"),
         ((*MODEL, "nowhere.jpg"), "no image or folder nowhere.jpg"),
-        ((*MODEL, "."), "no JPEG or PNG files"),
+        ((*MODEL, "."), "no JPEG, PNG or WebP files below it, but 1 other file(s)"),
         (("--model=resnet20", "w.txt"), "--weights=TAG"),
         (("--weights=digits", "w.txt"), "--model=NAME"),
         ((*MODEL, "--plot=seen.jpg", "w.txt"), "--plot is a PNG"),

@@ -1,6 +1,7 @@
 """Commands run side by side, and stopped together."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from resnet_keras import processes
 from resnet_keras.errors import InputError
-from resnet_keras.processes import Job
+from resnet_keras.processes import Interrupted, Job
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +41,14 @@ def test_what_a_job_prints_is_kept_in_its_log(tmp_path, capfd):
     said = capfd.readouterr()
     assert said.out.count("[b] b\n") == 2  # which cannot be kept: it is printed all the same
     assert "b.log cannot be written: No such file or directory" in said.err
+
+
+@pytest.mark.parametrize(("status", "said"), [(0, "[a] told\n"), (3, "[a] told\n[a] E0000 held\n")])
+def test_lines_are_held_and_shown_where_a_process_fails(status, said, capfd):
+    code = f"print('E0000 held', flush=True); print('told', flush=True); raise SystemExit({status})"
+    _, reader = processes.start(job("a", code), {}, re.compile("E0000"))
+    reader.join(timeout=60)
+    assert capfd.readouterr().out == said
 
 
 def test_as_many_at_a_time_as_there_are_environments(tmp_path):
@@ -94,6 +103,74 @@ def test_a_signal_reaches_those_that_run_and_starts_no_more(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_what_takes_no_notice_of_a_signal_ends_all_the_same(number, status):
+    """As C++ does that waits, or a library that goes on after any exception."""
+    code = """
+        import signal, time
+        from resnet_keras import processes
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+        with processes.ended_by_signals():
+            while True:
+                try:
+                    print("ready", flush=True)
+                    time.sleep(60)
+                except BaseException as error:
+                    print(repr(error), flush=True)
+        """
+    process = _started(code)
+    assert process.stdout.readline() == "ready\n"
+    began = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - began < 20
+    assert process.returncode == status
+    said = f"stopped by {number.name}"
+    assert output.splitlines() == [f"Interrupted({said!r})", "ready", said]
+
+
+def _started(code):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_a_process_that_a_signal_stopped_does_not_wait_for_threads():
+    code = """
+        import threading, time
+        from resnet_keras import processes
+        threading.Thread(target=time.sleep, args=[60]).start()
+        print("said", end="")
+        processes.leave(75)
+        """
+    process = _started(code)
+    began = time.monotonic()
+    assert process.communicate(timeout=50)[0] == "said"
+    assert time.monotonic() - began < 30
+    assert process.returncode == 75
+
+
+def test_a_signal_ends_what_waits_and_then_acts_as_before(monkeypatch):
+    monkeypatch.setattr(processes, "UNWINDING", 60)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def twice():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # as a launcher passes it on: no second one
+
+    with pytest.raises(Interrupted, match="by SIGTERM") as stopped, processes.ended_by_signals():
+        twice()
+    assert processes.status_of(stopped.value.signum) == 75
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 def test_workers_share_the_machine(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("PATH", "")  # no nvidia-smi
@@ -103,8 +180,10 @@ def test_workers_share_the_machine(monkeypatch):
     assert one == two
     assert one["CUDA_VISIBLE_DEVICES"] == "-1"
     assert 1 <= int(one["TF_NUM_INTRAOP_THREADS"]) <= max(1, (os.cpu_count() or 1) // 2)
-    with pytest.raises(InputError, match="1 GPUs are asked for, and this machine shows 0"):
+    with pytest.raises(InputError, match="2 GPUs are asked for, and this machine shows none"):
         processes.shares(2, 1)
+    with pytest.raises(InputError, match="1 GPU is asked for, and this machine shows none"):
+        processes.shares(1, 1)
 
 
 def test_gpus_are_those_that_are_there(monkeypatch, tmp_path):

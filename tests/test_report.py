@@ -56,6 +56,26 @@ def rows_of(page):
     return [[html.unescape(t) for t in re.findall(r"<t[hd]>(.*?)</t[hd]>", row)] for row in rows]
 
 
+def test_folders_without_runs_are_left_out_and_named(make_run, run, tmp_path):
+    make_run("runs/plain20", model="plain20")
+    (tmp_path / "runs" / "figures").mkdir()
+    (tmp_path / "runs" / ".cache").mkdir()
+    status, out, err, _ = run(tmp_path / "runs")
+    assert (status, err.count("\n")) == (0, 1)
+    assert re.fullmatch(r"1 folder without a run is left out: \S*runs/figures\n", err)
+    assert out.startswith("plain20: finished")
+    for number in range(7):
+        (tmp_path / f"empty{number}").mkdir()
+    status, _, err, _ = run(tmp_path / "runs/plain20", *sorted(tmp_path.glob("empty*")))
+    assert (status, err.count("\n")) == (0, 1)
+    assert err.startswith("7 folders without runs are left out: ")
+    assert err.endswith("empty4 and 2 more\n")
+    status, _, err, _ = run(tmp_path / "empty0", tmp_path / "empty1")
+    assert status == 2
+    assert "empty0 and " in err
+    assert "hold no run" in err
+
+
 def test_a_finished_run(make_run, run, tmp_path):
     folder = make_run("plain20", model="plain20")
     (folder / "environment.json").write_text(json.dumps({"keras": "3.15.1", "cpus": 16}))
@@ -115,7 +135,9 @@ def test_runs_are_compared(make_run, run, tmp_path):
     (tmp_path / "runs" / "resnet56" / "run.flags").open("a").write("--weights=imagenet\n")
     (tmp_path / "runs" / "notes").mkdir()
     status, out, err, page = run(tmp_path / "runs", tmp_path / "runs" / "resnet20")
-    assert (status, err) == (0, "")
+    assert (status, err.count("\n")) == (0, 1)
+    assert err.startswith("1 folder without a run is left out: ")
+    assert err.endswith("/runs/notes\n")
     names = ["resnet20", "resnet56", "resnet110"]  # by depth, each once
     assert [text.split(":")[0] for text in out.splitlines()[:-1]] == names
     assert [row[0] for row in rows_of(page)[1:4]] == names
@@ -293,7 +315,7 @@ def test_runs_judged_by_different_measures_are_refused(make_run, run, tmp_path):
     status, _, err, _ = run("--max_error=20", segmenter)
     assert (status, err) == (
         2,
-        "error: max_error is for runs judged by an error, and not by val_mean_io_u.\n",
+        "error: --max_error is for runs judged by an error, and not by val_mean_io_u.\n",
     )
     begun = make_run("begun", None, weights=False)  # does not say yet what it is judged by
     status, out, err, page = run(begun, segmenter)
@@ -326,7 +348,7 @@ def test_starts_without_tensorflow(make_run, command, tmp_path):
         ((), "Name folders of runs"),
         (("nowhere",), "no folder nowhere"),
         (("one/run.flags",), "no folder one/run.flags"),
-        (("one", "empty"), "The folder empty holds no run"),
+        (("empty",), "empty holds no run"),
         (("one", "--out=figure.png"), "path without suffix"),
         (("one", "--out="), "path without suffix"),
         (("one", "--out=/proc/nowhere/report"), "/proc/nowhere"),

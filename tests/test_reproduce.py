@@ -14,6 +14,7 @@ import torture
 
 from resnet_keras import reproduce, train, zoo
 from resnet_keras import responses as moved
+from resnet_keras.reproduction import experiments
 from resnet_keras.zoo import pages
 
 TINY = (
@@ -50,10 +51,11 @@ def run(tmp_path, monkeypatch, capfd):
         (("depth", "--out=table.md"), "--out is a path without suffix"),
         (("depth", "--out=.."), "--out is a path without suffix"),
         (("depth", "--depths=1202"), "no recipe for resnet1202 on digits: it has 20, 32, 44, 56"),
-        (("depth", "--norun", "--", "--model_size=3"), "Unknown command line flag"),
+        (("depth", "--norun", "--", "--model_size=3"), "Unknown flag --model_size"),
         (("depth", "--norun", "--", "--seed=5"), "--seed after -- would make other runs"),
         (("depth", "--norun", "--", "--recipe=resnet20_digits"), "--recipe after -- would make"),
         (("depth", "--norun", "--", "--help"), "--help after -- would make"),
+        (("depth", "--", "--train_steps=40"), "not --train_steps=40 with --warmup_steps=45"),
         (("depth", "--trained=runs"), "--trained is no flag of depth"),
         (("imagenet", "--seeds=1"), "--seeds is no flag of imagenet"),
         (("imagenet", "--norun", "--", "--protocol=ten_crop"), "--protocol after -- would make"),
@@ -70,6 +72,10 @@ def test_mistakes_are_told_in_one_sentence(run, arguments, message):
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_the_scales_of_the_flag_are_the_experiments():
+    assert tuple(reproduce.FLAGS["scale"].parser.enum_values) == experiments.SCALES
 
 
 def test_the_former_name_of_responses_says_where_it_went(capsys):

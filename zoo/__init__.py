@@ -4,20 +4,23 @@
     model = zoo.get("resnet50")                       # He initialization
     model = zoo.get("resnet20", weights="digits")     # trained, comes with the package
     model = zoo.get("resnet50", weights="imagenet")   # the authors' own, downloaded once
+    zoo.predict(model, "cat.jpg")                     # [[Guess(label, name, probability), ...]]
 
 Importing this package imports neither TensorFlow nor Keras; `get`, `backbone` and `info` do.
 """
 
-from . import entries, networks, paper, recipes, weights
+from . import entries, networks, paper, prediction, recipes, weights
 from .building import backbone, build, freeze, get
 from .entries import ENTRIES, Preprocessing, WeightsEntry
 from .information import ModelInfo, info, list_models, list_recipes, list_weights
 from .networks import NETWORKS, register
+from .prediction import Guess, predict
 from .weights.publish import save
 
 __all__ = [
     "ENTRIES",
     "NETWORKS",
+    "Guess",
     "ModelInfo",
     "Preprocessing",
     "WeightsEntry",
@@ -32,6 +35,8 @@ __all__ = [
     "list_weights",
     "networks",
     "paper",
+    "predict",
+    "prediction",
     "recipes",
     "register",
     "save",

@@ -120,6 +120,19 @@ def build(
     return model
 
 
+def check_options(
+    network: networks.Network, file: "finding.WeightsFile | None", **given: Any
+) -> None:
+    """Refuses options that `build` would refuse, without Keras.
+
+    Raises:
+        InputError: the network has no such option, or it belongs to the weights.
+    """
+    options = _checked(network, given)
+    if file is not None:
+        _check_settled(file, options)
+
+
 def backbone(
     name: str | os.PathLike,
     *,
@@ -230,9 +243,14 @@ def _settled(file, given):
         raise foreign.no_classes(file.path, file.tensors)
     else:
         settled.pop("pooling", None)
+    _check_settled(file, given)
+    return settled
+
+
+def _check_settled(file, given):
+    """Raises `InputError` for what belongs to the weights and is given otherwise."""
     for option in given.keys() & file.options.keys() - set(networks.FREE):
         if option in ("mean", "std") or given[option] != file.options[option]:
             raise InputError(
                 f"{option} belongs to the weights in {file.path} and cannot be set beside them."
             )
-    return settled

@@ -8,7 +8,7 @@ from .boxes import boxes
 from .examination import images
 from .expected import EXPECTED, IMAGENET, Expected
 from .finding import LISTED, Finding
-from .folders import Listing, as_expected, class_folders, contents, list_split, same_classes
+from .folders import as_expected, class_folders
 from .records import labels, prepared
 from .report import IMAGENET2012, dataset_in, expected_in, findings
 
@@ -21,18 +21,14 @@ __all__ = [
     "Archive",
     "Expected",
     "Finding",
-    "Listing",
     "archives",
     "as_expected",
     "boxes",
     "class_folders",
-    "contents",
     "dataset_in",
     "expected_in",
     "findings",
     "images",
     "labels",
-    "list_split",
     "prepared",
-    "same_classes",
 ]

@@ -7,10 +7,20 @@ LISTED = 20  # names in one finding
 
 
 class Finding(NamedTuple):
-    """What one check found; `ok` is False for a problem."""
+    """What one check found.
+
+    `ok` is False for a problem, which training or evaluation refuses or has to work around;
+    `warns` is True for what both leave out, with a warning.
+    """
 
     ok: bool
     text: str
+    warns: bool = False
+
+    @property
+    def kind(self) -> str:
+        """How the finding is called: ok, warning or problem."""
+        return "problem" if not self.ok else "warning" if self.warns else "ok"
 
 
 def many(count: int, noun: str) -> str:

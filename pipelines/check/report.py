@@ -6,7 +6,8 @@ from pathlib import Path
 
 from resnet_keras.errors import InputError, unknown
 
-from .. import folder, objects
+from .. import class_folders as folders
+from .. import objects
 from ..catalog import FOLDER, TFDS
 from .archive import archives
 from .boxes import boxes
@@ -30,13 +31,13 @@ def dataset_in(data_dir: str | None) -> str:
     if any(root.glob("annotations/instances_*.json")):
         return "coco"
     holds_split = any((root / split).is_dir() for split in ("train", "val"))
-    return FOLDER if holds_split or folder.is_flat(root) else IMAGENET2012
+    return FOLDER if holds_split or folders.is_flat(root) else IMAGENET2012
 
 
 def expected_in(data_dir: str | None) -> Expected | None:
     """Returns `IMAGENET` for class folders of which most are named as ImageNet's are."""
     try:
-        names = folder.class_names(data_dir)
+        names = folders.class_names(data_dir)
     except InputError:
         return None
     wordnet = sum(re.fullmatch(r"n\d{8}", name) is not None for name in names)

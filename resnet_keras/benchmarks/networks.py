@@ -51,8 +51,8 @@ _SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GRO
 _LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
 
 
-def check(task: str, model: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
-    """Raises `InputError` for a peer that does not do what is asked, or has no such network."""
+def check(task: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
+    """Raises `InputError` for a peer that does not do what is asked."""
     for peer in peers:
         if peer not in PEERS:
             raise unknown("peer", peer, [*PEERS, "none"])
@@ -62,12 +62,14 @@ def check(task: str, model: str, peers: Sequence[str], image_size: int, dtype: s
             raise InputError(
                 f"{peer} is timed in {' and '.join(_PRECISIONS[peer])} here, not in {dtype}."
             )
-        known = {KERAS_APPLICATIONS: tuple(IN_KERAS_APPLICATIONS), UNTUNED: (model,)}
-        networks = known.get(peer, IN_TORCHVISION)
-        if model not in networks:
-            raise InputError(f"{peer} has no {model}: take {', '.join(networks)}, or none as peer.")
         if peer == KERAS_APPLICATIONS and image_size < 32:
             raise InputError(f"{peer} takes images of side 32 or more, not {image_size}.")
+
+
+def without(model: str, peers: Sequence[str]) -> list[str]:
+    """Those of the peers that have no such network."""
+    known = {KERAS_APPLICATIONS: tuple(IN_KERAS_APPLICATIONS), UNTUNED: (model,)}
+    return [peer for peer in peers if model not in known.get(peer, IN_TORCHVISION)]
 
 
 def compare(
@@ -88,7 +90,7 @@ def compare(
     Args:
         task: one of `MODEL_TASKS`.
         model: a network of the zoo.
-        peers: whom to compare with, of `PEERS`.
+        peers: whom to compare with, of `PEERS`; those that have no such network are left out.
         batch_size: images in a batch.
         image_size: side of the images in pixels.
         dtype: "float32", "mixed_bfloat16" or "mixed_float16".
@@ -103,14 +105,17 @@ def compare(
         process's peak memory in GiB (None elsewhere than on Linux); under "ratio" for each peer its
         wall and CPU seconds over ours, medians of the rounds' ratios; under "gflops" what the
         machine makes of a matrix product in the same precision, and under "share_of_limit" the part
-        of it that our steps make, for `train` and `predict`. (A backward pass counts as two forward
+        of it that our steps make, for `train` and `predict`; under "without" the peers that were
+        left out. (A backward pass counts as two forward
         ones; what `remat` computes again does not count.)
 
     Raises:
         InputError: a peer that is not installed, or does not do what is asked.
     """
-    check(task, model, peers, image_size, dtype)
-    contestants = [OURS, *(name for peer in peers for name in PEERS[peer])]
+    lacking = without(model, [peer for peer in peers if peer in PEERS])
+    there = [peer for peer in peers if peer not in lacking]
+    check(task, there, image_size, dtype)
+    contestants = [OURS, *(name for peer in there for name in PEERS[peer])]
     per_step = 1 if task in WHOLE else steps
     shared = (task, model, batch_size, image_size, dtype, per_step, jit_compile)
     with contextlib.ExitStack() as stack:
@@ -138,6 +143,7 @@ def compare(
         "remat": remat,
         "rounds": rounds,
         "steps": per_step,
+        "without": lacking,
         "contestants": {label(name): facts[name] for name in contestants},
         "timings": {
             label(name): {
@@ -185,6 +191,10 @@ def report(result: dict[str, Any]) -> str:
             line += f"{times['wall']:>7.2f}x ({times['cpu']:.2f}x CPU)"
         device = result["contestants"][name]["device"]
         lines.append(line if device == "cpu" else f"{line} on {device}")
+    if result["without"]:
+        has, it = ("has", "it") if len(result["without"]) == 1 else ("have", "them")
+        names = " and ".join(result["without"])
+        lines.append(f"  {names} {has} no {result['model']}: timed without {it}")
     if result["gflops"]:
         lines.append(
             f"  the machine's limit: a matrix product at {result['gflops']:.0f} GFLOP/s, of which "

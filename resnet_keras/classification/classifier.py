@@ -55,14 +55,19 @@ def model_options(
         options["stride_in_1x1"] = stride_in_1x1
     if normalization == "channel":
         return {**options, "mean": facts.mean, "std": facts.std}
-    if not facts.in_memory:
+    check_normalization(dataset, normalization)
+    images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
+    mean = images.mean(axis=0, dtype="float64")
+    return {**options, "mean": mean, "std": (1.0, 1.0, 1.0)}
+
+
+def check_normalization(dataset: str, normalization: str) -> None:
+    """Raises `InputError` for a mean per pixel of a data set that is not in memory."""
+    if normalization != "channel" and not pipelines.is_in_memory(dataset):
         raise InputError(
             f"A mean per pixel needs images of one size in memory, not {dataset}: take "
             'normalization="channel".'
         )
-    images, _ = pipelines.arrays(dataset, split, image_size=image_size, data_dir=data_dir)
-    mean = images.mean(axis=0, dtype="float64")
-    return {**options, "mean": mean, "std": (1.0, 1.0, 1.0)}
 
 
 def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[str, ...] | None:
@@ -77,6 +82,36 @@ def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[
     if known or pipelines.info(dataset, data_dir).in_memory:
         return known
     return pipelines.open_split(dataset, split, data_dir=data_dir).class_names
+
+
+def check_schedule(
+    schedule: str,
+    *,
+    train_steps: int,
+    boundaries: Sequence[int] = (),
+    warmup_steps: int = 0,
+    warmup_until_error: float = 0.0,
+) -> None:
+    """Refuses arguments of `make_optimizer` that contradict each other; needs no Keras.
+
+    Raises:
+        InputError: as said.
+    """
+    from resnet_keras.training import limits
+
+    if boundaries and schedule != "step":
+        raise InputError(
+            f'`boundaries` belong to schedule="step", not to schedule="{schedule}": take '
+            "boundaries=[] (none)."
+        )
+    if schedule == "plateau" and warmup_until_error:
+        raise InputError(
+            'warmup_until_error cannot be combined with schedule="plateau": take '
+            'warmup_until_error=0, or schedule="step".'
+        )
+    limits.check_boundaries(boundaries)
+    if schedule == "cosine":
+        limits.check_cosine(train_steps, warmup_steps, "train_steps")
 
 
 def make_optimizer(
@@ -121,10 +156,13 @@ def make_optimizer(
     """
     from resnet_keras.training import optimizers, schedules
 
-    if boundaries and schedule != "step":
-        raise InputError(f'boundaries belong to schedule="step", not to {schedule!r}.')
-    if schedule == "plateau" and warmup_until_error:
-        raise InputError('warmup_until_error cannot be combined with schedule="plateau".')
+    check_schedule(
+        schedule,
+        train_steps=train_steps,
+        boundaries=boundaries,
+        warmup_steps=warmup_steps,
+        warmup_until_error=warmup_until_error,
+    )
     if schedule == "cosine":
         rate = schedules.CosineDecay(learning_rate, train_steps, warmup_steps)
     else:

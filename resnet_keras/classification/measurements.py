@@ -7,24 +7,70 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_keras import __version__
+from resnet_keras import __version__, pipelines
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
-from .scores import Errors, Scores, wrong
+from .protocols import Protocol
+from .scores import Errors, Scores, has_top5, wrong
 
 
 def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
-    """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error."""
-    top1, top5 = wrong(scores, 1), wrong(scores, 5)
+    """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error.
+
+    The top-5 error is left out where there are five classes or fewer.
+    """
+    measures = {"top1_error": wrong(scores, 1)}
+    if has_top5(scores):
+        measures["top5_error"] = wrong(scores, 5)
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("class", "name", "examples", "top1_error", "top5_error"))
+    rows.writerow(("class", "name", "examples", *measures))
     for label, name in enumerate(names):
         own = scores.labels == label
-        errors = [f"{missed[own].mean():.6f}" if own.any() else "" for missed in (top1, top5)]
+        errors = [f"{missed[own].mean():.6f}" if own.any() else "" for missed in measures.values()]
         rows.writerow((label, name, int(own.sum()), *errors))
     write_atomically(path, text.getvalue())
+
+
+def key(
+    members: Sequence[tuple[str, str | None]],
+    shown: Sequence[Protocol],
+    *,
+    dataset: str,
+    data_dir: str | None,
+    split: str,
+    dtype: str,
+    exif_orientation: bool | None,
+) -> dict[str, Any]:
+    """Returns what tells a measurement from others: what was measured, and how.
+
+    Args:
+        members: (model, weights) of each network; several are an ensemble.
+        shown: how each of them was shown the images.
+        dataset, data_dir, split, exif_orientation: as for `pipelines.evaluation`.
+        dtype: the policy of the layers.
+    """
+    facts = [protocol.facts() for protocol in shown]
+    alike = all(recorded == facts[0] for recorded in facts)
+    told = {
+        "model": "+".join(name for name, _ in members),
+        "weights": "+".join(str(weights or "its own") for _, weights in members),
+        "dataset": dataset,
+        **({"data_dir": data_dir} if dataset == pipelines.FOLDER else {}),
+        "split": split,
+        **(facts[0] if alike else {"protocol": shown[0].name, "members": facts}),
+        "dtype": dtype,
+    }
+    if exif_orientation is not None:
+        told["exif_orientation"] = exif_orientation
+    return told
+
+
+def in_words(errors: Errors) -> str:
+    """Errors in percent."""
+    top5 = "" if errors.top5 is None else f", top-5 error {100 * errors.top5:.2f} %"
+    return f"top-1 error {100 * errors.top1:.2f} %{top5}"
 
 
 def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) -> None:
@@ -51,7 +97,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
         **key,
         "examples": errors.examples,
         "top1_error": round(errors.top1, 6),
-        "top5_error": round(errors.top5, 6),
+        **({} if errors.top5 is None else {"top5_error": round(errors.top5, 6)}),
         "training": training,
         "versions": {
             "resnet_keras": __version__,

@@ -86,8 +86,7 @@ def streams(
         "threads": threads,
         "ram_budget": ram_budget and ram_budget * MIB,
     }
-    if data.in_memory and eval_resize:
-        raise InputError(f"{data.dataset} is evaluated as it is, without eval_resize.")
+    check_evaluation(data.dataset, data.image_size, eval_resize)
 
     @functools.cache  # a new run's first batches are those that were tried below
     def train(start_step: int) -> "tf.data.Dataset":
@@ -117,6 +116,26 @@ def streams(
         **shared,
     )
     return train, test
+
+
+def check_evaluation(dataset: str, image_size: int | None, eval_resize: int | None) -> None:
+    """Raises `InputError` for an evaluation that resizes pixels in memory, or to less than a crop.
+
+    Args:
+        dataset: of `pipelines`.
+        image_size: side of the crop; None for the data set's own.
+        eval_resize: shorter side before the crop; None for its usual one.
+    """
+    if eval_resize is None:
+        return
+    if pipelines.is_in_memory(dataset):
+        raise InputError(f"{dataset} is evaluated as it is, without eval_resize.")
+    side = image_size or pipelines.View().image_size
+    if eval_resize < side:
+        raise InputError(
+            f"Crops of side {side} (image_size) do not fit a shorter side of "
+            f"eval_resize={eval_resize}: take eval_resize={pipelines.test_side(side)}."
+        )
 
 
 def preprocessing(

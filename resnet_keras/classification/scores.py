@@ -9,10 +9,13 @@ from resnet_keras.errors import InputError
 
 
 class Errors(NamedTuple):
-    """Errors in [0, 1] and the number of examples they were measured on."""
+    """Errors in [0, 1] and the number of examples they were measured on.
+
+    `top5` is None of five classes or fewer, among which every label is.
+    """
 
     top1: float
-    top5: float
+    top5: float | None
     examples: int
 
 
@@ -72,5 +75,11 @@ def wrong(scores: Scores, k: int) -> np.ndarray:
 
 def count_errors(scores: Scores) -> Errors:
     """Returns the errors over all examples."""
-    top1, top5 = wrong(scores, 1), wrong(scores, 5)
-    return Errors(float(top1.mean()), float(top5.mean()), len(top1))
+    top1 = wrong(scores, 1)
+    top5 = float(wrong(scores, 5).mean()) if has_top5(scores) else None
+    return Errors(float(top1.mean()), top5, len(top1))
+
+
+def has_top5(scores: Scores) -> bool:
+    """Whether there are more than five classes, without which a top-5 error tells nothing."""
+    return scores.log_shares.shape[1] > 5

@@ -1,13 +1,7 @@
-"""Flags that commands share, and their values as arguments of what lies below.
+"""Flags that commands share, and their values as arguments of what lies below."""
 
-Each command keeps its flags in an `absl.flags.FlagValues` of its own, so that importing two
-commands into one process does not collide, and `--help` needs no TensorFlow.
-"""
-
-import os
-import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
@@ -16,63 +10,25 @@ from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.facts import INTERPOLATIONS
 
+from .definitions import Group
+from .definitions import all_flags as all_flags
+from .definitions import new_flags as new_flags
+from .parsing import HOLD_OUT as HOLD_OUT
+from .parsing import in_flags as in_flags
+from .parsing import parse as parse
+
 if TYPE_CHECKING:
     from resnet_keras.pipelines import View
-
-HOLD_OUT = (
-    "Without one, hold out a share of train, in quotes for the shell: "
-    "'--train_split=train[:90%]' '--eval_split=train[90%:]' (of evaluate and preview "
-    "'--split=train[90%:]')."
-)
-
-
-def new_flags() -> flags.FlagValues:
-    """Returns an empty set of flags with --help and --flagfile."""
-    values = flags.FlagValues()
-    flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
-    define_path(values, "flagfile", "Read flags from this file; later flags win.")
-    return values
-
-
-def define_path(values: flags.FlagValues, name: str, help: str, default: str | None = None) -> None:
-    """Defines a flag that takes the path of a file or folder, with ~ for the user's own folder.
-
-    The shell leaves --flag=~/path as it is, for it expands a ~ only where a word begins.
-    """
-    flags.DEFINE(_PathParser(), name, default, help, values, flags.ArgumentSerializer())
-
-
-def define_paths(
-    values: flags.FlagValues, name: str, help: str, default: Sequence[str] = ()
-) -> None:
-    """Defines a flag that takes a list of paths, or of NAME=PATH; see `define_path`."""
-    serializer = flags.CsvListSerializer(",")
-    flags.DEFINE(_PathsParser(), name, list(default), help, values, serializer)
-
-
-class _PathParser(flags.ArgumentParser):
-    def parse(self, argument):
-        return os.path.expanduser(argument)
-
-
-class _PathsParser(flags.ListParser):
-    def parse(self, argument):
-        return [_expanded(item) for item in super().parse(argument)]
-
-
-def _expanded(item):
-    name, given, path = item.partition("=")
-    return f"{os.path.expanduser(name)}{given}{os.path.expanduser(path)}"
 
 
 def define_model_flags(values: flags.FlagValues, model: str | None) -> None:
     """Defines --model, by default `model`, --weights and --weights_dir."""
-    define_path(values, "model", "Zoo network, or a folder that zoo.save wrote.", model)
-    define_path(values, "weights", "Registered tag such as imagenet or digits, or a weights file.")
-    define_path(
-        values,
+    group = Group(values, "Model")
+    group.path("model", "Zoo network, or a folder of zoo.save.", model)
+    group.path("weights", "Registered tag such as imagenet, or a weights file.")
+    group.path(
         "weights_dir",
-        "Folder with files of registered weights, for machines without network.",
+        "Folder with files of registered weights. For machines without network.",
     )
 
 
@@ -97,29 +53,28 @@ def find_classifier(
 
 def define_crop_flags(values: flags.FlagValues) -> None:
     """Defines --resize, --interpolation and --crop, for `preprocessing_of`."""
-    flags.DEFINE_integer(
+    group = Group(values, "View")
+    group.whole(
         "resize",
         None,
-        "Shorter side before crops, in pixels, or both sides with --crop=stretch; the weights' own "
-        "without.",
+        "Shorter side in pixels before the crop. With --crop=stretch, both sides. Without the "
+        "flag, as the weights say.",
         1,
         zoo.entries.MAX_SIDE,
-        flag_values=values,
     )
-    flags.DEFINE_enum(
+    group.choice(
         "interpolation",
         None,
-        list(INTERPOLATIONS),
-        "Of resizing; the weights' own without.",
-        flag_values=values,
+        INTERPOLATIONS,
+        "How images are resized: bilinear or bicubic. Without the flag, as the weights say.",
     )
-    flags.DEFINE_enum(
+    group.choice(
         "crop",
         None,
-        list(zoo.entries.CROP_MODES),
-        "centre takes the middle of the resized image; stretch shows all of it, made square as "
-        "Keras's image_dataset_from_directory does it. The weights' own without.",
-        flag_values=values,
+        zoo.entries.CROP_MODES,
+        "What is shown of an image: centre or stretch. centre takes the middle of the resized "
+        "image; stretch shows all of it, made square as Keras's image_dataset_from_directory does "
+        "it. Without the flag, as the weights say.",
     )
 
 
@@ -155,78 +110,78 @@ def preprocessing_of(
 
 def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
     """Defines --dataset, by default `dataset`, --data_dir, --image_size and --exif_orientation."""
-    flags.DEFINE_string(
+    group = Group(values, "Data")
+    group.text(
         "dataset",
         dataset,
-        "digits, cifar10, cifar100, imagenet2012, tfds/NAME for any classification data set of "
-        "TensorFlow Datasets, or folder for DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/.",
-        flag_values=values,
+        "Name such as digits, folder or tfds/NAME. It is digits, cifar10, cifar100, imagenet2012, "
+        "tfds/NAME for any classification data set of TensorFlow Datasets, or folder for "
+        "DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or for DATA_DIR/CLASS/, of which 20 % are "
+        "val.",
     )
-    define_path(
-        values,
+    group.path(
         "data_dir",
-        "The folder of --dataset=folder, or where TensorFlow Datasets keeps its files.",
+        "The data set's folder. That of --dataset=folder, or where TensorFlow Datasets keeps its "
+        "files.",
+        local=False,  # TensorFlow Datasets reads from gs:// too
     )
-    flags.DEFINE_integer(
+    group.whole(
         "image_size",
         None,
-        "Side in pixels (not for CIFAR); 32 for digits and 224 for photographs without.",
+        "Side of the images in pixels. Without the flag, 32 for digits and 224 for photographs; "
+        "CIFAR's images have 32.",
         1,
-        flag_values=values,
     )
-    flags.DEFINE_bool(
+    group.switch(
         "exif_orientation",
         None,
         "Turn photographs upright as EXIF says. Without the flag, those of --dataset=folder are, "
         "and published data sets are left as they were always used.",
-        flag_values=values,
     )
-
-
-def define_split_flag(
-    values: flags.FlagValues, name: str, help: str, default: str | None = None
-) -> None:
-    """Defines a flag that takes a split or a share of one."""
-    flags.DEFINE(
-        _SplitParser(),
-        name,
-        default,
-        f"{help} A share is 'train[:90%]' or 'train[5000:]', in quotes for the shell.",
-        flag_values=values,
-        serializer=flags.ArgumentSerializer(),
-    )
-
-
-class _SplitParser(flags.ArgumentParser):
-    """Refuses what is no split; whether there is such a one, the data set tells."""
-
-    def parse(self, argument):
-        from resnet_keras.pipelines import splits
-
-        return str(splits.parse(argument))
 
 
 def define_view_flags(values: flags.FlagValues) -> None:
     """Defines a flag for each field of `pipelines.View` but its size; the paper's by default."""
-
-    def number(name, default, help, high=None):
-        flags.DEFINE_float(name, default, help, 0, high, flag_values=values)
-
-    flags.DEFINE_list(
+    group = Group(values, "View")
+    group.items(
         "scales",
         None,
-        "Photographs: the shorter side is drawn from this range before the crop (Sec. 3.4). "
-        "Without, 256,480 for crops of 224 pixels and in proportion for others.",
-        flag_values=values,
+        "Range of the shorter side before the crop. It is drawn for each photograph (Sec. 3.4). "
+        "Without the flag, 256,480 for crops of 224 pixels and in proportion for others.",
     )
-    number("min_area", 0, "Instead, crop between this share of the image and all of it.", 1)
-    flags.DEFINE_bool("flip", True, "Mirror half of the photographs.", flag_values=values)
-    number("pca_noise", 0.1, "Colour noise along ImageNet's principal components (Sec. 3.4).")
-    number("colour_jitter", 0, "Change of brightness, contrast and saturation, at most.", 1)
-    number("rand_augment", 0, "Strength of Keras's RandAugment; milliseconds for an image.", 1)
-    number("random_erasing", 0, "Share of photographs from which a rectangle is erased.", 1)
-    number("mixup", 0, "Alpha of mixup.")
-    number("cutmix", 0, "Alpha of cutmix.")
+    group.number(
+        "min_area",
+        0,
+        "Smallest share of the image in a crop. With it, crops hold between this share of the "
+        "image and all of it, instead of --scales. 0 turns it off.",
+        high=1,
+    )
+    group.switch("flip", True, "Mirror half of the photographs.")
+    group.number(
+        "pca_noise",
+        0.1,
+        "Strength of colour noise. It is along ImageNet's principal components (Sec. 3.4).",
+    )
+    group.number(
+        "colour_jitter",
+        0,
+        "Largest change of colours. Brightness, contrast and saturation change so much at most.",
+        high=1,
+    )
+    group.number(
+        "rand_augment",
+        0,
+        "Strength of Keras's RandAugment. It takes milliseconds for an image.",
+        high=1,
+    )
+    group.number(
+        "random_erasing",
+        0,
+        "Share of images that lose a rectangle. It is filled with noise.",
+        high=1,
+    )
+    group.number("mixup", 0, "Alpha of mixup. 0 turns it off.")
+    group.number("cutmix", 0, "Alpha of cutmix. 0 turns it off.", high=1)
 
 
 def view_of(values: flags.FlagValues, *, in_memory: bool) -> "View | None":
@@ -266,69 +221,3 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
         raise InputError(
             f"--{flag} is a list of whole numbers such as 256,480, not {','.join(texts)}."
         ) from None
-
-
-def parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = False) -> list[str]:
-    """Sets the flags from a command's arguments, its name first; returns those that are no flags.
-
-    Raises:
-        InputError, flags.Error: they cannot be understood.
-    """
-    for flag in all_flags(values):
-        flag.unparse()  # a second call in one process starts from the defaults again
-    recipes = _named_recipes(argv)
-    # The packaged files come before the other flags, which win. absl reads --flagfile itself.
-    files = [f"--flagfile={zoo.recipes.path(name)}" for name in recipes]
-    try:
-        rest = values([argv[0], *files, *argv[1:]])[1:]
-    except UnicodeDecodeError as error:
-        raise InputError(f"The flagfile is no text: {error}.") from error
-    if rest and not positional:
-        raise InputError(f"Unexpected argument {rest[0]!r}: flags are written --name=value.")
-    if "recipe" in values and values["recipe"].value not in (None, *recipes):
-        raise InputError("--recipe is for the command line; in a flagfile write --flagfile=PATH.")
-    return [os.path.expanduser(argument) for argument in rest]
-
-
-def _named_recipes(argv: Sequence[str]) -> list[str]:
-    """The values of --recipe=NAME and --recipe NAME."""
-    names = []
-    for position, argument in enumerate(argv):
-        if argument in ("--recipe", "-recipe"):
-            names += argv[position + 1 : position + 2]
-        elif argument.startswith(("--recipe=", "-recipe=")):
-            names.append(argument.split("=", 1)[1])
-    return names
-
-
-def in_flags(values: flags.FlagValues, text: str, names: Collection[str] | None = None) -> str:
-    """Says with a command's flags what the library says with arguments: name=value.
-
-    That is --name=value, and --name or --noname for True and False. What looks like the name of a
-    file or a part of another word stays.
-
-    Args:
-        values: of the command.
-        text: of the library.
-        names: of the arguments that it may speak of; None for any flag of the command.
-    """
-    from resnet_keras.pipelines import splits
-
-    def flag(match):
-        name, value = match["name"], match["value"].strip('"')
-        known = name in values and (names is None or name in names)
-        if not known or value == "None":  # which no flag can be given
-            return match[0]
-        if values[name].boolean and value in ("True", "False"):
-            return f"--{name}" if value == "True" else f"--no{name}"
-        return f"--{name}={value}"
-
-    text = text.replace(splits.HOLD_OUT, HOLD_OUT)
-    argument = r'(?<![^\s(])(?P<name>[a-z]\w+)=(?P<value>"[^"]*"|\w++)(?![-/\\]|\.\w)'
-    return re.sub(argument, flag, text)
-
-
-def all_flags(values: flags.FlagValues) -> list[flags.Flag]:
-    """Returns each flag once, by name."""
-    unique = {values[name].name: values[name] for name in values}  # short names come up twice
-    return [unique[name] for name in sorted(unique)]

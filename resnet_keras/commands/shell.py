@@ -3,21 +3,23 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TextIO
 
 from absl import flags
 
 from resnet_keras import tuning
 from resnet_keras.errors import InputError, told
+from resnet_keras.processes import Interrupted, ended_by_signals, status_of
 
-from .shared_flags import all_flags, in_flags, parse
+from . import help
+from .parsing import check_groups, in_flags, parse
 
 USER_ERROR = 2
-PREEMPTED = 75  # stopped by SIGTERM: start me again (EX_TEMPFAIL of sysexits.h)
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 
@@ -28,6 +30,8 @@ def run(
     doc: str | None,
     *,
     positional: bool = False,
+    task: str | None = None,
+    groups: Collection[str] | None = None,
 ) -> int:
     """Parses `argv` into `values` and calls `main`; --help prints `doc` and the flags.
 
@@ -37,22 +41,28 @@ def run(
         argv: the command's name and its arguments.
         doc: what --help prints above the flags.
         positional: whether there may be arguments that are no flags.
+        task: which of several the command was asked for.
+        groups: of the flags that the task has; None for all of the command's.
 
     Returns:
         The process's exit status: what `main` returns, if it does, else 0; or 2 after a user's
-        mistake, told in one sentence.
+        mistake, told in one sentence; 130 after SIGINT, 75 after SIGTERM.
     """
     status = None
     try:
         rest = parse(values, argv, positional)
-        if values["help"].value:
-            print(_help(values, doc or ""))
+        if values["help"].value or values["helpfull"].value:
+            show = help.full if values["helpfull"].value else help.short
+            print(show(values, doc or "", groups))
         else:
-            with _short_warnings():
+            if task is not None and groups is not None:
+                check_groups(values, task, groups)
+            with ended_by_signals(), _short_warnings(values):
                 status = main(rest) if positional else main()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        print(stopped, file=sys.stderr)
+        return status_of(stopped.signum)
     except BrokenPipeError:  # nobody reads any more; nor may Python, when it ends, flush to that
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -83,14 +93,14 @@ def split_rest(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 @contextlib.contextmanager
-def _short_warnings() -> Iterator[None]:
+def _short_warnings(values: flags.FlagValues) -> Iterator[None]:
     """Shows a warning of this package's as one line, without the line of code it comes from."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def showwarning(message, category, *where, **more):
             if category is UserWarning:
-                print(f"warning: {message}", file=sys.stderr)
+                print(f"warning: {in_flags(values, str(message))}", file=sys.stderr)
             else:
                 show(message, category, *where, **more)
 
@@ -98,12 +108,15 @@ def _short_warnings() -> Iterator[None]:
         yield
 
 
-def _help(values: flags.FlagValues, doc: str) -> str:
-    lines = [doc.strip(), "", "Flags:"]
-    for flag in all_flags(values):
-        default = "" if flag.default is None else f" (default: {flag.default_as_str})"
-        lines += [f"  --{flag.name}{default}", f"      {flag.help}"]
-    return "\n".join(lines)
+def announce(what: str, *, file: TextIO | None = None) -> None:
+    """Prints at once what is begun, where it takes seconds until TensorFlow is imported.
+
+    Args:
+        what: the network and the data, in a few words.
+        file: stderr, where stdout is for results; stdout without.
+    """
+    if "tensorflow" not in sys.modules:
+        print(f"resnet_keras: {what}; starting TensorFlow ...", file=file, flush=True)
 
 
 def start_keras() -> None:
@@ -148,7 +161,7 @@ def _lower_log_levels() -> None:
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[None]:
-    """Holds back what is written to stderr, by C++ too, and shows it only after an exception.
+    """Holds back what is written to stderr, by C++ too, and shows it only after an error.
 
     TensorFlow 2.21 logs before its log level acts, so TF_CPP_MIN_LOG_LEVEL alone is not enough.
     """
@@ -158,7 +171,7 @@ def captured_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             sys.stderr.flush()
             os.dup2(kept, 2)
             held.seek(0)

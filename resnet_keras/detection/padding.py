@@ -48,9 +48,7 @@ def masked(network: keras.Model) -> keras.Model:
             arguments = (Mask(name=f"{layer.name}_mask")(first), *rest)
         return layer(*arguments, **options)
 
-    return keras.models.clone_model(
-        network, clone_function=lambda layer: layer, call_function=call
-    )
+    return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
 
 
 def _looks_around(layer):

@@ -45,8 +45,9 @@ def recompute(network: keras.Model, batches: Iterable) -> int:
             x = ops.cast(x, "float32")
             axes = tuple(range(len(x.shape) - 1))
             count = int(np.prod([x.shape[axis] for axis in axes]))
-            mean, variance = (np.asarray(ops.convert_to_numpy(v), "float64")
-                              for v in ops.moments(x, axes))
+            mean, variance = (
+                np.asarray(ops.convert_to_numpy(v), "float64") for v in ops.moments(x, axes)
+            )
             counts[place] += count
             sums[place][0][...] += count * mean
             sums[place][1][...] += count * (variance + mean**2)

@@ -125,7 +125,7 @@ def run(jobs: Sequence[Job], machine: Machine) -> tuple[int, set[str]]:
     statuses, signum = processes.run_all(jobs, shares)
     if signum:
         print(f"stopped by {signal.Signals(signum).name}: the same command goes on from there")
-        return (shell.INTERRUPTED if signum == signal.SIGINT else shell.PREEMPTED), set()
+        return processes.status_of(signum), set()
     failed = {name: _ending(status) for name, status in statuses.items() if status}
     if failed:
         logs = [str(job.log) for job in jobs if job.name in failed]
@@ -144,6 +144,7 @@ def _ending(status):
 
 def check_data(open_data: Callable[[], object]) -> None:
     """Has missing data told of once, and not downloaded by several jobs at a time."""
+    shell.announce("opening the data set")
     shell.start_tensorflow()
     import tensorflow as tf
 

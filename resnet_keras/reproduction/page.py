@@ -11,7 +11,7 @@ from .panels import colours
 from .runs import Run, common_monitor, eval_split, has_training, shown, state, summary
 
 STYLE = """
-:root { color-scheme: light; }
+:root { color-scheme: light; -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
   max-width: 68rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0; }
@@ -35,6 +35,10 @@ ul { columns: 16rem; list-style: none; margin: 0; padding: 0; \
 font-family: ui-monospace, monospace; }
 mark { background: #fff1b8; font-weight: 700; }
 summary { cursor: pointer; margin: 1rem 0 .25rem; }
+td:first-child, th:first-child { position: sticky; left: 0; background: #fff; }
+@media (max-width: 40rem) { body { padding: 1rem .75rem 2rem; } th, td { padding: .3rem .4rem; }
+  h1 { font-size: 1.3rem; } figure { overflow-x: auto; } img { min-width: 36rem; } \
+.summary td:nth-child(2) { min-width: 7rem; } }
 @media print { body { max-width: none; padding: 0; font-size: 11px; }
   div { overflow: visible; } th, td { padding: .1rem .3rem; }
   figure, tr, li { break-inside: avoid; } h2, h3 { break-after: avoid; } }

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import statistics
+import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from resnet_keras.training.run_folder import (
 from .monitor import TEST, Monitor, monitor_of
 
 WEIGHTS = f"{LAST}.safetensors"  # of `train`
+NAMED = 5  # folders in a line
 MISSING = "-"  # in place of what was not measured
 
 
@@ -64,23 +66,46 @@ class Run(NamedTuple):
 def find(arguments: Sequence[str]) -> list[Path]:
     """Lists the runs that are given, and those in folders of runs by name, each once.
 
+    Folders without runs are left out, and named on stderr.
+
     Raises:
-        InputError: nothing is given, or something is no folder, or it holds no runs.
+        InputError: nothing is given, or something is no folder, or none holds a run.
     """
     folders: dict[Path, None] = {}
+    empty: list[str] = []
     for argument in arguments:
         folder = Path(os.path.abspath(argument))
         if not os.path.isdir(folder):
             raise InputError(f"There is no folder {argument}.")
         runs = [path.parent for path in (*folder.glob(FLAGS), *folder.glob(f"*/{FLAGS}"))]
-        if not runs:
-            raise InputError(
-                f"The folder {argument} holds no run: it has no {FLAGS}, nor has a folder in it."
-            )
-        folders.update(dict.fromkeys([folder] if folder in runs else sorted(runs, key=_order)))
+        if folder in runs:
+            folders[folder] = None
+            continue
+        others = {p for p in folder.glob("[!.]*") if p.is_dir()} - {*runs}
+        below = [os.path.join(argument, path.name) for path in sorted(others, key=_order)]
+        empty += below if runs else [argument]
+        folders.update(dict.fromkeys(sorted(runs, key=_order)))
+    if empty and folders:
+        print(_left_out(empty), file=sys.stderr)
+    elif empty:
+        raise InputError(
+            f"{' and '.join(empty)} hold{'s' * (len(empty) == 1)} no run: there is no {FLAGS}, nor "
+            "in a folder below."
+        )
     if not folders:
         raise InputError("Name folders of runs after the flags, or a folder of them such as runs.")
     return list(folders)
+
+
+def _left_out(folders):
+    names = ", ".join(folders[:NAMED])
+    more = f" and {len(folders) - NAMED} more" if len(folders) > NAMED else ""
+    what = (
+        "1 folder without a run is"
+        if len(folders) == 1
+        else f"{len(folders)} folders without runs are"
+    )
+    return readable(f"{what} left out: {names}{more}")
 
 
 def _order(folder):

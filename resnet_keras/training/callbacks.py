@@ -25,6 +25,7 @@ from resnet_keras.files import write_atomically
 from .feed import Feed
 
 BAR_WIDTH = 20
+REWRITTEN, LOGGED = 0.5, 60.0  # seconds between two lines, on a terminal and in a log
 # Columns of `Metrics` beside what is measured; the last one comes after that.
 _OWN = ("step", "seconds", "images_per_second", "learning_rate", "input_wait")
 SHOWN = 12  # steps that are shown when the loss is no number
@@ -90,8 +91,8 @@ class Counter(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """A line with step, measures, learning rate, examples/s, input wait and time left.
 
-    On a terminal it begins with a bar and is rewritten twice a second; elsewhere it is printed
-    once per evaluation. Errors and accuracies are told in percent.
+    On a terminal it begins with a bar and is rewritten twice a second; elsewhere it is printed once
+    per evaluation, and once a minute between them. Errors and accuracies are told in percent.
 
     Args:
         counter: of the steps.
@@ -101,6 +102,7 @@ class Progress(keras.callbacks.Callback):
         batch_size: examples in a step, if it is known.
         test: what to call that on which the run is evaluated.
         stream: to write to; stdout without.
+        clock: tells the seconds.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Progress(keras.callbacks.Callback):
         batch_size: int | None = None,
         test: str = "val",
         stream=None,
+        clock: Callable[[], float] = time.perf_counter,
     ):
         super().__init__()
         self.counter = counter
@@ -119,20 +122,26 @@ class Progress(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.test = test
         self.stream = stream or sys.stdout
-        self._shown_at = 0.0
+        self.clock = clock
+        self._shown_at = -math.inf if self.stream.isatty() else clock()
         # Step and time after the first step, which compiles.
         self._first: tuple[int, float] | None = None
 
     def on_train_batch_end(self, batch, logs=None):
-        """Rewrites the line of a terminal, now and then."""
-        now, step = time.perf_counter(), self.counter.step
+        """Rewrites the line of a terminal, now and then; adds one to a log."""
+        now, step = self.clock(), self.counter.step
         self._first = self._first or (step, now)
-        if self.stream.isatty() and now - self._shown_at > 0.5:
-            self._shown_at = now
+        terminal = self.stream.isatty()
+        if now - self._shown_at < (REWRITTEN if terminal else LOGGED):
+            return
+        self._shown_at = now
+        if not terminal:
+            self.stream.write(f"{self._line(logs)}\n")
+        else:
             done = BAR_WIDTH * step // self.total_steps
             bar = "█" * done + "░" * (BAR_WIDTH - done)
             self.stream.write(f"\r\x1b[K{bar} {self._line(logs)}")
-            self.stream.flush()
+        self.stream.flush()
 
     def on_epoch_end(self, epoch, logs=None):
         """Ends the line with what was measured."""
@@ -141,6 +150,7 @@ class Progress(keras.callbacks.Callback):
         tested = f" | {self.test} {tested}" if tested else ""
         self.stream.write(f"{start}{self._line(logs)}{tested}\n")
         self.stream.flush()
+        self._shown_at = self.clock()
 
     def _line(self, logs):
         counter, width = self.counter, len(str(self.total_steps))
@@ -163,7 +173,7 @@ class Progress(keras.callbacks.Callback):
         if self._first is None or step == self._first[0]:
             return "?"
         steps, started = self._first
-        per_step = (time.perf_counter() - started) / (step - steps)
+        per_step = (self.clock() - started) / (step - steps)
         return duration(per_step * max(self.total_steps - step, 0))
 
 

@@ -27,6 +27,7 @@ from . import (
     checkpoint,
     environment,
     keras_patches,
+    lengthening,
     replicas,
     run_folder,
     state,
@@ -78,6 +79,7 @@ def fit(
     checkpoint_every: int | None = None,
     keep: int = 3,
     free: Collection[str] = (),
+    steps_name: str = run_folder.STEPS,
     test_name: str = "val",
     tensorboard: bool = True,
     profile: bool = False,
@@ -97,7 +99,9 @@ def fit(
             replicas, batches of one known size: of the last one, weigh what fills it up with 0.
         workdir: the run's folder: it receives run.flags (the identity), environment.json,
             metrics.csv, TensorBoard events, checkpoints, and the best and the last weights.
-        steps: updates of the weights until the end, of which each is a batch of `train`.
+        steps: updates of the weights until the end, of which each is a batch of `train`. More than
+            the run in `workdir` was begun with make it longer, finished or not: it goes on from its
+            last checkpoint, and ends as if it had been begun with so many.
         eval_every: steps between evaluations.
         identity: what a start must agree with: values by name, beside `steps` and `eval_every`, or
             a whole flagfile. A folder whose run has other values is refused, and the difference is
@@ -121,6 +125,7 @@ def fit(
             evaluation in any case.
         keep: how many checkpoints are kept.
         free: names of the identity that may differ.
+        steps_name: what the identity calls `steps`, where it is a whole flagfile.
         test_name: what the progress line calls `test`.
         tensorboard: write TensorBoard events.
         profile: write a TensorBoard profile of 10 executions, from the third on.
@@ -152,13 +157,24 @@ def fit(
         keras_patches.mend()  # as `make_strategy` has done already
     if not isinstance(identity, str):
         identity = {**(identity or {}), "steps": steps, "eval_every": eval_every}
-    with run_folder.take(workdir, identity, free=free, is_chief=workers.is_chief) as folder:
-        if run_folder.last_weights(folder) is not None:
+        steps_name = run_folder.STEPS
+    text = run_folder.text_of(identity)
+    with run_folder.take(
+        workdir, text, free=free, steps_name=steps_name, is_chief=workers.is_chief
+    ) as folder:
+        longer = run_folder.fewer_steps(folder, text, steps_name)
+        if run_folder.last_weights(folder) is not None and not longer:
             if progress:
-                print(f"{folder} holds a finished run, and nothing is trained", flush=True)
+                print(
+                    f"{folder} holds a finished run, and nothing is trained; more steps would make "
+                    "it longer",
+                    flush=True,
+                )
             return _past(folder)
         with _waiting(handle_signals) as signals:
             batches = _first_batches(model, strategy, train, test)
+            if longer:
+                lengthening.check(folder, model, longer, eval_every)
             if workers.is_chief:
                 _write_environment(folder, strategy, model, monitor, columns or {})
             write = _writer(model, folder if workers.is_chief else None, save)
@@ -180,6 +196,8 @@ def fit(
                 agreement=Agreement(signals, strategy),
             )
             _resume(model, strategy, keeper, folder, progress)
+            if longer and workers.is_chief:
+                run_folder.lengthen(folder, text)
             shown = []
             if workers.is_chief:
                 metrics.write(folder / run_folder.METRICS)
@@ -350,9 +368,11 @@ def _write_environment(folder, strategy, model, monitor, columns) -> None:
     """Writes where and how the run was begun, when it is."""
     if (folder / run_folder.ENVIRONMENT).exists():
         return
+    schedule = lengthening.schedule(model)
     column_of = {logged: column for column, logged in columns.items()}
     facts = {
         **environment.facts(strategy, model),
+        **({} if schedule is None else {lengthening.SCHEDULE: schedule}),
         "monitor": column_of.get(monitor[0], monitor[0]),  # as metrics.csv calls it
         "direction": monitor[1],
         "started": time.strftime("%Y-%m-%d %H:%M:%S %z"),

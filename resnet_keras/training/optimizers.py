@@ -13,9 +13,8 @@ from keras import ops
 from resnet_keras import backends
 from resnet_keras.errors import InputError
 
-from . import schedules
+from . import limits, schedules
 
-DECAYED = ("kernels", "all")
 NORMS = 64  # updates whose gradient norm is remembered
 UNSET = -1.0  # no norm: the norm of a bad gradient is NaN
 INITIAL_LOSS_SCALE = 2.0**15
@@ -85,16 +84,13 @@ class SGD(keras.optimizers.SGD):
         ema: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        if decayed not in DECAYED:
-            raise InputError(f"decayed must be 'kernels' or 'all', not {decayed!r}.")
-        if not weight_decay >= 0:
-            raise InputError(f"weight_decay must not be negative, but is {weight_decay!r}.")
-        if accumulate_steps < 1:
-            raise InputError(f"accumulate_steps must be positive, not {accumulate_steps!r}.")
-        if clip_norm is not None and not clip_norm > 0:
-            raise InputError(f"clip_norm must be positive, not {clip_norm!r}.")
-        if not 0 <= ema < 1:
-            raise InputError(f"ema must be in [0, 1), not {ema!r}.")
+        limits.check_sgd(
+            decayed=decayed,
+            weight_decay=weight_decay,
+            accumulate_steps=accumulate_steps,
+            clip_norm=clip_norm,
+            ema=ema,
+        )
         for theirs, ours in _OWN.items():
             if kwargs.get(theirs):
                 raise InputError(f"{theirs} is wrong under several replicas: give {ours} instead.")

@@ -7,18 +7,15 @@ several machines in `keras_patches`. What cannot be mended is refused by `check`
 """
 
 import functools
-import json
-import os
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from resnet_keras.errors import InputError, unknown
+from resnet_keras.errors import InputError
 
-from . import keras_patches
+from . import cluster, keras_patches, limits
+from .cluster import Workers
 
-STRATEGIES = ("mirrored", "one_device", "multi_worker")
 # What the other workers' operations raise when one worker is gone, within some ten seconds.
 WORKER_LOST = (
     tf.errors.AbortedError,
@@ -28,26 +25,14 @@ WORKER_LOST = (
 )
 
 
-class Workers(NamedTuple):
-    """The place of this process among those that train together."""
-
-    place: int = 0
-    total: int = 1
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this is the process that writes."""
-        return self.place == 0
-
-
 def make_strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distribute.Strategy:
     """Returns the strategy under whose scope model and optimizer are built.
 
     Args:
         name: "mirrored", a replica on every GPU, or on every logical CPU without one;
             "one_device", the first of them; "multi_worker", a replica on every GPU, or on the CPU
-            without one, of several machines, which the environment variable TF_CONFIG lists. Waits
-            for them.
+            without one, of several machines, which the environment variable TF_CONFIG lists; see
+            `cluster.use_slurm` for Slurm. Waits for them.
         logical_cpus: how many devices the CPU is split into, where there is no GPU. Can be set
             only before TensorFlow first uses a device.
 
@@ -55,13 +40,10 @@ def make_strategy(name: str = "mirrored", *, logical_cpus: int = 1) -> tf.distri
         InputError: unknown name, logical CPUs where there is a GPU or too late, or TF_CONFIG
             missing or wrong.
     """
-    if name not in STRATEGIES:
-        raise unknown("strategy", name, STRATEGIES)
+    limits.check_strategy(name, logical_cpus)
     if name == "multi_worker":
-        workers()  # says what is wrong with TF_CONFIG
+        cluster.workers()  # says what is wrong with TF_CONFIG
     if logical_cpus > 1:
-        if name != "mirrored":
-            raise InputError(f"logical_cpus are replicas of the strategy mirrored, not of {name}.")
         _split_cpu(logical_cpus)
     if name == "multi_worker":
         keras_patches.mend()
@@ -83,21 +65,7 @@ def workers(strategy: tf.distribute.Strategy | None = None) -> Workers:
     """
     if strategy is not None and not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return Workers()
-    text = os.environ.get("TF_CONFIG")
-    if not text:
-        raise InputError(
-            "The strategy multi_worker needs the environment variable TF_CONFIG on each machine; "
-            "on one machine, python -m resnet_keras.launch --workers=2 -- ... sets it."
-        )
-    try:
-        config = json.loads(text)
-        addresses, task = config["cluster"]["worker"], config["task"]
-        index, kind, others = int(task["index"]), task["type"], set(config["cluster"]) - {"worker"}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"TF_CONFIG is wrong ({error!r}): {text}") from error
-    if others or kind != "worker" or not 0 <= index < len(addresses):
-        raise InputError(f"TF_CONFIG must list workers only and be one of them, not {text}.")
-    return Workers(index, len(addresses))
+    return cluster.workers()
 
 
 def agree(strategy: tf.distribute.Strategy, step: int) -> None:
@@ -148,20 +116,9 @@ def check(
         InputError: a global batch that the replicas cannot share equally, or XLA under mirrored
             replicas, which Keras does not compile.
     """
-    replicas = strategy.num_replicas_in_sync
-    if batch_size % (replicas * accumulate_steps):
-        parts = f"{replicas} replicas"
-        if accumulate_steps > 1:
-            parts += f" in {accumulate_steps} steps"
-        raise InputError(
-            f"A global batch of {batch_size} cannot be split equally among {parts}: "
-            f"take a multiple of {replicas * accumulate_steps}."
-        )
-    if jit_compile and not isinstance(strategy, tf.distribute.OneDeviceStrategy):
-        raise InputError(
-            "XLA does not compile mirrored replicas: take the strategy one_device, or no "
-            "jit_compile."
-        )
+    limits.check_batch(batch_size, strategy.num_replicas_in_sync, accumulate_steps)
+    alone = isinstance(strategy, tf.distribute.OneDeviceStrategy)
+    limits.check_xla("one_device" if alone else "mirrored", jit_compile)
 
 
 def _split_cpu(count: int) -> None:

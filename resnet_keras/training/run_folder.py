@@ -23,6 +23,7 @@ CHECKPOINTS, EVENTS = "checkpoints", "tensorboard"
 # Names without ending of the files with weights. Those at the end are written last: with them a run
 # is finished.
 LAST, BEST = "weights", "best"
+STEPS = "steps"  # what an identity calls the steps until the end
 
 
 def text_of(identity: str | Mapping[str, Any]) -> str:
@@ -50,16 +51,38 @@ def text_of(identity: str | Mapping[str, Any]) -> str:
 
 
 def finished(
-    workdir: str | os.PathLike, identity: str | Mapping[str, Any], free: Collection[str] = ()
+    workdir: str | os.PathLike,
+    identity: str | Mapping[str, Any],
+    free: Collection[str] = (),
+    steps_name: str = STEPS,
 ) -> bool:
     """Whether a folder holds this run, and it came to its end.
 
     Raises:
-        InputError: it holds a run with another identity.
+        InputError: it holds a run with another identity; more steps are none, see `take`.
     """
-    folder = Path(workdir).expanduser()
-    _check_same(folder, text_of(identity), free)
-    return last_weights(folder) is not None
+    folder, text = Path(workdir).expanduser(), text_of(identity)
+    _check_same(folder, text, free, steps_name)
+    return last_weights(folder) is not None and not fewer_steps(folder, text, steps_name)
+
+
+def fewer_steps(folder: Path, text: str, steps_name: str = STEPS) -> int:
+    """The steps with which the run in a folder was begun, if a flagfile has more; else 0."""
+    there, here = (steps_of(values, steps_name) for values in (read_text(folder / FLAGS), text))
+    return there if 0 < there < here else 0
+
+
+def lengthen(folder: Path, text: str) -> None:
+    """Makes a run that may be finished one of more steps, which is yet to come to its end."""
+    for path in folder.glob(f"{LAST}.*"):
+        path.unlink()  # first: its last checkpoint has them, and a finished run has these flags
+    write_atomically(folder / FLAGS, text)
+
+
+def steps_of(text: str, name: str = STEPS) -> int:
+    """The steps until the end in a flagfile; 0 where it does not tell them."""
+    value = flags_of(text).get(name, "")
+    return int(value) if value.isdecimal() else 0
 
 
 def last_weights(folder: Path) -> Path | None:
@@ -99,14 +122,17 @@ def take(
     identity: str | Mapping[str, Any],
     *,
     free: Collection[str] = (),
+    steps_name: str = STEPS,
     is_chief: bool = True,
 ) -> Iterator[Path]:
     """Gives a run's folder, and keeps other processes out of it.
 
     Args:
-        workdir: a new folder, or one with a run of the same identity.
+        workdir: a new folder, or one with a run of the same identity, or with fewer steps than
+            that: it may go on after `lengthen`.
         identity: see `text_of`.
         free: names with whose values a run goes on though they differ.
+        steps_name: what the identity calls the steps until the end.
         is_chief: whether this process may write; others only look at what is there.
 
     Raises:
@@ -117,7 +143,7 @@ def take(
 
     text = text_of(identity)
     if not is_chief:
-        _check_same(Path(workdir).expanduser(), text, free)
+        _check_same(Path(workdir).expanduser(), text, free, steps_name)
         yield Path(workdir).expanduser()
         return
     folder = make_folder(workdir)
@@ -129,7 +155,7 @@ def take(
             f"Another process trains in {folder}: wait for it, or choose another workdir."
         ) from error
     try:
-        _check_same(folder, text, free)
+        _check_same(folder, text, free, steps_name)
         for place in (folder, folder / CHECKPOINTS):
             remove_parts(place)
         if not (folder / FLAGS).exists():
@@ -156,14 +182,20 @@ def new_folder(name: str) -> Path:
     return make_folder(Path("runs") / free)
 
 
-def _check_same(folder, flags, free):
+def _check_same(folder, flags, free, steps_name):
     """Refuses a run of other flags, and warns of one that other versions began."""
     if not (folder / FLAGS).exists():
         return
-    shown = differences(folder, flags, free)
+    shown = differences(folder, flags, {*free, steps_name})
     if shown:
         raise InputError(
             f"{folder} holds a run with other flags: {'; '.join(shown)}. Choose another workdir."
+        )
+    if differences(folder, flags, free) and not fewer_steps(folder, flags, steps_name):
+        raise InputError(
+            f"{folder} holds a run with other flags: "
+            f"{'; '.join(differences(folder, flags, free))}. A run can be made longer, and not "
+            "shorter: choose another workdir."
         )
     versions = next(
         (x for x in read_text(folder / FLAGS).splitlines()[1:2] if x.startswith("#")), ""

@@ -15,6 +15,8 @@ from keras import ops
 
 from resnet_keras.errors import InputError
 
+from . import limits
+
 
 def described(instance: object, first: object, **settings: Any) -> str:
     """How an object is made, as its `repr`: its class, its first argument, and the others."""
@@ -50,8 +52,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         factor: float = 0.1,
         warmup_steps: int = 0,
     ) -> None:
-        if list(boundaries) != sorted(set(boundaries)) or any(b < 1 for b in boundaries):
-            raise InputError(f"Step boundaries must be positive and increase, not {boundaries!r}.")
+        limits.check_boundaries(boundaries)
         self.base = base
         self.boundaries = list(boundaries)
         self.factor = factor
@@ -80,10 +81,7 @@ class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
     """Half a cosine from `base` to 0 at `total_steps`, after a linear warm-up inside them."""
 
     def __init__(self, base: float, total_steps: int, warmup_steps: int = 0) -> None:
-        if not 0 <= warmup_steps < total_steps:
-            raise InputError(
-                f"Cosine decay needs more steps ({total_steps}) than warm-up ({warmup_steps})."
-            )
+        limits.check_cosine(total_steps, warmup_steps)
         self.base = base
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps

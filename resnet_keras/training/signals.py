@@ -1,13 +1,13 @@
 """Signals that stop a run at a checkpoint, on one machine or several."""
 
+import contextlib
 import signal
-import threading
+import sys
 import time
-from typing import Any
 
 import numpy as np
 
-from resnet_keras.processes import STOPS
+from resnet_keras.processes import Handlers, Interrupted, watched
 
 from . import replicas
 
@@ -15,41 +15,40 @@ REPEATS = 1.0  # seconds in which a signal that comes again is still the same
 AGREE_EVERY = 1.0  # seconds between two times that workers ask one another
 
 
-class Preempted(Exception):
+class Preempted(Interrupted):
     """Training stopped, at a checkpoint or before it began, because a signal asked it to."""
 
     def __init__(self, step: int | None, signum: int):
         where = "before the first step" if step is None else f"at step {step}"
-        super().__init__(f"stopped {where} by {signal.Signals(signum).name}")
-        self.signum = signum
+        super().__init__(signum, f"stopped {where} by {signal.Signals(signum).name}")
 
 
 class Signals:
     """Turns SIGTERM and SIGINT into an orderly stop inside its `with` block.
 
     Unless it is `held` the block ends at once in `Preempted`; otherwise the signal is remembered in
-    `received`. One that comes again within `REPEATS` seconds is the same: a terminal, or systemd,
-    sends it to a launcher and its workers, and the launcher passes it on. A later one acts as ever.
-    In any other thread than the main one, which alone may take signals, nothing happens.
+    `received`, and a line says so. One that comes again within `REPEATS` seconds is the same: a
+    terminal, or systemd, sends it to a launcher and its workers, and the launcher passes it on. A
+    later one acts as ever. In any other thread than the main one, which alone may take signals,
+    nothing happens.
     """
 
     def __init__(self, *, held: bool = False):
         self.received = 0
         self._at = 0.0
         self._held = held
-        self._before: dict[int, Any] = {}
+        self._heard = 0.0  # when the line was printed
+        self._handlers = Handlers(self._receive)
+        self._watch = contextlib.ExitStack()
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in STOPS}
-        self.listen()
+        self._watch.enter_context(watched(self._hear))
+        self._handlers.take()
         return self
 
     def listen(self):
-        """Takes the signals; again, where TensorFlow has taken them to coordinate workers."""
-        for number, before in self._before.items():
-            if before is not signal.SIG_IGN:  # as that of SIGINT is in a shell's background
-                signal.signal(number, self._receive)
+        """Takes the signals again, where TensorFlow has taken them to coordinate workers."""
+        self._handlers.retake()
 
     def hold(self):
         """From here on signals wait."""
@@ -57,8 +56,8 @@ class Signals:
         self.listen()
 
     def __exit__(self, *error):
-        for number, before in self._before.items():
-            signal.signal(number, before if before is not None else signal.SIG_DFL)
+        self._handlers.restore()
+        self._watch.close()
 
     def _receive(self, number, frame):
         if not self.received:
@@ -66,8 +65,24 @@ class Signals:
             if not self._held:
                 raise Preempted(None, number)
         elif time.monotonic() - self._at > REPEATS:
-            self.__exit__()
+            self._handlers.restore()
             signal.raise_signal(number)
+
+    def _hear(self, number):
+        """In a thread: says that a signal was heard; one that acts is for the block around, too."""
+        if not self._held:
+            return True
+        if self._heard:
+            return time.monotonic() - self._heard > REPEATS
+        self._heard = time.monotonic()
+        start = "\r\x1b[K" if sys.stdout.isatty() else ""  # over the bar of `Progress`
+        name = signal.Signals(number).name
+        print(
+            f"{start}{name}: stopping after this step; again to quit at once",
+            file=sys.stderr,
+            flush=True,
+        )
+        return False
 
 
 class Agreement:

@@ -20,7 +20,14 @@ ROOT = Path(__file__).parent.parent.parent
     ("text", "expected"),
     [
         ("Give data_dir=FOLDER, which", "Give --data_dir=FOLDER, which"),
-        ('boundaries belong to schedule="step".', "boundaries belong to --schedule=step."),
+        ('`boundaries` belong to schedule="step".', "--boundaries belong to --schedule=step."),
+        ("take boundaries=[3, 40] or boundaries=[].", "take --boundaries=3,40 or --boundaries=."),
+        (
+            "weight_decay must be decay=0.1, ema=0.99.",
+            "--weight_decay must be decay=0.1, --ema=0.99.",
+        ),
+        ("out of memory: `seed` and `sklearn`", "out of memory: --seed and `sklearn`"),
+        ("image_size.png a/image_size --image_size", "image_size.png a/image_size --image_size"),
         ("with exif_orientation=True", "with --exif_orientation"),
         ("with exif_orientation=False", "with --noexif_orientation"),
         ("num_classes=3 and weights=None", "num_classes=3 and weights=None"),  # no flag takes them
@@ -33,6 +40,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_arguments_are_told_as_flags(text, expected):
     assert shared_flags.in_flags(train.FLAGS, text) == expected
     if "schedule" in text:
+        text = text.replace("`", "")
         assert shared_flags.in_flags(pipelines_command.FLAGS, text) == text
 
 
@@ -51,7 +59,7 @@ def test_messages_below_the_commands_name_no_flags(room):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"schedule": "cosine", "boundaries": [5]}, 'boundaries belong to schedule="step"'),
+        ({"schedule": "cosine", "boundaries": [5]}, '`boundaries` belong to schedule="step"'),
         ({"schedule": "plateau", "warmup_until_error": 0.8}, 'with schedule="plateau"'),
     ],
 )

@@ -1,12 +1,18 @@
 """CIFAR-10 and CIFAR-100 through TensorFlow Datasets' mock data."""
 
+import os
+import signal
+import socket
+import threading
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from resnet_keras import pipelines
+from resnet_keras import hosts, pipelines, processes
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import cifar
+from resnet_keras.pipelines import cifar, records
+from resnet_keras.processes import Interrupted
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -52,7 +58,44 @@ def _with_mirror(image):
     return image, image[:, ::-1]
 
 
+def test_a_host_that_cannot_be_reached_is_told_before_tfds_tries_for_minutes(monkeypatch, tmp_path):
+    monkeypatch.setattr(tfds, "load", None)
+    monkeypatch.setattr(hosts, "unreachable", lambda url: f"{url} (no answer)")
+    address = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+    said = rf"Cannot reach {address} \(no answer\), where cifar10 is .* give it as data_dir=FOLDER"
+    with pytest.raises(InputError, match=said):
+        cifar.load("cifar10", "test", image_size=32, data_dir=str(tmp_path))
+    builder = tfds.builder("cifar10", data_dir=tmp_path)
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "cifar.tar.gz.INFO").write_text(f'{{"urls": ["{address}"]}}')
+    records.check_hosts(builder)  # nothing is left to download
+
+
+def test_a_signal_ends_the_wait_for_a_host_that_does_not_answer(monkeypatch, tmp_path):
+    from tensorflow_datasets.core.download import downloader
+
+    monkeypatch.setattr(downloader, "MAX_RETRIES", 0)  # so that its thread ends in this process
+    monkeypatch.setattr(processes, "UNWINDING", 60)
+    held = []
+
+    def accept():
+        held.append(proxy.accept()[0])  # of the look whether it can be reached
+        held.append(proxy.accept()[0])
+        held[-1].recv(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with socket.create_server(("localhost", 0)) as proxy:
+        monkeypatch.setenv("https_proxy", f"http://localhost:{proxy.getsockname()[1]}")
+        threading.Thread(target=accept, daemon=True).start()
+        with pytest.raises(Interrupted, match="SIGTERM"), processes.ended_by_signals():
+            cifar.load("cifar10", "test", image_size=32, data_dir=str(tmp_path))
+    for connection in held:
+        connection.close()
+
+
 def test_data_that_cannot_be_had_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(hosts, "unreachable", lambda url: None)
+
     def no_network(*args, **kwargs):
         raise ConnectionError("no route to host")
 

@@ -84,6 +84,10 @@ FORMATS = {
     "palette PNG": encoded(PICTURE.convert("P"), "PNG"),
     "PNG with alpha": encoded(PICTURE.convert("RGBA"), "PNG"),
     "grey PNG with alpha": encoded(PICTURE.convert("LA"), "PNG"),
+    "WebP": encoded(PICTURE, "WEBP"),
+    "lossless WebP": encoded(PICTURE, "WEBP", lossless=True),
+    "WebP with EXIF": encoded(PICTURE, "WEBP", exif=b"Exif\0\0II*\0"),
+    "WebP with alpha": encoded(PICTURE.convert("RGBA"), "WEBP", lossless=True),
 }
 
 
@@ -201,6 +205,12 @@ def jpeg(width, height):
     return bytes(contents)
 
 
+def webp(width, height):
+    contents = bytearray(FORMATS["WebP"])
+    contents[26:30] = struct.pack("<HH", width, height)
+    return bytes(contents)
+
+
 BROKEN = {
     "nothing": b"",
     "text": b"GIF of a cat, see https://example.com/cat.gif\n" * 10,
@@ -222,6 +232,12 @@ BROKEN = {
         20000, 20000, png_chunk(b"vpAg", struct.pack(">IIB", 5, 5, 0))
     ),
     "PNG of no pixels": png(0, 5),
+    "huge WebP": webp(16383, 16383),
+    "WebP of no pixels": webp(0, 61),
+    "animated WebP": encoded(
+        PICTURE, "WEBP", save_all=True, append_images=[PICTURE.rotate(180)], lossless=True
+    ),
+    "another RIFF": b"RIFF" + FORMATS["WebP"][4:8] + b"WAVEfmt " * 9,
 }
 
 

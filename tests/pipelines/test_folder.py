@@ -54,7 +54,11 @@ def test_files_come_in_the_order_of_their_names(tmp_path):
 
 def test_other_splits_have_the_classes_of_train(tmp_path):
     tree(tmp_path, "train/a/1.png", "train/b/1.png", "train/c/1.png", "val/c/2.png", "test/b/3.png")
-    val, test = (folder.open_split(tmp_path, split) for split in ("val", "test"))
+    lacks = r"2 class folders of train's that {} lacks: {}; no error tells of these classes\."
+    with pytest.warns(UserWarning, match=lacks.format("val", "a, b")):
+        val = folder.open_split(tmp_path, "val")
+    with pytest.warns(UserWarning, match=lacks.format("test", "a, c")):
+        test = folder.open_split(tmp_path, "test")
     assert val.class_names == test.class_names == ("a", "b", "c")
     assert listed(val) == [("c", "2.png")]
     assert listed(test) == [("b", "3.png")]
@@ -90,7 +94,12 @@ def test_files_beside_the_class_folders_are_ignored(tmp_path):
 
 def test_other_files_are_left_out_with_a_warning(tmp_path):
     tree(tmp_path, "train/a/1.png", "train/a/notes.txt", "train/b/1.png", "train/b/more/2.png")
-    with pytest.warns(UserWarning, match=r"2 file\(s\) .*train.*notes.txt.* left out"):
+    tree(tmp_path, "train/3.png")
+    with (
+        pytest.warns(UserWarning, match=r"1 file in .*train is left out .*: a/notes.txt\."),
+        pytest.warns(UserWarning, match=r"1 folder in .* \(inside a class folder\): b/more\."),
+        pytest.warns(UserWarning, match=r"1 file in .* \(outside the class folders\): 3.png\."),
+    ):
         source = folder.open_split(tmp_path, "train")
     assert listed(source) == [("a", "1.png"), ("b", "1.png")]
 
@@ -158,14 +167,16 @@ def test_any_chunk_is_reached_at_once(tmp_path):
         (["train/a/1.png"], "trainval", "no folder trainval/"),
         (["val/a/1.png"], "train", r"no folder train/; it has val\."),
         (["readme.txt"], "train", "it has no folders"),
-        (["train/1.png"], "train", "train has no class folders"),
+        (["train/1.png"], "train", r"train holds 1 images and no class folders: move each"),
         (
             ["train/a/1.png", "val/z/1.png"],
             "val",
-            "val has a class 'z' that the train folder lacks",
+            "val has 1 class folder that the train folder lacks: z",
         ),
-        (["train/a/1.png", "train/b/1.txt"], "train", "class folder .*train/b has no images"),
-        (["train/a/1.png", "train/b/.x"], "train", "class folder .*train/b has no images"),
+        (["train/a/1.png", "train/b/1.txt"], "train", "train has 1 class folder without images: b"),
+        (["train/a/1.png", "train/b/.x"], "train", "train has 1 class folder without images: b"),
+        (["a/1.png", "a/2.png", "b/1.png", "c/1.txt"], "val", "without images: c; .*only.*: b"),
+        (["a/1.png", "a/2.png", "b/1.png", "b/2.png"], "test", r"it has train, val, trainval\."),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, paths, split, words):

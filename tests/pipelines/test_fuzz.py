@@ -16,7 +16,7 @@ SECONDS, MEGABYTES = 10, 500
 
 
 def originals():
-    """Small images of both formats and of most of their variants, encoded."""
+    """Small images of all formats and of most of their variants, encoded."""
     noise = np.random.default_rng(0).integers(0, 256, (5, 7, 3), "uint8")
     picture = Image.fromarray(noise).resize((41, 29), Image.Resampling.BICUBIC)
     variants = [
@@ -29,6 +29,8 @@ def originals():
         ("P", "PNG", {}),
         ("LA", "PNG", {}),
         ("1", "PNG", {}),
+        ("RGB", "WEBP", {}),
+        ("RGBA", "WEBP", {"lossless": True}),
     ]
     encoded = []
     for mode, kind, options in variants:

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ RUN = (
     *("--model=resnet8", "--image_size=16", "--scales=18,24", "--batch_size=16"),
     *("--train_steps=2", "--eval_every=2", "--notensorboard"),
 )
+HELD_OUT = ["cats/16.png", "cats/18.png", "cats/26.png", "cats/32.png", "cats/44.png"]  # of 25 cats
 FOREVER = [0, 1, 12, 19]  # of 20 examples in two classes, "train[80%:]"
 
 
@@ -254,20 +256,83 @@ def test_a_set_without_val_is_checked_and_shown(dataset, only_train, tmp_path, c
     assert command.main(["pipelines", "preview", *shown]) == 0, capsys.readouterr().err
 
 
-def test_class_folders_without_train_are_the_train_split(only_train, tmp_path, capsys):
-    root = tmp_path / "flat"
+SAID = "has class folders and no train/ and val/: 80 % of each class is trained on, 20 % is val"
+
+
+@pytest.fixture(scope="module")
+def flat(only_train, tmp_path_factory):
+    """Class folders without train/ and val/."""
+    root = tmp_path_factory.mktemp("flat") / "pets"
     shutil.copytree(only_train["folder"] / "train", root)
     (root / "notes.txt").write_text("")
-    assert pipelines.info("folder", root).num_classes == 2
-    flat = listed(pipelines.open_split("folder", "train[90%:]", data_dir=root))
-    deep = listed(pipelines.open_split("folder", "train[90%:]", data_dir=only_train["folder"]))
-    assert [name.rsplit(b"/", 2)[1:] for name, _ in flat] == [
-        name.rsplit(b"/", 2)[1:] for name, _ in deep
+    return root
+
+
+def in_flat(root, split):
+    """CLASS/FILE of the examples of a split of class folders."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        source = pipelines.open_split("folder", split, data_dir=root)
+    return [name.decode().removeprefix(f"{root}/") for name, _ in listed(source)]
+
+
+def test_a_fifth_of_each_class_is_held_out(flat, tmp_path):
+    assert pipelines.info("folder", flat).num_classes == 2
+    with pytest.warns(UserWarning, match=f"pets {SAID}"):
+        source = pipelines.open_split("folder", "val", data_dir=flat)
+    assert np.bincount([label for _, label in listed(source)]).tolist() == [5, 5]
+    train, val, everything = (in_flat(flat, split) for split in ("train", "val", "trainval"))
+    assert sorted(train + val) == everything
+    assert len(everything) == EXAMPLES
+    # For ever, and wherever the folder lies.
+    assert [name for name in val if "cats" in name] == HELD_OUT
+    assert in_flat(shutil.copytree(flat, tmp_path / "elsewhere"), "val") == val
+
+
+def test_what_is_held_out_stays_when_images_are_added(flat, tmp_path):
+    before = {*in_flat(flat, "val")}
+    root = shutil.copytree(flat, tmp_path / "more")
+    for number in range(4):
+        shutil.copy(root / "cats" / "00.png", root / "cats" / f"new{number}.png")
+    after = {*in_flat(root, "val")}
+    assert len(before - after) <= 4
+    assert len(after) == 11
+    assert {name for name in before if "dogs" in name} <= after
+
+
+def test_every_class_is_on_both_sides():
+    assert [sum(splits.held_out([b"%d" % n for n in range(count)])) for count in range(9)] == [
+        *(0, 0, 1, 1, 1, 1, 1, 1, 2)
     ]
-    with pytest.raises(InputError, match=r"no folder val/.*train\[90%:\]"):
-        pipelines.open_split("folder", "val", data_dir=root)
-    assert command.main(["pipelines", "check", f"--data_dir={root}"]) == 0
-    assert "with folder in" in capsys.readouterr().out
+
+
+def test_class_folders_are_trained_evaluated_checked_and_shown(flat, tmp_path, capsys):
+    data = ("--dataset=folder", f"--data_dir={flat}")
+    arguments = ["train", *RUN, *data, f"--workdir={tmp_path / 'run'}"]
+    assert train.main(arguments) == 0
+    told = capsys.readouterr()
+    assert told.err == f"warning: {flat} {SAID}.\n"
+    assert "val error" in told.out
+    flags = (tmp_path / "run" / "run.flags").read_text().splitlines()
+    assert {"--train_split=train", "--eval_split=val"} <= {*flags}
+    assert train.main(arguments) == 0
+    assert "holds a finished run" in capsys.readouterr().out
+    assert evaluate.main(["evaluate", f"--model={tmp_path / 'run'}", *data]) == 0
+    said = capsys.readouterr().out
+    # Of two classes, the first five guesses are no measure.
+    assert "/val: top-1 error" in said
+    assert "(10 examples, single_crop)" in said
+    assert "top-5" not in said
+    assert command.main(["pipelines", "check", f"--data_dir={flat}"]) == 0
+    said = capsys.readouterr().out
+    assert f"warning: {flat} {SAID}\n" in said
+    assert "ok: train: 40 images in 2 classes" in said
+    assert "ok: val: 10 images in 2 classes" in said
+    assert "with folder in" in said
+    sheet = tmp_path / "sheet.png"
+    shown = ("--split=val", "--count=5", "--image_size=16", f"--out={sheet}")
+    assert command.main(["pipelines", "preview", *data, *shown]) == 0
+    assert sheet.exists()
 
 
 @pytest.mark.parametrize("folders", [["a"], ["a", "hollow"], ["a", "val"]])

@@ -1,6 +1,8 @@
 """What watches a run: guards, metrics, profiles."""
 
+import io
 import math
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -126,6 +128,24 @@ def test_shares_are_told_in_percent():
     assert callbacks.measure("top1_error", 0.05) == "top1_error 5.00 %"
     assert callbacks.measure("sparse_categorical_accuracy", 0.5).endswith("accuracy 50.00 %")
     assert callbacks.measure("mean_squared_error", 12.0) == "mean_squared_error 12.0000"
+
+
+def test_a_log_gets_a_line_a_minute_between_evaluations():
+    clock, stream = SimpleNamespace(now=0.0), io.StringIO()
+    counter = callbacks.Counter()
+    progress = callbacks.Progress(
+        counter, 1000, {"loss": "loss"}, stream=stream, clock=lambda: clock.now
+    )
+    progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1)))
+    for step in range(1, 301):  # a second each
+        clock.now, counter.step = step, step
+        progress.on_train_batch_end(step - 1, {"loss": 1.0})
+        if step % 150 == 0:
+            progress.on_epoch_end(step // 150, {"loss": 1.0})
+    steps = [
+        int(line.split("/")[0].removeprefix("step")) for line in stream.getvalue().splitlines()
+    ]
+    assert steps == [60, 120, 150, 210, 270, 300]
 
 
 if __name__ == "__main__":

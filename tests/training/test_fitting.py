@@ -221,6 +221,45 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_finished_run_is_made_longer_as_if_it_had_been_begun_so(tmp_path):
+    make = segmenter  # which ends by taking its averages
+    one, other = tmp_path / "one", tmp_path / "other"
+    run(make, one)
+    run(make, other, steps=2 * EVAL_EVERY)
+    with pytest.raises(Killed):  # it is not a finished run any more
+        run(make, other, "train", 1)
+    assert run(make, other).step == STEPS
+    assert_equal(one, other)
+    assert (one / "run.flags").read_text() == (other / "run.flags").read_text()
+
+
+def scheduled(steps):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    rate = 0.1 if steps is None else keras.optimizers.schedules.CosineDecay(0.1, steps)
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    return model, lambda n: (draw(n, (2,)), draw(n, (1,))), ("val_loss", "min")
+
+
+def test_a_run_that_more_steps_would_have_made_another_one_is_not_made_longer(tmp_path):
+    def fit(steps, cosine=None, folder=tmp_path / "one", **options):
+        return run(lambda: scheduled(cosine), folder, rules=(), steps=steps, **options)
+
+    fit(4, cosine=4)
+    before = {path: path.read_bytes() for path in tmp_path.glob("one/*.*")}
+    with pytest.raises(InputError, match=r"depend on how many .* leave it at 4 steps, or begin"):
+        fit(8, cosine=8)
+    with pytest.raises(InputError, match=r"--steps=4 there, --steps=2 here.*not shorter"):
+        fit(2, cosine=4)
+    assert {path: path.read_bytes() for path in tmp_path.glob("one/*.*")} == before
+    fit(6, folder=tmp_path / "two")
+    with pytest.raises(InputError, match="has no evaluation at step 6"):
+        fit(8, folder=tmp_path / "two")
+    fit(4, folder=tmp_path / "three")
+    shutil.rmtree(tmp_path / "three" / "checkpoints")
+    with pytest.raises(InputError, match="its checkpoints are gone"):
+        fit(8, folder=tmp_path / "three")
+
+
 # The third is in an evaluation that ends an epoch, the fourth in the last one.
 KILLS = [("train", 2), ("train", 5), ("test", 2), ("train", 1)]
 

@@ -32,6 +32,14 @@ def test_a_signal_is_remembered_and_its_echo_is_not_a_second_one(usual_signals):
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+def test_a_signal_is_said_to_be_heard_once_and_at_once(capfd, usual_signals):
+    with Signals(held=True):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+    said = capfd.readouterr().err
+    assert said == "SIGTERM: stopping after this step; again to quit at once\n"
+
+
 def test_a_later_signal_acts_as_ever(monkeypatch, usual_signals):
     monkeypatch.setattr(signals, "REPEATS", -1)
     with Signals(held=True):

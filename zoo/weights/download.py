@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from resnet_keras import __version__
+from resnet_keras import __version__, hosts
 from resnet_keras.errors import InputError, require
 from resnet_keras.files import digest, make_folder, unwritable
 
@@ -124,6 +124,12 @@ def download(url: str, path: Path, checksum: str) -> None:
         if path.exists():
             verify(path, checksum, again)
             return
+        reason = hosts.unreachable(url)
+        if reason:
+            raise InputError(
+                f"Cannot reach {reason}: download {url} on a machine with a connection, and name "
+                "its folder with weights_dir (--weights_dir)."
+            )
         part = path.with_name(f"{path.name}.part")
         resumed = part.exists()
         _transfer(url, part)

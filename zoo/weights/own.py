@@ -24,6 +24,7 @@ from .provenance import is_whole
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 FORMAT = "resnet_keras"
 ASSUMED = "preprocessing_assumed"  # in a header: whether nobody said how images were shown
@@ -207,14 +208,20 @@ def to_bytes(model: "keras.Model", description: Mapping[str, Any]) -> bytes:
     """The content of a file with a model's weights and what `describe` says of them."""
     import numpy as np
     from keras import ops
-    from safetensors.numpy import save as serialize
 
     # The states of random draws are among the variables, but not among the weights.
     tensors = {
         v.path: np.ascontiguousarray(ops.convert_to_numpy(v), "float32") for v in model.weights
     }
+    return serialized(tensors, description)
+
+
+def serialized(tensors: "Mapping[str, np.ndarray]", description: Mapping[str, Any]) -> bytes:
+    """The content of a file with float32 tensors by name and what `describe` says of them."""
+    from safetensors.numpy import save as serialize
+
     # One entry: safetensors writes several in no fixed order, and equal models would differ.
-    return serialize(tensors, metadata={FORMAT: json.dumps(description, sort_keys=True)})
+    return serialize(dict(tensors), metadata={FORMAT: json.dumps(description, sort_keys=True)})
 
 
 def is_published(name: str | os.PathLike) -> bool:
@@ -248,9 +255,15 @@ def of_run(folder: str | os.PathLike) -> Path | None:
 
 def model_in(path: Path) -> str:
     """The name of the network in one of this package's own files."""
+    return description_in(path)["model"]
+
+
+def description_in(path: Path) -> dict[str, Any]:
+    """What `describe` said in one of this package's own files."""
     opened = formats.open_file(path)
     try:
-        return str(json.loads(opened.metadata[FORMAT])["model"])
+        description = json.loads(opened.metadata[FORMAT])
+        return {**description, "model": str(description["model"])}
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} has a header that cannot be read: {error!r}.") from error
 

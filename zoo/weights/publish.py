@@ -4,22 +4,25 @@ import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
-from .. import cards
+from .. import cards, networks
 from ..entries import Preprocessing
 from ..networks import Network
-from . import own, record
+from . import formats, own, record
 from .file import check_preprocessing, guessed
 
 if TYPE_CHECKING:
     import keras
 
 CARD = "README.md"
+_CALL = 'zoo.get("FOLDER")'
 _SOURCE = "began as"
+_TRAINED = ("kernel", "bias", "gamma", "beta")  # variables that are parameters
 _MEMORY = "_zoo_weights"  # the attribute of a model that has its `Origin`
 
 
@@ -57,6 +60,11 @@ def remember(
     object.__setattr__(model, _MEMORY, origin)
 
 
+def recall(model: "keras.Model") -> Origin | None:
+    """What a model remembers of the weights it was built with; None where it began with none."""
+    return getattr(model, _MEMORY, None)
+
+
 def save(
     model: "keras.Model",
     folder: str | os.PathLike,
@@ -87,7 +95,7 @@ def save(
             that cannot be, what JSON cannot hold, or a folder that cannot be written to.
     """
     network, options, parameters = _described(model)
-    origin: Origin | None = getattr(model, _MEMORY, None)
+    origin = recall(model)
     shown = preprocessing or (origin.preprocessing if origin else None)
     names = class_names if class_names is not None else (origin.class_names if origin else None)
     if names is not None:
@@ -107,7 +115,7 @@ def save(
     began = {_SOURCE: origin.source} if origin else {}
     # Of images that are not square no preprocessing is written, so none is assumed.
     told = preprocessing is not None or not square
-    unknown = _unknown(origin, told, names is not None, options)
+    unknown = unsaid(origin, told, names is not None, options)
     try:
         shown = Preprocessing(*(shown or guessed(options["input_shape"])))
         checked = check_preprocessing(shown)
@@ -120,7 +128,7 @@ def save(
         )
         if unknown and "preprocessing" in unknown[1]:
             made[own.ASSUMED] = True  # for `predict` and `evaluate` to tell
-        config = json.dumps(made, indent=2) + "\n"
+        json.dumps(made)
     except (TypeError, ValueError) as error:
         raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
     if not square:
@@ -130,27 +138,82 @@ def save(
             stacklevel=2,
         )
     if unknown:
-        warnings.warn(_advice(model.name, shown, *unknown), stacklevel=2)
+        warnings.warn(advice("zoo.save", model.name, shown, *unknown), stacklevel=2)
+    facts = _facts(made, parameters, str(shown) if square else f"{_size(options)} pixels")
+    rows = [*facts, *made["training"].items(), ("accuracy", "not measured")]
+    content = own.to_bytes(model, made)
+    _write(
+        folder, content, made, cards.page(network.name, _CALL, [*rows, _licence(licence)]), licence
+    )
+
+
+def of_file(
+    path: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    training: Mapping[str, Any],
+    accuracy: str,
+    licence: str | None = None,
+    appendix: str = "",
+) -> None:
+    """Writes what `save` does from a file of `weights.save`, without building the network.
+
+    Args:
+        path: of the file, whose description is kept.
+        folder: made if it is not there.
+        training: how the weights were made, beside what the file says.
+        accuracy: what was measured of them, for the card.
+        licence: of the weights, an SPDX name.
+        appendix: ends the card, as Markdown.
+
+    Raises:
+        InputError: no such file, or a folder that cannot be written to.
+    """
+    from safetensors.numpy import load_file
+
+    path = Path(path)
+    file = own.read(path, formats.open_file(path), networks.find(own.model_in(path)))
+    made = own.description_in(path)
+    began = made.get("training", {})
+    tensors = load_file(path)
+    count = sum(v.size for name, v in tensors.items() if name.split("/")[-1] in _TRAINED)
     rows = [
-        ("network", f"{network.name}, {parameters:,} parameters"),
+        *_facts(made, count, str(file.preprocessing)),
+        *((name, value) for name, value in began.items() if value is not None),
+        ("accuracy", accuracy),
+        _licence(licence),
+    ]
+    made["training"] = {**began, **training}
+    card = cards.page(file.model, _CALL, rows) + appendix
+    _write(folder, own.serialized(tensors, made), made, card, licence)
+
+
+def _write(folder, content, made, card, licence):
+    folder = make_folder(folder)
+    write_atomically(folder / own.TENSORS, content)
+    write_atomically(folder / CARD, cards.front_matter(licence) + card)
+    write_atomically(folder / own.CONFIG, json.dumps(made, indent=2) + "\n")
+
+
+def _facts(made, parameters, images):
+    """Rows of a card by what `own.describe` says."""
+    options = made["options"]
+    return [
+        ("network", f"{made['model']}, {parameters:,} parameters"),
         ("options", cards.listed(options)),
         ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
-        ("images", str(shown) if square else f"{_size(options)} pixels"),
-        ("classes", cards.classes(names, options.get("num_classes"))),
-        *made["training"].items(),
-        ("accuracy", "not measured"),
-        ("licence", licence or "not given"),
+        ("images", images),
+        ("classes", cards.classes(made.get("class_names"), options.get("num_classes"))),
     ]
-    folder = make_folder(folder)
-    write_atomically(folder / own.TENSORS, own.to_bytes(model, made))
-    write_atomically(
-        folder / CARD,
-        cards.front_matter(licence) + cards.page(network.name, 'zoo.get("FOLDER")', rows),
-    )
-    write_atomically(folder / own.CONFIG, config)
 
 
-def _unknown(origin, shown_given, names_given, options):
+def _licence(licence):
+    return ("licence", licence or "not given")
+
+
+def unsaid(
+    origin: Origin | None, shown_given: bool, names_given: bool, options: Mapping[str, Any]
+) -> tuple[str, list[str]] | None:
     """Why something must be assumed, and what of preprocessing and class_names; None: nothing."""
     if origin is None:
         why = (
@@ -172,7 +235,8 @@ def _unknown(origin, shown_given, names_given, options):
     return (why, missing) if missing else None
 
 
-def _advice(name, shown, why, missing):
+def advice(caller: str, name: str, shown: Preprocessing, why: str, missing: Sequence[str]) -> str:
+    """Says what a function assumes of a network, and how to say otherwise; see `unsaid`."""
     assumed = {
         "preprocessing": f"that training showed images thus: {shown}",
         "class_names": "classes without names",
@@ -184,7 +248,7 @@ def _advice(name, shown, why, missing):
         "class_names": "class_names=[...]",
     }
     return (
-        f"{name}: {why}, so zoo.save assumes {', and '.join(assumed[m] for m in missing)}; to say "
+        f"{name}: {why}, so {caller} assumes {', and '.join(assumed[m] for m in missing)}; to say "
         f"otherwise, give {', and '.join(remedies[m] for m in missing)}."
     )
 

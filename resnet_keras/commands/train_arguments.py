@@ -1,0 +1,264 @@
+"""What the flags of `resnet_keras.train` come to: checked, as arguments, and as a flagfile."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from resnet_keras import __version__, pipelines, zoo
+from resnet_keras.classification import classifier, recipe
+from resnet_keras.errors import InputError, unknown
+from resnet_keras.pipelines import splits
+from resnet_keras.training import cluster, limits, run_folder
+from resnet_keras.zoo import building
+
+from . import shared_flags
+from .train_flags import FLAGS
+
+# Flags that decide nothing: a run goes on with other values.
+FREE = {
+    "checkpoint_every",
+    "cluster",
+    "data_dir",
+    "keep_checkpoints",
+    "profile",
+    "ram_budget",
+    "services",
+    "tensorboard",
+    "threads",
+    "weights_dir",
+}
+# Flags that, left out, are found out when a run begins, and written down for it.
+_FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
+_UNSAVED = {"help", "helpfull", "flagfile", "recipe", "workdir"}
+STEPS = "train_steps"  # a run may be given more of them
+_STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+def check() -> None:
+    """Refuses flags that contradict each other; needs no TensorFlow.
+
+    Raises:
+        InputError: as said.
+    """
+    _check_data()
+    _check_replicas()
+    limits.check_sgd(**given("decayed", "weight_decay", "accumulate_steps", "clip_norm", "ema"))
+    steps = given("train_steps", "warmup_steps", "warmup_until_error")
+    classifier.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
+    _warn_of_a_short_run()
+    for name in ("train_steps", "eval_every", "checkpoint_every"):
+        count = FLAGS[name].value or 0
+        if count % FLAGS.steps_per_execution:
+            multiple = -(-count // FLAGS.steps_per_execution) * FLAGS.steps_per_execution
+            raise InputError(
+                f"--{name}={count} must be a multiple of --steps_per_execution="
+                f"{FLAGS.steps_per_execution}, for the run is looked at only so often: take "
+                f"--{name}={multiple}."
+            )
+
+
+def _check_data():
+    _choose_splits()
+    pipelines.check_names(
+        FLAGS.dataset,
+        (FLAGS.train_split, FLAGS.eval_split),
+        **given("data_dir", "image_size", "exif_orientation"),
+    )
+    in_memory = pipelines.is_in_memory(FLAGS.dataset)
+    view = shared_flags.view_of(FLAGS, in_memory=in_memory)
+    if view is not None:
+        if FLAGS.image_size:
+            view = view._replace(image_size=FLAGS.image_size)
+        view.check()
+    recipe.check_evaluation(FLAGS.dataset, FLAGS.image_size, FLAGS.eval_resize)
+    classifier.check_normalization(FLAGS.dataset, FLAGS.normalization)
+    if not in_memory and FLAGS.exif_orientation is None:
+        FLAGS.exif_orientation = pipelines.turns_by_exif(FLAGS.dataset)
+
+
+def _choose_splits():
+    """Finds out what is trained and evaluated on, where flags do not say it."""
+    in_memory = pipelines.is_in_memory(FLAGS.dataset)
+    FLAGS.train_split = FLAGS.train_split or ("trainval" if in_memory else "train")
+    FLAGS.eval_split = FLAGS.eval_split or ("test" if in_memory else "val")
+    if splits.overlap(FLAGS.train_split, FLAGS.eval_split):
+        warnings.warn(
+            f"--eval_split={FLAGS.eval_split} has images of --train_split={FLAGS.train_split} in "
+            "it: the error does not tell of new images",
+            stacklevel=2,
+        )
+
+
+def _check_replicas():
+    limits.check_strategy(FLAGS.strategy, FLAGS.logical_cpus)
+    limits.check_xla(FLAGS.strategy, FLAGS.jit_compile)
+    replicas = FLAGS.logical_cpus  # GPUs, which would make more of them, are not known yet
+    if FLAGS.strategy == "multi_worker":
+        if not FLAGS.workdir:
+            raise InputError("Workers share one folder: give --workdir, which all can read.")
+        replicas = cluster.check(FLAGS.cluster).total
+    elif FLAGS.cluster != "tf_config":
+        raise InputError(
+            f"--cluster={FLAGS.cluster} is for --strategy=multi_worker: add it, or leave --cluster "
+            "out."
+        )
+    limits.check_batch(FLAGS.batch_size, replicas, FLAGS.accumulate_steps)
+
+
+def _warn_of_a_short_run():
+    steps, bounds = FLAGS.train_steps, boundaries()
+    if bounds and bounds[0] >= steps:
+        warnings.warn(
+            f"--boundaries={','.join(FLAGS.boundaries)} lie beyond --train_steps={steps}: the "
+            "learning rate does not fall",
+            stacklevel=2,
+        )
+    if FLAGS.warmup_steps > steps:
+        warnings.warn(
+            f"--warmup_steps={FLAGS.warmup_steps} are more than --train_steps={steps}: the "
+            "learning rate does not reach its value",
+            stacklevel=2,
+        )
+
+
+def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFile | None") -> None:
+    """Refuses flags that do not fit the network, or the weights that training begins with.
+
+    Raises:
+        InputError: as said.
+    """
+    options = {name: value for name, value in _options().items() if value is not None}
+    building.check_options(network, file, **options)
+    if FLAGS.stochastic_depth and network.plain:
+        raise InputError(
+            f"{network.name} has no residual branches to drop: leave --stochastic_depth out."
+        )
+    if file is not None and FLAGS.normalization != "channel":
+        raise InputError("--normalization is for new networks: weights have their own.")
+    if FLAGS.freeze and file is None:
+        raise InputError("--freeze is for networks with --weights.")
+    if FLAGS.freeze and FLAGS.freeze not in _STAGES:
+        raise unknown("stage", FLAGS.freeze, _STAGES)
+
+
+def check_longer() -> None:
+    """Refuses more steps than a run was begun with where its learning rate tells of their number.
+
+    Raises:
+        InputError: as said.
+    """
+    folder = Path(FLAGS.workdir or "")
+    there = run_folder.flags_of(run_folder.read_text(folder / run_folder.FLAGS)).get(STEPS)
+    if not FLAGS.workdir or FLAGS.schedule != "cosine" or there in (None, str(FLAGS.train_steps)):
+        return
+    weights = run_folder.last_weights(folder)
+    begin = f" from its weights, by --weights={weights}," if weights else ""
+    raise InputError(
+        f"{folder} holds a run whose cosine comes to 0 at --train_steps={there}, so that it cannot "
+        f"be made longer or shorter: begin another one{begin} in another --workdir."
+    )
+
+
+def choose_deterministic(device: str) -> None:
+    """Finds out whether operations give the same bits each time: on a "GPU", not on a "CPU".
+
+    Raises:
+        InputError: there are no such operations for what is asked.
+    """
+    if FLAGS.deterministic is None:
+        FLAGS.deterministic = device == "GPU"
+    if FLAGS.deterministic and FLAGS.freeze and device == "GPU":
+        raise InputError(
+            "TensorFlow has no deterministic kernel for frozen batch normalization on GPUs: "
+            "add --nodeterministic."
+        )
+
+
+def given(*names: str) -> dict[str, Any]:
+    """Flags as the arguments of the same names."""
+    return {name: FLAGS[name].value for name in names}
+
+
+def boundaries() -> list[int]:
+    """The steps of --boundaries."""
+    return shared_flags.whole_numbers("boundaries", FLAGS.boundaries)
+
+
+def streams(data: recipe.Data) -> dict[str, Any]:
+    """Arguments of `recipe.streams`."""
+    names = ("batch_size", "eval_batch_size", "accumulate_steps", "seed", "max_corrupt", "services")
+    evaluated = ("eval_resize", "interpolation")
+    view = shared_flags.view_of(FLAGS, in_memory=data.in_memory)
+    return {"view": view, **given(*names, *evaluated, "threads", "ram_budget")}
+
+
+def model() -> dict[str, Any]:
+    """What a network is built with for the data set."""
+    return classifier.model_options(
+        FLAGS.dataset,
+        FLAGS.train_split,
+        **_options(),
+        **given("normalization", "image_size", "data_dir"),
+    )
+
+
+def _options():
+    return given("shortcut", "stride_in_1x1")
+
+
+def optimizer() -> dict[str, Any]:
+    """Arguments of `classifier.make_optimizer`."""
+    rate = ("schedule", "learning_rate", "train_steps", "decay_factor", "patience")
+    warm_up = ("warmup_steps", "warmup_until_error", "warmup_scale")
+    update = ("momentum", "weight_decay", "decayed", "accumulate_steps", "clip_norm", "ema")
+    return {
+        "boundaries": boundaries(),
+        "loss_scaling": FLAGS.dtype == "mixed_float16",
+        **given(*rate, *warm_up, *update),
+    }
+
+
+def provenance(file: "zoo.weights.WeightsFile | None") -> dict[str, Any]:
+    """How the weights come to be, for their file."""
+    began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
+    return {**given("recipe", "seed"), **began}
+
+
+def folder_name() -> str:
+    """What the folder of a run is called that has no --workdir."""
+    return FLAGS.recipe or f"{Path(FLAGS.model).name}_{FLAGS.dataset.replace('/', '_')}"
+
+
+def run_flags() -> str:
+    """The flagfile that repeats this run: every flag's value, whatever its source."""
+    import keras
+    import tensorflow as tf
+
+    return (
+        "# python -m resnet_keras.train --flagfile=run.flags\n"
+        f"# resnet_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}\n"
+        f"{_lines()}"
+    )
+
+
+def _lines():
+    lines = [
+        flag.serialize() for flag in shared_flags.all_flags(FLAGS) if flag.name not in _UNSAVED
+    ]
+    return "".join(f"{line}\n" for line in lines if line)  # empty for a flag without a value
+
+
+def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
+    """Tells how a run that has begun differs from what these arguments would make of it.
+
+    Needs no TensorFlow, so what a run finds out for itself is not compared.
+
+    Raises:
+        InputError, absl.flags.Error: the arguments are none of this command's.
+    """
+    shared_flags.parse(FLAGS, ["train", *arguments])
+    if not (workdir / run_folder.FLAGS).exists():
+        return []
+    found_out = {name for name in _FOUND_OUT if FLAGS[name].value is None}
+    return run_folder.differences(workdir, _lines(), FREE | found_out)

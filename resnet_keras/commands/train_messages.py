@@ -1,0 +1,64 @@
+"""What `resnet_keras.train` prints before and after a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnet_keras.training import run_folder
+
+from .train_flags import FLAGS
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from resnet_keras.training.fitting import Result
+
+
+def what() -> str:
+    """The network, the data set and the recipe."""
+    recipe = f", recipe {FLAGS.recipe}" if FLAGS.recipe else ""
+    return f"{FLAGS.model} on {FLAGS.dataset}{recipe}"
+
+
+def first_line(strategy: "tf.distribute.Strategy", workdir: object) -> str:
+    """What is trained, how and where."""
+    from resnet_keras.training import replicas
+
+    workers, count = replicas.workers(strategy), strategy.num_replicas_in_sync
+    alone = count > 1 and not FLAGS.sync_batch_norm
+    return (
+        f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
+        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}"
+        f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
+        f"{f'workdir {workdir}' if workers.is_chief else f'worker {workers.place}'}"
+    )
+
+
+def last_line(result: "Result") -> str:
+    """What came of it, and where it lies."""
+    from resnet_keras.training.callbacks import duration
+
+    error = 100 * result.rows[-1]["val_top1_error"]
+    return (
+        f"{FLAGS.eval_split} error {error:.2f} % (top-1) after {FLAGS.train_steps} steps and "
+        f"{duration(result.seconds)} of training, {result.verdict}; "
+        f"{run_folder.LAST}.safetensors, {run_folder.BEST}.safetensors, metrics.csv, run.flags"
+        f"{' and TensorBoard events' if FLAGS.tensorboard else ''} are in {result.workdir}"
+    )
+
+
+def finished_line() -> str:
+    """What is said of a run that has come to its end, and how it can be taken further."""
+    weights = run_folder.last_weights(Path(FLAGS.workdir))
+    longer = "" if FLAGS.schedule == "cosine" else ", --train_steps=MORE goes on with it"
+    return (
+        f"{FLAGS.workdir} holds a finished run: {weights}{longer}; --weights={weights} begins "
+        "another one from its weights, in another --workdir"
+    )
+
+
+def lost_worker(error: Exception) -> str:
+    """That another worker is gone, with what TensorFlow says of it."""
+    return (
+        "error: another worker has failed or is out of reach, so this one stops; start all again, "
+        f"and they go on from the last checkpoint ({str(error).splitlines()[0]})"
+    )
