@@ -18,10 +18,11 @@ import keras
 import tensorflow as tf
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.networks.network import dtype_policy
 
-from . import anchors, heads, losses, matching, necks, nms, padding, roi, sampling
+from . import anchors, detections, heads, losses, matching, necks, padding, roi, sampling
 from . import boxes as geometry
-from .proposals import NEVER, Level, propose
+from .proposals import Level, propose
 from .settings import settings as make_settings
 
 MULTIPLE = 32  # images are padded to sides that leave no rest at any stride of a backbone
@@ -55,6 +56,10 @@ class FasterRCNN(keras.Model):
         box_head: with neck="fpn", "two_mlp", or "convolutions" (torchvision's v2, with batch
             normalization in the pyramid too).
         rpn_convolutions: 3x3 convolutions of the region proposal network.
+        context: whether each RoI's features stand beside those of the whole image, taken as a RoI
+            ("global context" of the paper's appendix B); trained like that.
+        refine: whether `predict` pools each regressed box again for a second answer, and lets the
+            boxes of both vote ("box refinement", there); training is as without.
         **changes: settings that differ from the preset's, such as `proposals`, `anchor_sizes`,
             `score_threshold`, `nms_iou`; see `settings.Settings`.
 
@@ -71,31 +76,42 @@ class FasterRCNN(keras.Model):
         preset: str = "paper",
         box_head: str = "two_mlp",
         rpn_convolutions: int = 1,
+        context: bool = False,
+        refine: bool = False,
         name: str = "faster_rcnn",
         **changes: Any,
     ):
-        base = {key: changes.pop(key) for key in ("dtype", "trainable") if key in changes}
-        super().__init__(name=name, **base)
+        dtype = changes.pop("dtype", None)
+        if dtype is None and isinstance(backbone, keras.Model):
+            dtype = backbone.dtype_policy
+        trainable = changes.pop("trainable", True)
+        # Boxes in half precision would be pixels off: only the layers inside cast what they take.
+        super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
         if not isinstance(num_classes, int) or num_classes < 1:
             raise InputError(f"num_classes must be a positive whole number, not {num_classes!r}.")
         self.backbone = backbone
         self.num_classes = num_classes
+        self.context, self.refine = context, refine
         self.settings = make_settings(preset, neck, **changes)
         self._arguments = types.SimpleNamespace(
             neck=neck,
             preset=preset,
             box_head=box_head,
             rpn_convolutions=rpn_convolutions,
+            context=context,
+            refine=refine,
             **changes,
         )
         endpoints = _endpoints(backbone)
-        if neck == "c4":
-            self._make_c4(endpoints, rpn_convolutions)
-        else:
-            self._make_fpn(endpoints, box_head, rpn_convolutions)
+        with dtype_policy(self.dtype_policy):
+            if neck == "c4":
+                self._make_c4(endpoints, rpn_convolutions)
+            else:
+                self._make_fpn(endpoints, box_head, rpn_convolutions)
         self._check_levels()
         self.loss_means = [keras.metrics.Mean(name=name) for name in LOSSES]
         self.seeds = keras.random.SeedGenerator(0)  # for targets without a key
+        self.jit_compile = False  # Keras's own choice, where nothing is compiled, is XLA on a GPU
         self.built = True
 
     def _make_c4(self, endpoints, rpn_convolutions):
@@ -110,7 +126,7 @@ class FasterRCNN(keras.Model):
             channels, self._per_cell, channels=min(channels, 512), convolutions=rpn_convolutions
         )
         self.box_head = heads.last_stage(self.backbone, shared, last)
-        self.predictor = heads.predictor(self.backbone.output[last].shape[-1], self.num_classes)
+        self.predictor = self._make_predictor()
         trunk = keras.Model(self.backbone.input, maps, name="trunk")
         self._parts = self._hidden(trunk, None, strides=_strides(trunk), side=14)
 
@@ -124,11 +140,15 @@ class FasterRCNN(keras.Model):
         self.neck = necks.fpn(channels, batch_norm=box_head == "convolutions")
         self.rpn = heads.rpn(256, self._per_cell, channels=256, convolutions=rpn_convolutions)
         self.box_head = kinds[box_head](256)
-        self.predictor = heads.predictor(self.box_head.output.shape[-1], self.num_classes)
+        self.predictor = self._make_predictor()
         trunk = keras.Model(self.backbone.input, {n: self.backbone.output[n] for n in endpoints})
         strides = _strides(trunk)
         strides.append(2 * strides[-1])
         self._parts = self._hidden(trunk, self.neck, strides=strides, side=7)
+
+    def _make_predictor(self):
+        width = self.box_head.output.shape[-1]
+        return heads.predictor(2 * width if self.context else width, self.num_classes)
 
     def _hidden(self, trunk, neck, **more):
         """Networks of layers that belong to others, in a place where Keras does not look."""
@@ -175,8 +195,8 @@ class FasterRCNN(keras.Model):
 
     def call(self, inputs, targets=None, training=False):
         """Detections, or with `targets` the losses of each image: {name: float32 (batch,)}."""
-        images, sizes = _images(inputs)
-        maps, levels = self._look(images, sizes, training)
+        images, sizes = unpack(inputs)
+        maps, levels = self.look(images, sizes, training)
         boxes, is_box = propose(
             levels, sizes, self.settings, training=training or targets is not None
         )
@@ -184,13 +204,20 @@ class FasterRCNN(keras.Model):
             return self._detections(maps, boxes, is_box, sizes)
         truth = self._truth(targets, sizes)
         rpn = self._rpn_losses(levels, truth, sizes)
-        head = self._head_losses(maps, boxes, is_box, truth, training)
+        head = self._head_losses(maps, boxes, is_box, truth, sizes, training)
         losses = [tf.where(truth.valid, loss, float("nan")) for loss in (*rpn, *head)]
         return dict(zip(LOSSES, losses, strict=True))
 
-    def _look(self, images, sizes, training):
-        """The features that RoIs are taken of, finest first, and `Level`s of anchors."""
+    def look(self, images, sizes, training=False):
+        """The features that RoIs are taken of, finest first, and `Level`s of anchors.
+
+        Args:
+            images: (batch, height, width, 3), see `unpack`.
+            sizes: int32 (batch, 2), height and width of each without padding.
+            training: as of `call`.
+        """
         parts = self._parts
+        images = padded(images)
         with padding.sizes_of(images, sizes):
             maps = parts.trunk(images, training=training)
             if parts.neck is not None:
@@ -198,7 +225,9 @@ class FasterRCNN(keras.Model):
             maps = list(maps.values())
             answers = [parts.rpn(x, training=training) for x in maps]
             present = [padding.inside(x) for x in maps]
-            if self.settings.masked:
+            if self.settings.masked and self.settings.roi == "max_pool":
+                maps = [padding.without(x) for x in maps]
+            elif self.settings.masked:
                 maps = [padding.extended(x) for x in maps]
         return maps, [
             self._level(place, answer, cells)
@@ -274,15 +303,16 @@ class FasterRCNN(keras.Model):
             beta=values.rpn_beta,
         )
 
-    def _head_losses(self, maps, boxes, is_box, truth, training):
+    def _head_losses(self, maps, boxes, is_box, truth, sizes, training):
         values = self.settings
         # Objects themselves are candidates, as in all implementations: without them there would
         # be no positive RoI while the proposals are bad.
         candidates = tf.concat([boxes, truth.boxes], 1)
         # An image without objects would have no background from an IoU of .1 on.
-        any_object = tf.reduce_any(truth.labels >= 0, 1, keepdims=True)
+        is_object = (truth.labels >= 0) & ~truth.crowd
+        any_object = tf.reduce_any(is_object, 1, keepdims=True)
         floor = tf.where(any_object, values.roi_negative[0], 0.0)
-        usable = tf.concat([is_box, (truth.labels >= 0) & ~truth.crowd], 1)
+        usable = tf.concat([is_box, is_object], 1)
         index, state = matching.assign(
             candidates,
             truth.boxes,
@@ -298,16 +328,59 @@ class FasterRCNN(keras.Model):
         )
         rois, index = _rows(candidates, drawn), _rows(index, drawn)
         labels = tf.where(_rows(state, drawn) == 1, _rows(truth.labels, index), self.num_classes)
-        logits, deltas = self._predict(maps, rois, training)
+        whole = self.whole_image(sizes)
+        features = self.features(maps, tf.concat([rois, whole], 1), training)
+        logits, deltas = self.classify(features)
         targets = geometry.encode(rois, _rows(truth.boxes, index), values.box_weights)
         return losses.head(logits, deltas, labels, targets, weights, beta=values.box_beta)
 
-    def _predict(self, maps, rois, training):
-        """Class logits (batch, R, K + 1) and deltas (batch, R, K, 4) of RoIs (batch, R, 4)."""
-        count = rois.shape[1]
+    def whole_image(self, sizes):
+        """What the RoIs given to `features` must end with: (batch, 1, 4), or (batch, 0, 4).
+
+        With `context` it is the whole image, and nothing without.
+        """
+        width_height = tf.cast(sizes[:, ::-1], "float32")
+        whole = tf.concat([tf.zeros_like(width_height), width_height], 1)[:, None]
+        return whole if self.context else whole[:, :0]
+
+    def features(self, maps, rois, training=False):
+        """What the head makes of RoIs (batch, R, 4): (batch, R, width), before `classify`.
+
+        In inference some RoIs come after the others: what is pooled for all needs much memory.
+        """
+        if training or (rois.shape[1] is not None and rois.shape[1] <= SLICE):
+            return self._features(maps, rois, training)
+        batch, count = tf.shape(rois)[0], tf.shape(rois)[1]
+        slices = -(-count // SLICE)
+        rois = tf.pad(rois, [[0, 0], [0, slices * SLICE - count], [0, 0]])
+        parts = tf.transpose(tf.reshape(rois, [batch, slices, SLICE, 4]), [1, 0, 2, 3])
+        head = self.box_head.output
+        answers = tf.map_fn(
+            lambda part: self._features(maps, part, False),
+            tf.ensure_shape(parts, [None, None, SLICE, 4]),
+            fn_output_signature=tf.TensorSpec([None, SLICE, head.shape[-1]], head.dtype),
+            parallel_iterations=1,
+        )
+        answers = tf.transpose(answers, [1, 0, 2, 3])
+        return tf.reshape(answers, [batch, slices * SLICE, head.shape[-1]])[:, :count]
+
+    def _features(self, maps, rois, training):
         pooled = self._pooled(maps, rois)
+        count = pooled.shape[1] or tf.shape(pooled)[1]
         features = self.box_head(tf.reshape(pooled, [-1, *pooled.shape[2:]]), training=training)
-        logits, deltas = self.predictor(features)
+        return tf.reshape(features, [-1, count, features.shape[-1]])
+
+    def classify(self, features):
+        """Class logits (batch, R, K + 1) and deltas (batch, R, K, 4) of `features`.
+
+        With `context`, the features' last are the whole image's, and are none of R.
+        """
+        if self.context:
+            features, whole = features[:, :-1], features[:, -1:]
+            whole = tf.broadcast_to(whole, tf.shape(features))
+            features = tf.concat([features, whole], -1)
+        count = features.shape[1] or tf.shape(features)[1]
+        logits, deltas = self.predictor(tf.reshape(features, [-1, self.predictor.input.shape[-1]]))
         return (
             tf.reshape(logits, [-1, count, self.num_classes + 1]),
             tf.reshape(deltas, [-1, count, self.num_classes, 4]),
@@ -324,7 +397,7 @@ class FasterRCNN(keras.Model):
             options = {
                 "sampling": values.roi_sampling,
                 "aligned": values.roi_aligned,
-                "form": "matmul" if self.jit_compile else "auto",
+                "form": "matmul" if self.jit_compile else values.roi_form,
             }
             if self.neck is None:
                 pooled = roi.align(maps[0], rois, parts.side, parts.strides[0], **options)
@@ -333,44 +406,14 @@ class FasterRCNN(keras.Model):
                 pooled = roi.align_pyramid(maps, rois, parts.side, strides, **options)
         return tf.cast(pooled, maps[0].dtype)
 
-    def _detections(self, maps, boxes, is_box, sizes):
-        values = self.settings
-        logits, deltas = self._predict_in_slices(maps, boxes)
-        scores = tf.where(is_box[..., None], tf.nn.softmax(logits)[..., :-1], NEVER)
-        found = geometry.decode(deltas, boxes[:, :, None], values.box_weights)
-        shape = [-1, boxes.shape[1] * self.num_classes, 4]
-        found = tf.reshape(geometry.clip(tf.reshape(found, shape), sizes), tf.shape(deltas))
-        sides = found[..., 2:] - found[..., :2]
-        large = tf.reduce_all((sides > 0) & (sides >= values.detection_side), -1)
-        boxes, scores, labels, count = nms.per_class(
-            tf.ensure_shape(found, deltas.shape),
-            tf.where(large, scores, NEVER),
-            values.detections,
-            values.nms_iou,
-            score_threshold=values.score_threshold,
-        )
-        return {"boxes": boxes, "scores": scores, "labels": labels, "count": count}
+    def _detections(self, maps, rois, is_roi, sizes):
+        def answer(rois):
+            whole = self.whole_image(sizes)
+            logits, deltas = self.classify(self.features(maps, tf.concat([rois, whole], 1)))
+            return detections.of_rois(logits, deltas, rois, sizes, self.settings.box_weights)
 
-    def _predict_in_slices(self, maps, rois):
-        """As `_predict`, some RoIs after the others: the features of all need much memory."""
-        count = rois.shape[1]
-        if count <= SLICE:
-            return self._predict(maps, rois, False)
-        slices = -(-count // SLICE)
-        rois = tf.pad(rois, [[0, 0], [0, slices * SLICE - count], [0, 0]])
-        slices = tf.transpose(tf.reshape(rois, [-1, slices, SLICE, 4]), [1, 0, 2, 3])
-        specs = (
-            tf.TensorSpec([None, SLICE, self.num_classes + 1], "float32"),
-            tf.TensorSpec([None, SLICE, self.num_classes, 4], "float32"),
-        )
-        answers = tf.map_fn(
-            lambda part: self._predict(maps, part, False),
-            slices,
-            fn_output_signature=specs,
-            parallel_iterations=1,
-        )
-        logits, deltas = (tf.concat(tf.unstack(a, slices.shape[0]), 1) for a in answers)
-        return logits[:, :count], deltas[:, :count]
+        rois = tf.ensure_shape(rois, [None, self.settings.proposals[1], 4])
+        return detections.detect(answer, rois, is_roi, self.settings, refine=self.refine)
 
     def train_step(self, batch):
         x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
@@ -433,16 +476,20 @@ def _strides(trunk):
     return [_PROBE // shapes[name][1] for name in sorted(shapes)]
 
 
-def _images(inputs):
-    """Images (batch, height, width, 3), padded to a multiple of 32, and their sizes."""
+def unpack(inputs):
+    """Images (batch, height, width, 3) and sizes, int32 (batch, 2), of what a detector is given."""
     images = inputs["image"] if isinstance(inputs, dict) else inputs
     shape = tf.shape(images)
     sizes = inputs.get("size") if isinstance(inputs, dict) else None
     if sizes is None:
         sizes = tf.tile(shape[None, 1:3], [shape[0], 1])
-    margin = -shape[1:3] % MULTIPLE
-    images = tf.pad(images, [[0, 0], [0, margin[0]], [0, margin[1]], [0, 0]])
     return images, tf.cast(sizes, "int32")
+
+
+def padded(images):
+    """Images whose sides are multiples of 32."""
+    margin = -tf.shape(images)[1:3] % MULTIPLE
+    return tf.pad(images, [[0, 0], [0, margin[0]], [0, margin[1]], [0, 0]])
 
 
 def _rows(values, index):

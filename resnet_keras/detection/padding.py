@@ -110,3 +110,8 @@ def extended(features):
     horizontal = tf.minimum(tf.range(width), columns[:, None] - 1)
     features = tf.gather(features, vertical, axis=1, batch_dims=1)
     return tf.gather(features, horizontal, axis=2, batch_dims=1)
+
+
+def without(features):
+    """Features that are -inf outside of the image, where `roi.max_pool` sees nothing."""
+    return ops.where(inside(features)[..., None], features, float("-inf"))

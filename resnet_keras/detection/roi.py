@@ -90,7 +90,7 @@ def max_pool(features, boxes, size, stride):
     """RoI max pooling as Caffe's layer: rounded corners, the last row and column included.
 
     Args:
-        features: (B, H, W, C).
+        features: (B, H, W, C). Cells of -inf are outside of the map.
         boxes: (B, R, 4), in pixels. Caffe's boxes end with their last pixel: x2 - 1, y2 - 1 here.
         size: bins on each side.
         stride: pixels from one cell of the features to the next.
@@ -108,12 +108,12 @@ def max_pool(features, boxes, size, stride):
     first = (batch[:, None, None] * height + tops[:, :, None]) * width + lefts[:, None, :]
     rows = tf.reshape(features, [-1, tf.shape(features)[3]])
     heights, widths = (bottoms - tops)[:, :, None, None], (rights - lefts)[:, None, :, None]
-    places = _largest(tf.stop_gradient(rows), first, heights, widths, width)
+    largest, places = _largest(tf.stop_gradient(rows), first, heights, widths, width)
     # One gather at the places found, so the gradient goes to the largest cell and to no other.
     channels = tf.shape(rows)[1]
     places = places * channels + tf.range(channels)
     pooled = tf.gather(tf.reshape(rows, [-1]), places)
-    return _unflat(tf.where((heights > 0) & (widths > 0), pooled, 0.0), boxes)
+    return _unflat(tf.where(largest > float("-inf"), pooled, 0.0), boxes)
 
 
 def level(boxes, lowest=2, highest=5, *, canonical_size=224, canonical_level=4):
@@ -245,7 +245,9 @@ def _bins(first, last, size, side):
 
 
 def _largest(rows, first, heights, widths, width):
-    """The row of `rows` (cells, C) that is largest in each bin, int32 (R, size, size, C).
+    """The largest value in each bin, and its row in `rows` int32, both (R, size, size, C).
+
+    Where there is none, the value is -inf.
 
     Args:
         rows: features, a row for each cell.
@@ -270,4 +272,4 @@ def _largest(rows, first, heights, widths, width):
     start = (0, tf.fill(shape, float("-inf")), tf.zeros(shape, tf.int32))
     return tf.while_loop(
         lambda number, *_: number < most_rows * most_columns, look, start, parallel_iterations=1
-    )[2]
+    )[1:]

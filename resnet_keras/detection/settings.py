@@ -38,6 +38,7 @@ class Settings(NamedTuple):
         roi: "align" or "max_pool".
         roi_aligned: whether RoIAlign shifts by half a pixel, as it is right to.
         roi_sampling: RoIAlign's samples per bin and axis; None takes as many as there are cells.
+        roi_form: of RoIAlign, see `roi.align`: "auto" is fast; "matmul" repeats its bits on GPUs.
         score_threshold: detections of lower scores are dropped.
         nms_iou: above which of two detections of a class the worse is suppressed.
         detections: kept at most.
@@ -68,6 +69,7 @@ class Settings(NamedTuple):
     roi: str = "align"
     roi_aligned: bool = True
     roi_sampling: int | None = 2
+    roi_form: str = "auto"
     score_threshold: float = 0.05
     nms_iou: float = 0.3
     detections: int = 100
@@ -159,6 +161,8 @@ def _check(values: Settings) -> None:
     """Raises `InputError` for numbers that nothing could be computed with."""
     if values.roi not in ("align", "max_pool"):
         raise unknown("roi", values.roi, ("align", "max_pool"))
+    if values.roi_form not in ("auto", "matmul"):
+        raise unknown("roi_form", values.roi_form, ("auto", "matmul"))
     for name in ("rpn_samples", "roi_samples", "detections"):
         if getattr(values, name) < 1:
             raise InputError(f"{name} must be positive, not {getattr(values, name)!r}.")

@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from resnet_keras.errors import InputError
+from resnet_keras.networks.network import dtype_policy
 
 
 def recompute(network: keras.Model, batches: Iterable) -> int:
@@ -56,7 +57,7 @@ def recompute(network: keras.Model, batches: Iterable) -> int:
     for norm, count, (first, second) in zip(norms, counts, sums, strict=True):
         mean = first / count
         norm.moving_mean.assign(mean)
-        norm.moving_variance.assign(second / count - mean**2)
+        norm.moving_variance.assign(np.maximum(second / count - mean**2, 0))
     return images
 
 
@@ -78,7 +79,13 @@ def frozen(network: keras.Model) -> keras.Model:
             return ScaleAndOffset(name=layer.name, dtype=layer.dtype_policy)
         return layer.__class__.from_config(layer.get_config())
 
-    clone = keras.models.clone_model(network, clone_function=copy)
+    def call(layer, *arguments, **options):
+        if isinstance(layer, ScaleAndOffset):
+            return layer(*arguments)  # the options are batch normalization's
+        return layer(*arguments, **options)
+
+    with dtype_policy(network.dtype_policy):
+        clone = keras.models.clone_model(network, clone_function=copy, call_function=call)
     for layer in network.layers:
         other = clone.get_layer(layer.name)
         if isinstance(layer, layers.BatchNormalization):
