@@ -134,6 +134,10 @@ def check(boxes, labels, size, num_classes):
         size: height and width of the images without their padding, (2,) or (B, 2).
         num_classes: how many classes there are, background not counted.
 
+    Returns:
+        None, or in a graph the operation that fails: what is computed of the boxes is to depend on
+        it, as else weights could be updated beforehand.
+
     Raises:
         InputError: a corner is no number; a label is no class; padding is not 0; boxes are scaled
             to [0, 1]; a box ends before it begins, has no area, or leaves its image by more than a
@@ -142,14 +146,15 @@ def check(boxes, labels, size, num_classes):
     masks, sentences = zip(*_faults(boxes, labels, size, num_classes), strict=True)
     wrong = ops.stack(masks)
     if _in_graph(wrong):
-        _assert_none(wrong, sentences, boxes, labels)
-    elif np.any(wrong):
+        return _assert_none(wrong, sentences, boxes, labels)
+    if np.any(wrong):
         fault, entry, box = np.argwhere(wrong)[0]
         x1, y1, x2, y2 = (f"{corner:g}" for corner in np.asarray(boxes)[entry, box])
         raise InputError(
             f"Batch entry {entry}, box {box}, [{x1} {y1} {x2} {y2}] with label"
             f" {np.asarray(labels)[entry, box]}: {sentences[fault]}"
         )
+    return None
 
 
 def corners(boxes):
@@ -241,7 +246,7 @@ def _in_graph(tensor):
 
 
 def _assert_none(wrong, sentences, boxes, labels):
-    """Fails in a graph where `wrong` (faults, B, N) is true, with the sentence of the first."""
+    """An operation that fails where `wrong` (faults, B, N) is true, and tells the first fault."""
     import tensorflow as tf
 
     def message():
@@ -252,4 +257,4 @@ def _assert_none(wrong, sentences, boxes, labels):
         return tf.strings.join([MARKS[0], place, tf.gather(sentences, fault), MARKS[1]])
 
     found = tf.reduce_any(wrong)
-    tf.raw_ops.Assert(condition=~found, data=[tf.cond(found, message, lambda: "")])
+    return tf.raw_ops.Assert(condition=~found, data=[tf.cond(found, message, lambda: "")])

@@ -258,7 +258,9 @@ class FasterRCNN(keras.Model):
         if self.jit_compile:  # XLA has nothing to raise with: the loss becomes no number
             valid = geometry.valid(boxes, labels, sizes, self.num_classes)
         else:
-            geometry.check(boxes, labels, sizes, self.num_classes)
+            checked = geometry.check(boxes, labels, sizes, self.num_classes)
+            with tf.control_dependencies([checked] if checked is not None else []):
+                boxes, labels = tf.identity(boxes), tf.identity(labels)
             valid = tf.ones(tf.shape(labels)[0], "bool")
         # A place at least: the largest IoU of none would be nothing.
         empty = tf.maximum(1 - tf.shape(labels)[1], 0)
@@ -416,7 +418,7 @@ class FasterRCNN(keras.Model):
         return detections.detect(answer, rois, is_roi, self.settings, refine=self.refine)
 
     def train_step(self, batch):
-        x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        x, targets, weights = _unpack(batch)
         with tf.GradientTape() as tape:
             per_image = self(x, targets=targets, training=True)
             loss = self._mean_loss(per_image, weights)
@@ -429,7 +431,7 @@ class FasterRCNN(keras.Model):
         return self._measured(per_image, weights)
 
     def test_step(self, batch):
-        x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+        x, targets, weights = _unpack(batch)
         return self._measured(self(x, targets=targets, training=False), weights)
 
     def _mean_loss(self, per_image, weights):
@@ -474,6 +476,14 @@ def _strides(trunk):
     """Pixels between two cells of each of a trunk's maps."""
     shapes = trunk.compute_output_shape((1, _PROBE, _PROBE, trunk.input_shape[-1]))
     return [_PROBE // shapes[name][1] for name in sorted(shapes)]
+
+
+def _unpack(batch):
+    """Inputs, targets, and weights of images or None, of what `fit` takes."""
+    x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
+    if isinstance(weights, dict):  # Keras gives an array's copies to each of the targets
+        weights = weights["boxes"]
+    return x, targets, weights
 
 
 def unpack(inputs):

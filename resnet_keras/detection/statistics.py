@@ -113,3 +113,6 @@ class ScaleAndOffset(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def get_config(self):
+        return super().get_config()  # Keras's own has no place for a dtype policy
