@@ -92,18 +92,20 @@ class Group:
         self.values[name].group = self.name
 
 
-def new_flags(*, recipes: bool = False) -> flags.FlagValues:
+def new_flags(*, recipes: str | None = None) -> flags.FlagValues:
     """Returns a set of flags with --help, --helpfull and --flagfile, and --recipe where asked for.
 
     Args:
-        recipes: whether the command is `train`, which takes a packaged recipe.
+        recipes: the task, see `zoo.recipes.names`, whose packaged recipes the command takes; None
+            for none.
     """
     values = flags.FlagValues()
     flags.DEFINE_bool("help", False, "Show a line for each flag.", values, short_name="h")
     flags.DEFINE_bool("helpfull", False, "Show all that is known of them.", values)
     run = Group(values, RUN)
-    if recipes:
+    if recipes is not None:
         run.text("recipe", None, "Packaged recipe to start from. Flags beside it win.")
+        values["recipe"].task = recipes
     run.path("flagfile", "File of flags, one a line. Flags after it win.")
     return values
 

@@ -38,9 +38,9 @@ def parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = Fals
     """
     for flag in all_flags(values):
         flag.unparse()  # a second call in one process starts from the defaults again
-    recipes = _named_recipes(argv)
+    recipes = list(_values_of("recipe", argv)) if "recipe" in values else []
     # The packaged files come before the other flags, which win. absl reads --flagfile itself.
-    files = [f"--flagfile={zoo.recipes.path(name)}" for name in recipes]
+    files = [f"--flagfile={zoo.recipes.path(name, _task(values))}" for name in recipes]
     try:
         rest = values([argv[0], *files, *argv[1:]])[1:]
     except UnicodeDecodeError as error:
@@ -76,9 +76,9 @@ def check_groups(values: flags.FlagValues, task: str, groups: Collection[str]) -
             raise InputError(f"--{flag.name} is no flag of {task}: leave it out.")
 
 
-def _named_recipes(argv: Sequence[str]) -> list[str]:
-    """The values of --recipe=NAME and --recipe NAME."""
-    return list(_values_of("recipe", argv))
+def _task(values):
+    """Of whose recipes the command takes one."""
+    return values["recipe"].task
 
 
 def _values_of(name: str, argv: Sequence[str]) -> Iterator[str]:
@@ -140,7 +140,7 @@ def _flagfiles(lines, seen):
 
 
 def _unexpected(values, argument):
-    if "recipe" in values and argument in zoo.recipes.names():
+    if "recipe" in values and argument in zoo.recipes.names(_task(values)):
         return InputError(f"Unexpected argument {argument!r}. Did you mean --recipe={argument}?")
     return InputError(f"Unexpected argument {argument!r}: flags are written --name=value.")
 

@@ -6,7 +6,7 @@ from resnet_keras.training import cluster, limits
 from . import shared_flags
 from .definitions import Group, new_flags
 
-FLAGS = new_flags(recipes=True)
+FLAGS = new_flags(recipes="")
 
 _run = Group(FLAGS, "Run")
 _run.path("workdir", "Folder of the run. Without it, a new one below runs/.")

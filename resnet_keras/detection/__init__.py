@@ -30,7 +30,12 @@ _MODULES = (
     "settings",
     "statistics",
 )
-_NAMES = {"FasterRCNN": "faster_rcnn"}
+_NAMES = {
+    "AveragePrecision": "measuring",
+    "FasterRCNN": "faster_rcnn",
+    "draw": "prediction",
+    "load": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:

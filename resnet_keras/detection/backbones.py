@@ -1,24 +1,19 @@
 """Small networks for images of about 100 pixels, such as the data set `shapes`; made here.
 
-Importing this module adds them to the zoo: `resnet10_shapes` and `plain10_shapes`.
+Importing this module, which imports no Keras, adds them to the zoo: `resnet10_shapes` and
+`plain10_shapes`.
 """
 
 import functools
-from typing import Any, Unpack
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from resnet_keras import zoo
-from resnet_keras.networks.blocks import conv_bn_relu, stage
-from resnet_keras.networks.network import Shared, network
-from resnet_keras.networks.resnet import basic_block, plain_block
+
+if TYPE_CHECKING:
+    import keras
 
 
-def small_resnet(
-    width: int = 16,
-    shortcut: str | None = "B",
-    **shared: Unpack[Shared],
-) -> keras.Model:
+def small_resnet(width: int = 16, shortcut: str | None = "B", **shared: Any) -> "keras.Model":
     """Four stages of one block, with strides 2, 4, 8 and 16: half those of ImageNet's networks.
 
     Args:
@@ -26,6 +21,9 @@ def small_resnet(
         shortcut: "A", "B" or "C", or None for a plain network.
         **shared: as of `network.network`.
     """
+    from resnet_keras.networks.blocks import conv_bn_relu, stage
+    from resnet_keras.networks.network import network
+    from resnet_keras.networks.resnet import basic_block, plain_block
 
     def trunk(x, norm, drop_rates):
         x = conv_bn_relu(x, width, 3, 2, "conv1", norm)

@@ -12,6 +12,7 @@ an image, so that the model has no random state of its own.
 """
 
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -60,6 +61,9 @@ class FasterRCNN(keras.Model):
             ("global context" of the paper's appendix B); trained like that.
         refine: whether `predict` pools each regressed box again for a second answer, and lets the
             boxes of both vote ("box refinement", there); training is as without.
+        class_names: in the order of the labels, for whoever draws or prints what is found.
+        scale: shorter side, and most of the longer one, of the images that it is trained on, for
+            whoever shows it others.
         **changes: settings that differ from the preset's, such as `proposals`, `anchor_sizes`,
             `score_threshold`, `nms_iou`; see `settings.Settings`.
 
@@ -78,6 +82,8 @@ class FasterRCNN(keras.Model):
         rpn_convolutions: int = 1,
         context: bool = False,
         refine: bool = False,
+        class_names: Sequence[str] | None = None,
+        scale: Sequence[int] | None = None,
         name: str = "faster_rcnn",
         **changes: Any,
     ):
@@ -100,8 +106,12 @@ class FasterRCNN(keras.Model):
             rpn_convolutions=rpn_convolutions,
             context=context,
             refine=refine,
+            class_names=None if class_names is None else list(class_names),
+            scale=None if scale is None else list(scale),
             **changes,
         )
+        if class_names is not None and len(class_names) != num_classes:
+            raise InputError(f"There are {num_classes} classes and {len(class_names)} class_names.")
         endpoints = _endpoints(backbone)
         with dtype_policy(self.dtype_policy):
             if neck == "c4":
@@ -113,6 +123,17 @@ class FasterRCNN(keras.Model):
         self.seeds = keras.random.SeedGenerator(0)  # for targets without a key
         self.jit_compile = False  # Keras's own choice, where nothing is compiled, is XLA on a GPU
         self.built = True
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Of the labels, in their order; None where they have no names."""
+        names = self._arguments.class_names
+        return None if names is None else tuple(names)
+
+    @property
+    def scale(self) -> tuple[int, int] | None:
+        """Shorter side and most of the longer one, in pixels, of the images it is trained on."""
+        return self._arguments.scale and tuple(self._arguments.scale)
 
     def _make_c4(self, endpoints, rpn_convolutions):
         if len(endpoints) < 2:

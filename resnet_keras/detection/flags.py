@@ -1,0 +1,227 @@
+"""The flags of `resnet_keras.detection.train`, `evaluate` and `predict`, and what they come to."""
+
+from typing import Any
+
+from absl import flags
+
+from resnet_keras import __version__, zoo
+from resnet_keras.commands.definitions import Group, all_flags, new_flags
+from resnet_keras.commands.shared_flags import whole_numbers
+from resnet_keras.errors import InputError, require, unknown
+from resnet_keras.files import check_local
+from resnet_keras.pipelines import objects
+
+from . import backbones as backbones  # adds its networks to the zoo
+from . import recipe, scores
+from .settings import settings as make_settings
+
+# Flags that decide nothing: a run goes on with other values.
+FREE = {"annotations", "checkpoint_every", "data_dir", "keep_checkpoints", "tensorboard"}
+STEPS = "train_steps"  # a run may be given more of them
+_UNSAVED = {"help", "helpfull", "flagfile", "recipe", "workdir"}
+
+
+def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
+    """Defines --dataset, --data_dir, --annotations, --scale and more; returns their group."""
+    group = Group(values, "Data")
+    group.text(
+        "dataset",
+        dataset,
+        "Name such as shapes, coco or voc. shapes is made here; coco and voc are folders in the "
+        "format of these data sets; tfds/coco/YEAR and tfds/voc/YEAR are TensorFlow Datasets'.",
+    )
+    group.path("data_dir", "The data set's folder, or TensorFlow Datasets' own.", local=False)
+    group.path("annotations", "JSON file of --dataset=coco. Without the flag, the one in DATA_DIR.")
+    group.items(
+        "scale",
+        [],
+        "Shorter side and the most of the longer one. Such as 600,1000, the paper's and the "
+        "default; of shapes, the images' own.",
+    )
+    group.switch(
+        "exif_orientation",
+        False,
+        "Turn photographs upright as EXIF says. For boxes that are about the upright images.",
+    )
+    group.whole(
+        "max_faulty",
+        0,
+        "Objects with faulty boxes that are left out at most.",
+        0,
+    )
+    return group
+
+
+def train_flags() -> flags.FlagValues:
+    """The flags of `train`."""
+    values = new_flags(recipes="detection")
+    run = Group(values, "Run")
+    run.path("workdir", "Folder of the run. Without it, a new one below runs/.")
+    run.whole("train_steps", 1000, "Steps to train for. A step is one batch.", 1)
+    run.whole("batch_size", 2, "Images in a global batch. The replicas share it.", 1)
+    run.whole("eval_every", 500, "Steps between evaluations.", 1)
+    run.whole("eval_batch_size", 2, "Images that are evaluated at once.", 1)
+    run.whole("seed", 0, "Seed of weights, order and samples.", 0, 2**31 - 1)
+    run.whole("checkpoint_every", None, "Steps between checkpoints. As --eval_every without.", 1)
+    run.whole("keep_checkpoints", 3, "How many of the last checkpoints are kept.", 1)
+    run.switch("tensorboard", True, "Write TensorBoard events.")
+    model = Group(values, "Model")
+    model.path("model", "Backbone, a network of the zoo.", "resnet50")
+    model.path("weights", "Weights of the backbone. A tag such as imagenet, or a file.")
+    model.path("weights_dir", "Folder with files of registered weights.")
+    model.switch(
+        "frozen_statistics",
+        True,
+        "Keep the statistics of weights' batch normalization. It becomes a scale and an offset.",
+    )
+    model.text("freeze", None, "Last stage of the backbone that is not trained.")
+    model.choice("neck", "c4", ["c4", "fpn"], "What RoIs are taken of: c4 or fpn. c4 is the paper.")
+    model.choice(
+        "preset",
+        "paper",
+        ["paper", "torchvision", "detectron2"],
+        "Whose numbers the detector has. paper, torchvision or detectron2.",
+    )
+    model.choice(
+        "box_head",
+        "two_mlp",
+        ["two_mlp", "convolutions"],
+        "Head of --neck=fpn. two_mlp, or convolutions with batch normalization.",
+    )
+    model.switch("context", False, "Let each RoI see features of the whole image.")
+    model.switch("refine", False, "Look at each box again in inference, and vote.")
+    model.items("anchor_sizes", [], "Sides of the anchors in pixels. A / stands between levels.")
+    model.items(
+        "settings",
+        [],
+        "Other numbers of the detector, NAME=NUMBER. NAME=NUMBER/NUMBER for several; names are "
+        "those of resnet_keras.detection.settings.Settings.",
+    )
+    data = define_data(values, "shapes")
+    data.split("train_split", "Split to train on.", "train")
+    data.split("eval_split", "Split to evaluate on.", "val")
+    data.whole("max_corrupt", 100, "Broken images that are left out at most.", 0)
+    rate = Group(values, "Optimizer")
+    rate.number("learning_rate", 0.001, "Learning rate after the warm-up.")
+    rate.choice("schedule", "step", ["step", "cosine"], "How the learning rate falls.")
+    rate.items("boundaries", [], "Steps at which the learning rate falls. For --schedule=step.")
+    rate.number("decay_factor", 0.1, "What it is multiplied by there.", 0, 1)
+    rate.whole("warmup_steps", 0, "Steps of linear warm-up.", 0)
+    rate.number("momentum", 0.9, "Momentum of SGD.", 0, 1)
+    rate.number("weight_decay", 1e-4, "Coupled weight decay. This times w joins w's gradient.")
+    rate.number("clip_norm", None, "Largest global norm of the gradient.")
+    speed = Group(values, "Speed")
+    speed.choice(
+        "dtype",
+        "float32",
+        ["float32", "mixed_bfloat16"],
+        "Precision of the layers. Boxes and losses stay float32.",
+    )
+    speed.switch("jit_compile", False, "Compile the training step with XLA.")
+    devices = Group(values, "Devices")
+    devices.choice(
+        "strategy",
+        "mirrored",
+        ["mirrored", "one_device", "multi_worker"],
+        "How replicas are made: mirrored, one_device or multi_worker.",
+    )
+    devices.whole("logical_cpus", 1, "Devices that the CPU is split into.", 1, 64)
+    return values
+
+
+def check_train(values: flags.FlagValues) -> None:
+    """Refuses flags of `train` that contradict each other; needs no TensorFlow.
+
+    Raises:
+        InputError: as said.
+    """
+    from resnet_keras.training import limits
+
+    check_dataset(values["dataset"].value)
+    scores_need()
+    limits.check_strategy(values["strategy"].value, values["logical_cpus"].value)
+    limits.check_xla(values["strategy"].value, values["jit_compile"].value)
+    bounds = whole_numbers("boundaries", values["boundaries"].value)
+    if bounds and values["schedule"].value != "step":
+        raise InputError("--boundaries belong to --schedule=step.")
+    limits.check_boundaries(bounds)
+    if values["schedule"].value == "cosine":
+        limits.check_cosine(values["train_steps"].value, values["warmup_steps"].value)
+    if values["freeze"].value and not values["weights"].value:
+        raise InputError("--freeze is for backbones with --weights.")
+    make_settings(values["preset"].value, values["neck"].value, **detector_changes(values))
+    scale_of(values)
+    if values["strategy"].value == "multi_worker" and not values["workdir"].value:
+        raise InputError("Workers share one folder: give --workdir, which all can read.")
+
+
+def check_dataset(name: str) -> None:
+    """Refuses a data set without boxes."""
+    if not objects.has_objects(name):
+        raise unknown(
+            "data set of images with boxes", name, [*objects.DATASETS, "tfds/coco", "tfds/voc"]
+        )
+
+
+def scores_need() -> None:
+    """Raises `MissingExtraError` where pycocotools is not installed."""
+    require("pycocotools.coco", extra=scores.EXTRA)
+
+
+def scale_of(values: flags.FlagValues) -> tuple[int, int] | None:
+    """The sides of --scale; None without."""
+    sides = whole_numbers("scale", values["scale"].value)
+    if not sides:
+        return None
+    if len(sides) != 2 or not 0 < sides[0] <= sides[1]:
+        raise InputError(
+            f"--scale is the shorter side and the most of the longer one, such as 600,1000, not "
+            f"{','.join(map(str, sides))}."
+        )
+    return sides[0], sides[1]
+
+
+def detector_changes(values: flags.FlagValues) -> dict[str, Any]:
+    """The settings that differ from the preset's."""
+    changed = dict(recipe.changes(values["settings"].value))
+    if values["anchor_sizes"].value:
+        text = ",".join(values["anchor_sizes"].value)
+        try:
+            levels = tuple(tuple(float(s) for s in part.split(",")) for part in text.split("/"))
+        except ValueError as error:
+            raise InputError(
+                f"--anchor_sizes are numbers, with a / between levels, not {text}."
+            ) from error
+        changed["anchor_sizes"] = levels
+    return changed
+
+
+def data_of(values: flags.FlagValues) -> recipe.Data:
+    """The data of a run."""
+    names = ("data_dir", "annotations", "exif_orientation", "max_faulty")
+    given = {name: values[name].value for name in names}
+    return recipe.Data(
+        values["dataset"].value,
+        values["train_split"].value,
+        values["eval_split"].value,
+        scale=scale_of(values),
+        **given,
+    )
+
+
+def run_flags(values: flags.FlagValues) -> str:
+    """The flagfile that repeats a run: every flag's value, whatever its source."""
+    lines = [flag.serialize() for flag in all_flags(values) if flag.name not in _UNSAVED]
+    text = "".join(f"{line}\n" for line in lines if line)
+    return (
+        "# python -m resnet_keras.detection.train --flagfile=run.flags\n"
+        f"# resnet_keras {__version__}\n{text}"
+    )
+
+
+def find_backbone(values: flags.FlagValues) -> None:
+    """Raises `InputError` where there is no such network, or no such weights."""
+    zoo.weights.find(values["model"].value, values["weights"].value, values["weights_dir"].value)
+    for name in ("model", "weights"):
+        if values[name].value:
+            check_local(values[name].value)

@@ -1,0 +1,110 @@
+"""What a detector finds in a stream of `pipelines.objects.evaluation`, and how good that is.
+
+model.fit(train, callbacks=[measuring.AveragePrecision(test, category_ids)])
+truth, found = measuring.detections(model, test)
+scores.voc(truth, found, num_classes)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from . import scores
+
+
+def detections(
+    model: keras.Model, batches: Iterable[Any]
+) -> tuple[list[scores.Truth], list[scores.Found]]:
+    """Lets a detector look at every image once.
+
+    Args:
+        model: a `FasterRCNN`, or what `improve` makes of it.
+        batches: of `pipelines.objects.evaluation`; copies that fill up a batch weigh 0.
+
+    Returns:
+        The objects, and what was found, both in pixels of the original images.
+    """
+    truth, found = [], []
+    for features, targets, *weights in batches:
+        answers = {name: np.asarray(v) for name, v in model.predict_on_batch(features).items()}
+        images = {name: np.asarray(value) for name, value in targets.items()}
+        counted = np.asarray(weights[0]) if weights else np.ones(len(images["image_id"]))
+        for place in np.flatnonzero(counted):
+            truth.append(_truth({name: value[place] for name, value in images.items()}))
+            count = int(answers["count"][place])
+            # Boxes are at the scale that the detector saw.
+            factor = np.tile(images["scale"][place], 2)
+            found.append(
+                scores.Found(
+                    int(images["image_id"][place]),
+                    answers["boxes"][place, :count] / factor,
+                    answers["scores"][place, :count],
+                    answers["labels"][place, :count],
+                )
+            )
+    return truth, found
+
+
+def _truth(image):
+    real = image["labels"] >= 0
+    return scores.Truth(
+        int(image["image_id"]),
+        image["original_boxes"][real],
+        image["labels"][real],
+        image["crowd"][real],
+        image["difficult"][real],
+        image["area"][real],
+    )
+
+
+def average_precision(
+    model: keras.Model, batches: Iterable[Any], category_ids: Sequence[int]
+) -> dict[str, float]:
+    """COCO's AP, AP at IoU .5 and at .75, as a run's measures: 0 to 1.
+
+    Args:
+        model: see `detections`.
+        batches: see `detections`.
+        category_ids: of the labels, in their order.
+
+    Returns:
+        {"val_ap": ..., "val_ap50": ..., "val_ap75": ...}.
+
+    Raises:
+        MissingExtraError: pycocotools is not installed.
+    """
+    values = scores.coco(*detections(model, batches), category_ids).values
+    return {f"val_{name}": values[name] for name in ("ap", "ap50", "ap75")}
+
+
+class AveragePrecision(keras.callbacks.Callback):
+    """Adds `average_precision` to the logs at the end of each epoch, for `Model.fit`.
+
+    `training.fit` takes the function as its `evaluate` instead.
+
+    Args:
+        batches: of `pipelines.objects.evaluation`.
+        category_ids: of the labels, in their order; those of the labels themselves without.
+        verbose: whether a line is printed.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        category_ids: Sequence[int] | None = None,
+        *,
+        verbose: bool = True,
+    ):
+        super().__init__()
+        self.batches, self.category_ids, self.verbose = batches, category_ids, verbose
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Measures, and adds to the logs."""
+        ids = self.category_ids or range(1, self.model.num_classes + 1)
+        measured = average_precision(self.model, self.batches, ids)
+        if isinstance(logs, dict):
+            logs.update(measured)
+        if self.verbose:
+            print(" - ".join(f"{name}: {value:.4f}" for name, value in measured.items()))

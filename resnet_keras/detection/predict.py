@@ -1,0 +1,105 @@
+"""Finds objects in photographs, and draws them.
+
+    python -m resnet_keras.detection.predict --model=runs/mine --out=drawn photos/
+    python -m resnet_keras.detection.predict --model=runs/mine --json street.jpg
+
+Prints each image's objects: class, score and the corners x1, y1, x2, y2 in pixels. --out writes a
+picture of each image into a folder (extra `plot`).
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from resnet_keras import drawing, processes
+from resnet_keras.classification.prediction import image_files
+from resnet_keras.commands import decoders, shell
+from resnet_keras.commands.definitions import Group, new_flags
+from resnet_keras.errors import InputError
+from resnet_keras.files import make_folder, write_atomically
+
+from . import flags, loading
+
+FLAGS = new_flags()
+_run = Group(FLAGS, "Run")
+_run.path("model", "Detector to ask. The folder of a run, or a .keras file.")
+_run.choice("which", "best", ["best", "last"], "Which weights of a run are taken: best or last.")
+_run.items("scale", [], "Shorter side and the most of the longer one. Without, as in training.")
+_run.switch("exif_orientation", True, "Turn photographs upright as EXIF says.")
+_output = Group(FLAGS, "Output")
+_output.path("out", "Folder for a picture of each image.")
+_output.number("threshold", 0.5, "Objects of lower scores are left out.", 0, 1)
+_output.switch("json", False, "Print a line of JSON for each image.")
+
+
+def main(argv: Sequence[str] = sys.argv) -> int:
+    """Runs the command line; returns its exit status."""
+    return shell.run(_main, FLAGS, argv, __doc__, positional=True)
+
+
+def _main(arguments: list[str]) -> None:
+    if FLAGS.model is None or not arguments:
+        raise InputError("Give --model=RUN, and images or folders of them after the flags.")
+    paths = image_files(arguments)
+    file = loading.find(FLAGS.model, FLAGS.which)
+    scale = flags.scale_of(FLAGS)
+    if FLAGS.out:
+        drawing.check()
+        make_folder(FLAGS.out)
+        _check_names(paths)
+    shell.announce(f"{file} on {len(paths)} image(s)", file=sys.stderr)
+    shell.start_tensorflow()
+
+    from . import prediction
+
+    model = loading.load(file)
+    names = getattr(model, "class_names", None)
+    with decoders.quiet():
+        answers = prediction.of_files(
+            model, paths, scale=scale, exif_orientation=FLAGS.exif_orientation
+        )
+        for path, image, found in answers:
+            good = found["scores"] >= FLAGS.threshold
+            objects = [
+                {
+                    "class": prediction.name_of(label, names),
+                    "score": round(float(score), 4),
+                    "box": [round(float(corner), 1) for corner in box],
+                }
+                for box, score, label in zip(
+                    *(found[key][good] for key in ("boxes", "scores", "labels")), strict=True
+                )
+            ]
+            print(_line(path, objects), flush=True)
+            if FLAGS.out:
+                picture = prediction.draw(
+                    image, found, names, threshold=FLAGS.threshold, caption=Path(path).name
+                )
+                write_atomically(_picture(path), picture)
+
+
+def _line(path, objects):
+    if FLAGS.json:
+        return json.dumps({"image": path, "objects": objects})
+    told = [f"  {o['class']} {o['score']:.2f} at {', '.join(map(str, o['box']))}" for o in objects]
+    return "\n".join([path, *(told or ["  nothing"])])
+
+
+def _picture(path):
+    return Path(FLAGS.out) / f"{Path(path).stem}.png"
+
+
+def _check_names(paths):
+    """Refuses images whose pictures would be one file."""
+    seen = {}
+    for path in paths:
+        other = seen.setdefault(_picture(path), path)
+        if other != path:
+            raise InputError(f"{other} and {path} would be drawn into one file: name one of them.")
+        if _picture(path).resolve() == Path(path).resolve():
+            raise InputError(f"--out={FLAGS.out} would overwrite {path}: name another folder.")
+
+
+if __name__ == "__main__":
+    processes.leave(main())

@@ -1,0 +1,126 @@
+"""What a detector finds in photographs, and pictures of it.
+
+for path, found in prediction.of_files(model, ["street.jpg"], scale=(600, 1000)):
+print(found["boxes"], found["scores"], found["labels"])
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from resnet_keras.errors import InputError
+from resnet_keras.pipelines import decode, listing, objects, preview
+from resnet_keras.pipelines.buckets import resized
+
+Detections = dict[str, np.ndarray]
+
+
+def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = None) -> Detections:
+    """Detects objects in one image of any size.
+
+    Args:
+        model: a detector.
+        image: (height, width, 3) RGB pixels in [0, 255].
+        scale: (shorter side, most of the longer side) at which the detector sees it; without, the
+            model's own, which is that of its training.
+
+    Returns:
+        {"boxes": float32 (n, 4), "scores": float32 (n,), "labels": int32 (n,)}, the best first;
+        boxes are x1, y1, x2, y2 in pixels of the image.
+
+    Raises:
+        InputError: it is no RGB image.
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"An image is (height, width, 3) RGB pixels, not of shape {image.shape}.")
+    scale = scale or getattr(model, "scale", None) or objects.SCALE
+    height, width = (int(side) for side in resized([image.shape[:2]], [scale])[0])
+    seen = tf.image.resize(image, (height, width), antialias=True)
+    margin = [[0, -height % 32], [0, -width % 32], [0, 0]]  # fewer shapes, so fewer traces
+    inputs = {
+        "image": tf.pad(tf.cast(tf.round(seen), "uint8"), margin)[None],
+        "size": tf.constant([[height, width]]),
+    }
+    found = {name: np.asarray(value)[0] for name, value in model.predict_on_batch(inputs).items()}
+    count = int(found.pop("count"))
+    factor = np.array([width / image.shape[1], height / image.shape[0]] * 2, "float32")
+    return {
+        "boxes": found["boxes"][:count] / factor,
+        "scores": found["scores"][:count],
+        "labels": found["labels"][:count],
+    }
+
+
+def of_files(
+    model: keras.Model,
+    paths: Sequence[str | os.PathLike],
+    *,
+    scale: tuple[int, int] | None = None,
+    exif_orientation: bool = True,
+) -> Iterator[tuple[str, np.ndarray, Detections]]:
+    """Detects objects in image files.
+
+    Args:
+        model: a detector.
+        paths: of JPEG, PNG and WebP files.
+        scale: as of `of_image`.
+        exif_orientation: whether JPEGs are turned upright as their EXIF says.
+
+    Yields:
+        Each path, its pixels, uint8 (height, width, 3), and what was found.
+
+    Raises:
+        InputError: a file cannot be read or decoded.
+    """
+    for path in map(str, paths):
+        try:
+            content = tf.io.read_file(path)
+            image = decode.decode(content, exif_orientation=exif_orientation).numpy()
+        except tf.errors.NotFoundError as error:
+            raise InputError(f"There is no image {path}.") from error
+        except (tf.errors.InvalidArgumentError, tf.errors.OpError) as error:
+            raise InputError(f"{path} cannot be decoded as {listing.FORMATS}.") from error
+        yield path, image, of_image(model, image, scale=scale)
+
+
+def draw(
+    image: np.ndarray,
+    found: Detections,
+    class_names: Sequence[str] | None = None,
+    *,
+    threshold: float = 0.5,
+    caption: str = "",
+) -> bytes:
+    """Draws boxes with classes and scores into an image.
+
+    Args:
+        image: uint8 (height, width, 3).
+        found: of `of_image`.
+        class_names: in the order of the labels; without, classes go by their numbers.
+        threshold: detections of lower scores are left out.
+        caption: above the image.
+
+    Returns:
+        The content of a PNG file.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    outlines = [
+        (box, int(label), f"{name_of(label, class_names)} {score:.2f}", False)
+        for box, score, label in zip(found["boxes"], found["scores"], found["labels"], strict=True)
+        if score >= threshold
+    ]
+    text = f"{len(outlines)} object{'' if len(outlines) == 1 else 's'}"
+    # The worst first, so that the best are not hidden.
+    return preview.draw(np.asarray(image)[None], [text], caption, [outlines[::-1]])
+
+
+def name_of(label: int, class_names: Sequence[str] | None) -> str:
+    """What a class is called."""
+    return class_names[label] if class_names else f"class {label}"

@@ -1,0 +1,184 @@
+"""What a run of a detector is made of, from explicit arguments."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_keras import zoo
+from resnet_keras.errors import InputError
+from resnet_keras.pipelines import objects
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+# Columns of metrics.csv: what Keras's logs call them.
+COLUMNS = {
+    "loss": "loss",
+    "rpn_class_loss": "rpn_class_loss",
+    "rpn_box_loss": "rpn_box_loss",
+    "class_loss": "class_loss",
+    "box_loss": "box_loss",
+    "val_ap": "val_ap",
+    "val_ap50": "val_ap50",
+    "val_ap75": "val_ap75",
+}
+MONITOR = ("val_ap", "max")
+
+
+class Data(NamedTuple):
+    """The images of a run; see `pipelines.objects.training` for each of them."""
+
+    dataset: str
+    train_split: str
+    eval_split: str
+    data_dir: str | None = None
+    annotations: str | None = None
+    exif_orientation: bool = False
+    max_faulty: int = 0
+    scale: tuple[int, int] | None = None
+
+    def open_split(self, split: str) -> Any:
+        """The source of a split."""
+        return objects.open_split(self.dataset, split, **self._where())
+
+    def _where(self):
+        names = ("data_dir", "annotations", "exif_orientation", "max_faulty")
+        return {name: getattr(self, name) for name in names}
+
+    def streams(
+        self,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        scales: Sequence[tuple[int, int]] | None = None,
+        max_corrupt: int = 100,
+    ) -> "tuple[Callable[[int], tf.data.Dataset], tf.data.Dataset]":
+        """The training batches from a step on, and those of the evaluation.
+
+        Raises:
+            InputError: what is wrong with the data.
+        """
+        names = self.open_split(self.train_split).class_names
+
+        @functools.cache
+        def train(start_step: int) -> "tf.data.Dataset":
+            return objects.training(
+                self.dataset,
+                self.train_split,
+                batch_size,
+                seed=seed,
+                start_step=start_step,
+                scales=scales or (self.scale and [self.scale]),
+                max_corrupt=max_corrupt,
+                device=None,
+                **self._where(),
+            )
+
+        train(0)  # what is wrong with the data shows before anything is written
+        test = objects.evaluation(
+            self.dataset,
+            self.eval_split,
+            eval_batch_size,
+            scale=self.scale,
+            class_names=names,
+            device=None,
+            **self._where(),
+        )
+        return train, test
+
+
+def build(
+    network: str,
+    weights: str | None = None,
+    *,
+    weights_dir: str | None = None,
+    class_names: Sequence[str],
+    scale: tuple[int, int],
+    dtype: str | None = None,
+    frozen_statistics: bool = True,
+    freeze: str | None = None,
+    **arguments: Any,
+) -> "keras.Model":
+    """Builds a detector, under the strategy's scope; it is yet to be compiled.
+
+    Args:
+        network: of the backbone, in the zoo.
+        weights: of the backbone; None for new ones.
+        weights_dir: see `zoo.get`.
+        class_names: of the objects.
+        scale: (shorter side, most of the longer side) of the images.
+        dtype: the policy of the layers.
+        frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
+            see `statistics.frozen`; with `weights` only.
+        freeze: the last stage of the backbone that is not trained.
+        **arguments: of `FasterRCNN`.
+
+    Raises:
+        InputError: an argument is none of the above, or does not fit the others.
+    """
+    from . import statistics
+    from .faster_rcnn import FasterRCNN
+
+    backbone = zoo.backbone(
+        network,
+        weights=weights,
+        weights_dir=weights_dir,
+        input_shape=(None, None, 3),
+        dtype=dtype,
+    )
+    if weights is not None and frozen_statistics:
+        backbone = statistics.frozen(backbone)
+    if freeze:
+        if weights is None:
+            raise InputError("freeze is for backbones with weights.")
+        zoo.freeze(backbone, freeze)
+    return FasterRCNN(
+        backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
+    )
+
+
+def optimizer(
+    *,
+    schedule: str,
+    learning_rate: float,
+    train_steps: int,
+    boundaries: Sequence[int] = (),
+    decay_factor: float = 0.1,
+    warmup_steps: int = 0,
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
+    clip_norm: float | None = None,
+) -> "keras.Optimizer":
+    """SGD with a schedule, "step" or "cosine"; arguments as for a classifier's."""
+    from resnet_keras.training import optimizers, schedules
+
+    if schedule == "cosine":
+        rate = schedules.CosineDecay(learning_rate, train_steps, warmup_steps)
+    else:
+        rate = schedules.StepDecay(learning_rate, boundaries, decay_factor, warmup_steps)
+    return optimizers.SGD(rate, momentum, weight_decay, clip_norm=clip_norm)
+
+
+def changes(items: Sequence[str]) -> Mapping[str, Any]:
+    """Settings of a detector from NAME=NUMBER, or NAME=NUMBER/NUMBER for those of several.
+
+    Raises:
+        InputError: it is none of that form.
+    """
+    result: dict[str, Any] = {}
+    for item in items:
+        name, _, text = item.partition("=")
+        try:
+            values = tuple(_number(part) for part in text.split("/"))
+        except ValueError as error:
+            raise InputError(
+                f"settings are NAME=NUMBER, or NAME=NUMBER/NUMBER for several, not {item!r}."
+            ) from error
+        result[name] = values if len(values) > 1 else values[0]
+    return result
+
+
+def _number(text):
+    return int(text) if text.lstrip("-").isdigit() else float(text)

@@ -1,0 +1,135 @@
+"""The commands of detection, from training to pictures, on images that are made."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from resnet_keras.detection import evaluate, loading, predict, train
+from resnet_keras.pipelines import shapes
+
+# As little as shows everything: a few steps, and samples for tens of RoIs.
+SMALL = [
+    "--recipe=fasterrcnn_shapes",
+    "--strategy=one_device",
+    "--train_split=train[:32]",
+    "--eval_split=val[:8]",
+    "--batch_size=4",
+    "--eval_batch_size=4",
+    "--settings=proposals=32/16,proposals_before=64/32,roi_samples=8,rpn_samples=16",
+    "--schedule=step",
+    "--warmup_steps=0",
+    "--eval_every=2",
+    "--notensorboard",
+]
+
+
+def run(workdir, *more):
+    return train.main(["train", *SMALL, f"--workdir={workdir}", *more])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector") / "run"
+    assert run(folder, "--train_steps=4") == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    import tensorflow as tf
+
+    path = tmp_path_factory.mktemp("images") / "scene.png"
+    example = next(iter(shapes.examples("test")))
+    path.write_bytes(tf.io.encode_png(example.image).numpy())
+    return path
+
+
+def test_a_run_leaves_a_detector_and_its_measures(trained):
+    rows = (trained / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert {"val_ap", "val_ap50", "rpn_class_loss", "box_loss"} <= set(rows[0].split(","))
+    model = loading.load(trained)
+    assert model.class_names == ("circle", "square", "triangle")
+    assert model.scale == (128, 128)
+
+
+def test_a_longer_run_is_the_same_as_one_begun_so(trained, tmp_path):
+    assert run(tmp_path / "whole", "--train_steps=6") == 0
+    assert run(trained, "--train_steps=6") == 0
+    for one, other in zip(
+        loading.load(trained, "last").weights,
+        loading.load(tmp_path / "whole", "last").weights,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
+
+
+def test_a_run_is_evaluated(trained, capsys):
+    arguments = [f"--model={trained}", "--dataset=shapes", "--split=val[:8]", "--per_class"]
+    assert evaluate.main(["evaluate", *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "COCO: ap 0." in said
+    assert "11 points (07)" in said
+    assert "| triangle |" in said
+
+
+def test_objects_are_found_and_drawn(trained, image, tmp_path, capsys):
+    out = tmp_path / "drawn"
+    arguments = [f"--model={trained}", "--json", "--threshold=0", f"--out={out}", str(image)]
+    assert predict.main(["predict", *arguments]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    objects = json.loads(line)["objects"]
+    assert objects
+    for found in objects:
+        x1, y1, x2, y2 = found["box"]
+        assert 0 <= x1 < x2 <= 128
+        assert 0 <= y1 < y2 <= 128
+        assert found["class"] in ("circle", "square", "triangle")
+    assert (out / "scene.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset=shape"], "Did you mean 'shapes'?"),
+        (["--dataset=imagenet2012"], "data set of images with boxes"),
+        (["--recipe=fasterrcnn_shape"], "Did you mean 'fasterrcnn_shapes'?"),
+        (["--settings=roi_sample=3"], "Did you mean 'roi_samples'?"),
+        (["--settings=roi_samples=few"], "NAME=NUMBER"),
+        (["--anchor_sizes=a,b"], "--anchor_sizes are numbers"),
+        (["--scale=600"], "--scale is the shorter side"),
+        (["--boundaries=5", "--schedule=cosine"], "--schedule=step"),
+        (["--freeze=conv2"], "--freeze is for backbones with --weights"),
+        (["--model=resnet5"], "resnet5"),
+        (["--dataset=coco"], "data_dir"),
+        (["--neck=fpn", "--anchor_sizes=32,64", "--model=resnet18"], "5 level(s)"),
+    ],
+)
+def test_mistakes_in_training_are_told_in_one_sentence(arguments, words, tmp_path, capsys):
+    assert train.main(["train", f"--workdir={tmp_path / 'run'}", *arguments]) == 2
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error: "))
+    assert words in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_mistakes_are_told_in_one_sentence(trained, image, tmp_path, capsys):
+    def told(command, *arguments):
+        assert command.main(["command", *map(str, arguments)]) == 2
+        return capsys.readouterr().err
+
+    assert "There is no detector" in told(predict, "--model=nothing", image)
+    assert "no folder of a detector's run" in told(predict, f"--model={tmp_path}", image)
+    assert "Give --model=RUN" in told(predict, image)
+    assert "no .keras file" in told(evaluate, f"--model={image}", "--dataset=shapes")
+    other = tmp_path / image.name
+    other.write_bytes(image.read_bytes())
+    out = tmp_path / "drawn"
+    both = told(predict, f"--model={trained}", f"--out={out}", image, other)
+    assert "would be drawn into one file" in both
+    assert "would overwrite" in told(predict, f"--model={trained}", f"--out={tmp_path}", other)
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))
