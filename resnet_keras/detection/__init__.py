@@ -27,8 +27,9 @@ _MODULES = (
     "scores",
     "settings",
     "statistics",
+    "weights",
 )
-_NAMES = {"FasterRCNN": "faster_rcnn"}
+_NAMES = {"FasterRCNN": "faster_rcnn", "get": "weights"}
 
 
 def __getattr__(name: str) -> Any:

@@ -101,7 +101,7 @@ class ScaleAndOffset(layers.Layer):
         self.scale = self.add_weight(shape, "ones", trainable=False, name="scale")
         self.offset = self.add_weight(shape, "zeros", trainable=False, name="offset")
 
-    def call(self, x):
+    def call(self, x, training=None, mask=None):  # a clone calls it as the layer that it was
         return x * ops.cast(self.scale, x.dtype) + ops.cast(self.offset, x.dtype)
 
     def compute_output_shape(self, input_shape):
