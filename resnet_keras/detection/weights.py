@@ -1,4 +1,4 @@
-"""Detectors with public weights: torchvision's Faster R-CNN, built by name and loaded from its files.
+"""Detectors with public weights: torchvision's Faster R-CNN by name, loaded from its files.
 
     model = detection.get("fasterrcnn_resnet50_fpn", weights="coco")
     found = model.predict(images)
@@ -11,104 +11,24 @@ are not read.
 """
 
 import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import COCO_CLASSES
 from resnet_keras.files import digest
 from resnet_keras.zoo import networks
-from resnet_keras.zoo.entries import WeightsEntry
-from resnet_keras.zoo.weights import (
-    architecture,
-    assignment,
-    download,
-    formats,
-    foreign,
-    layouts,
-    resnets,
-    wrappers,
-)
-from resnet_keras.zoo.weights.layouts import changed
+from resnet_keras.zoo import weights as files
 
-from . import statistics
+from . import layout, statistics
+from .detectors import DETECTORS, EPSILON
 from .faster_rcnn import FasterRCNN
 
-Tensors = dict[str, formats.Tensor]
-
-EPSILON = 1e-5  # of torch's batch normalization
-COCO = "coco"
 PREDICTOR = ("class_logits", "box_deltas")
-_BODY = "backbone.body."
-_V1, _V2 = "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"
-
-
-class Detector(NamedTuple):
-    """A detector of torchvision's.
-
-    Attributes:
-        box_head, rpn_convolutions: arguments of `FasterRCNN`.
-        frozen: whether the backbone's batch normalization is constant, as soon as it has weights.
-        parameters: that its publisher counts: without frozen batch normalization, and with the
-            background's deltas, 4 * 1025, which nothing looks at and `FasterRCNN` has not.
-        entry: its public weights.
-        box_ap: of these, in percent on COCO val2017, its publisher's own figure. None was measured
-            with this package.
-    """
-
-    box_head: str
-    rpn_convolutions: int
-    frozen: bool
-    parameters: int
-    entry: WeightsEntry
-    box_ap: float
-
-
-def _coco(model, sha256, origin, epsilon):
-    name = f"{model}_coco-{sha256}.pth"
-    return WeightsEntry(
-        model=model,
-        tag=COCO,
-        layout="torchvision",
-        address=f"https://download.pytorch.org/models/{name}",
-        checksum=f"sha256:{sha256}",
-        licence="BSD-3-Clause",
-        dataset=COCO,
-        origin=origin,
-        options={"epsilon": epsilon},
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        notes="The address, which begins the file's SHA-256, and the figures are as torchvision "
-        "0.28 has them; the address could not be reached while this was written. The licence is "
-        "torchvision's own.",
-    )
-
-
-DETECTORS = {
-    _V1: Detector(
-        box_head="two_mlp",
-        rpn_convolutions=1,
-        frozen=True,
-        parameters=41_755_286,
-        # Its frozen batch normalization had no epsilon when it was trained.
-        entry=_coco(_V1, "258fb6c6", "torchvision, a recipe like that of the paper", 0.0),
-        box_ap=37.0,
-    ),
-    _V2: Detector(
-        box_head="convolutions",
-        rpn_convolutions=2,
-        frozen=False,
-        parameters=43_712_278,
-        entry=_coco(_V2, "dd69338a", "torchvision, arXiv 2111.11429's recipe", EPSILON),
-        box_ap=46.7,
-    ),
-}
 
 
 def get(
@@ -149,22 +69,23 @@ def get(
     path, tensors, head = None, {}, None
     if weights is not None:
         path = _resolve(detector.entry, weights, weights_dir)
-        tensors = read(path)
+        tensors = layout.read(path)
         _check_kind(path, tensors, detector.box_head)
         head = _classes(path, tensors)
         epsilon = _epsilon(path) if epsilon is None else epsilon
-    network = "resnet50"
     backbone = zoo.backbone(
-        network,
+        "resnet50",
         input_shape=(None, None, 3),
         stride_in_1x1=False,
         epsilon=EPSILON if epsilon is None else epsilon,
     )
     if path is not None and detector.frozen:
         backbone = statistics.frozen(backbone)
+    if num_classes is None:
+        num_classes = head or len(COCO_CLASSES)
     model = FasterRCNN(
         backbone,
-        num_classes or head or len(detector.entry.class_names or ()),
+        num_classes,
         neck="fpn",
         preset="torchvision",
         box_head=detector.box_head,
@@ -201,56 +122,15 @@ def load(
     if model.neck is None:
         raise InputError('torchvision\'s files are of feature pyramids: build with neck="fpn".')
     path = Path(path).expanduser()
-    tensors = read(path)
+    tensors = layout.read(path)
     kind = "two_mlp" if any(x.name == "fc6" for x in model.box_head.layers) else "convolutions"
     _check_kind(path, tensors, kind)
     _assign(model, path, tensors, epsilon=_epsilon(path) if epsilon is None else epsilon, head=head)
 
 
-def read(path: str | os.PathLike) -> Tensors:
-    """Opens a file of torchvision's Faster R-CNN.
-
-    Args:
-        path: of a .safetensors or, where torch is installed, .pth; of the weights alone, or with
-            what training scripts save around them.
-
-    Returns:
-        Tensors by torchvision's names, which are read when they are assigned.
-
-    Raises:
-        InputError: the file cannot be read, or is of another network.
-    """
-    path = Path(path)
-    tensors = wrappers.under(path, formats.open_file(path).tensors, f"{_BODY}conv1.weight")
-    for pattern, what in _OTHERS:
-        if any(re.match(pattern, name) for name in tensors):
-            raise InputError(f"{path} holds {what}.")
-    if f"{_BODY}conv1.weight" not in tensors:
-        raise InputError(
-            f"{path} holds no weights of torchvision's Faster R-CNN with a ResNet: "
-            f"{foreign.contents(tensors)}."
-        )
-    return tensors
-
-
-_OTHERS = (
-    (r"roi_heads\.(mask|keypoint)_", "a Mask or Keypoint R-CNN, which is not read"),
-    (r"head\.(classification|regression)_head\.", "a RetinaNet or FCOS, and no Faster R-CNN"),
-    (r"backbone\.body\.\d+\.", "a detector with a MobileNet, and not with a ResNet"),
-    (
-        r"(backbone\.(bottom_up\.|res\d|stem)|proposal_generator\.)",
-        "a detector of detectron2's, whose files are not read",
-    ),
-    (
-        r"(layer1\.0\.conv1|module\.layer1\.0\.conv1)\.",
-        "a classifier: give it as weights of the backbone, zoo.backbone(name, weights=...)",
-    ),
-)
-
-
 def _resolve(entry, weights, weights_dir):
     if str(weights) == entry.tag:
-        return download.fetch(entry, weights_dir)
+        return files.download.fetch(entry, weights_dir)
     path = Path(weights).expanduser()
     if path.is_file():
         return path
@@ -293,13 +173,16 @@ def _classes(path, tensors):
 def _assign(model, path, tensors, *, epsilon, head):
     network = _network(model, path)
     _check_epsilon(model, path, epsilon)
-    given = translate(tensors, network)
-    shown = architecture.of(given)
+    try:
+        given = layout.translate(tensors, network)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    shown = files.architecture.of(given)
     if shown is not None:
-        architecture.check(path, shown, network)
+        files.architecture.check(path, shown, network)
     for layer in model.backbone.layers:
         if isinstance(layer, statistics.ScaleAndOffset):
-            _fold(given, layer.name, epsilon)
+            _fold(path, given, layer.name, epsilon)
     wanted = {variable.path: variable for variable in model.weights}
     skipped = () if head else PREDICTOR
     wanted, given = (
@@ -310,7 +193,7 @@ def _assign(model, path, tensors, *, epsilon, head):
         }
         for values in (wanted, given)
     )
-    assignment.fill(path, model.name, wanted, given)
+    files.assignment.fill(path, model.name, wanted, given)
 
 
 def _network(model, path):
@@ -341,88 +224,7 @@ def _check_epsilon(model, path, epsilon):
             )
 
 
-def translate(tensors: Mapping[str, formats.Tensor], network: networks.Network) -> Tensors:
-    """Renames torchvision's tensors to those of a `FasterRCNN`, and reshapes them as they are read.
-
-    What has no counterpart keeps its name.
-
-    Args:
-        tensors: by torchvision's names, of the older releases, too.
-        network: of the backbone.
-
-    Raises:
-        InputError: two tensors come to one name.
-    """
-    body = {
-        name.removeprefix(_BODY): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(_BODY)
-    }
-    ours = resnets.translate(layouts.TORCH, body, network)
-    heads = {name: tensor for name, tensor in tensors.items() if not name.startswith(_BODY)}
-    return layouts.renamed([*ours.items(), *(_translated(*pair) for pair in heads.items())])
-
-
-_BLOCK = re.compile(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(?:\.([01]))?\.(\w+)")
-_CONVOLUTION = re.compile(r"rpn\.head\.conv(?:\.(\d)\.0)?\.(\w+)")
-_BOX_BLOCK = re.compile(r"roi_heads\.box_head\.(\d)\.([01])\.(\w+)")
-_LAYERS = {
-    "rpn.head.cls_logits": "rpn_objectness",
-    "rpn.head.bbox_pred": "rpn_deltas",
-    "roi_heads.box_head.fc6": "fc6",
-    "roi_heads.box_head.fc7": "fc7",
-    "roi_heads.box_head.5": "fc",
-    "roi_heads.box_predictor.cls_score": "class_logits",
-    "roi_heads.box_predictor.bbox_pred": "box_deltas",
-}
-
-
-def _translated(name, tensor):
-    layer, leaf = _layer(name)
-    if layer is None:
-        return name, tensor
-    if layer.endswith("_bn"):
-        return f"{layer}/{resnets.LEAVES.get(leaf, leaf)}", tensor
-    rank = len(tensor.shape)
-    if rank == 4:  # (out, in, height, width)
-        tensor = changed(tensor, lambda values: values.transpose(2, 3, 1, 0), (2, 3, 1, 0))
-    elif rank == 2:  # (out, in)
-        tensor = changed(tensor, lambda values: values.T, (1, 0))
-    if layer in ("fc6", "fc") and rank == 2:
-        tensor = changed(tensor, _channels_last)
-    if layer == "class_logits":  # the background is their first class
-        tensor = changed(tensor, lambda values: np.roll(values, -1, axis=-1))
-    if layer == "box_deltas":
-        shape = (*tensor.shape[:-1], max(tensor.shape[-1] - 4, 0))
-        tensor = formats.Tensor(shape, lambda read=tensor.read: read()[..., 4:])
-    return f"{layer}/{'kernel' if leaf == 'weight' else leaf}", tensor
-
-
-def _layer(name):
-    """A layer of `FasterRCNN`, None where there is none, and what of it a tensor is."""
-    layer, _, leaf = name.rpartition(".")
-    if layer in _LAYERS:
-        return _LAYERS[layer], leaf
-    if match := _BLOCK.fullmatch(name):
-        kind, level, place, leaf = match.groups()
-        return f"p{int(level) + 2}_{kind}_{('conv', 'bn')[int(place or 0)]}", leaf
-    if match := _CONVOLUTION.fullmatch(name):
-        number, leaf = match.groups()
-        return f"rpn_{number}_conv" if int(number or 0) else "rpn_conv", leaf
-    if match := _BOX_BLOCK.fullmatch(name):
-        number, place, leaf = match.groups()
-        return f"box_{number}_{('conv', 'bn')[int(place)]}", leaf
-    return None, leaf
-
-
-def _channels_last(kernel, side=7):
-    """A kernel over flattened (channels, side, side) as one over (side, side, channels)."""
-    features, width = kernel.shape
-    parts = kernel.reshape(features // side**2, side, side, width)
-    return parts.transpose(1, 2, 0, 3).reshape(features, width)
-
-
-def _fold(tensors, name, epsilon):
+def _fold(path, tensors, name, epsilon):
     """Turns the batch normalization `name` into a `statistics.ScaleAndOffset`."""
     names = [f"{name}/{leaf}" for leaf in ("gamma", "beta", "moving_mean", "moving_variance")]
     if any(part not in tensors for part in names):
@@ -430,9 +232,15 @@ def _fold(tensors, name, epsilon):
     gamma, beta, mean, variance = (tensors.pop(part) for part in names)
 
     def scale():
-        return gamma.read() / np.sqrt(variance.read() + np.float32(epsilon))
+        squared = variance.read() + np.float32(epsilon)
+        if squared.min() <= 0:
+            raise InputError(
+                f"{path}: {name} has a variance of 0 or less, and an epsilon of {epsilon}: give "
+                "the epsilon that it was trained with."
+            )
+        return gamma.read() / np.sqrt(squared)
 
-    tensors[f"{name}/scale"] = formats.Tensor(gamma.shape, scale)
-    tensors[f"{name}/offset"] = formats.Tensor(
+    tensors[f"{name}/scale"] = files.formats.Tensor(gamma.shape, scale)
+    tensors[f"{name}/offset"] = files.formats.Tensor(
         beta.shape, lambda: beta.read() - mean.read() * scale()
     )

@@ -36,16 +36,16 @@ def tensors(name):
     }
 
 
-def write(name, path, rename=lambda tensor: tensor):
-    counter = {"backbone.body.bn1.num_batches_tracked": np.array(7, "int64")}
-    save_file({rename(k): v for k, v in tensors(name).items()} | counter, path)
+def write(name, path, rename, more):
+    save_file({rename(k): v for k, v in tensors(name).items()} | more, path)
 
 
 @pytest.fixture(scope="module")
 def v1(tmp_path_factory):
     # By its name it is torchvision's own, whose epsilon is 0.
     path = tmp_path_factory.mktemp("weights") / "fasterrcnn_resnet50_fpn_coco-258fb6c6.safetensors"
-    write(detector_parity.V1, path, old_name)
+    counter = {"backbone.body.bn1.num_batches_tracked": np.array(7, "int64")}
+    write(detector_parity.V1, path, old_name, counter)
     model = detection.get(detector_parity.V1, weights=path, proposals=detector_parity.PROPOSALS)
     path.unlink()
     return model
@@ -58,7 +58,7 @@ def difference(found, expected):
     return np.abs(found - expected).max() / np.abs(expected).max()
 
 
-def check(model, name, size, capsys=None):
+def compare(model, name, size):
     """Compares a model's answers, step by step, to those that were recorded; the differences."""
     expected = {
         key.split()[2]: ANSWERS[key] for key in ANSWERS if key.startswith(f"{name} {size[0]}x")
@@ -95,6 +95,49 @@ def check(model, name, size, capsys=None):
 
 @pytest.mark.parametrize("size", detector_parity.SIZES)
 def test_answers_of_torchvision(v1, size):
-    differences = check(v1, detector_parity.V1, size)
-    print(differences)
+    differences = compare(v1, detector_parity.V1, size)
     assert max(differences.values()) < 1e-4, differences
+
+
+def test_answers_in_a_padded_batch(v1):
+    """What fills up a batch counts as the mean of the pixels, as torchvision pads."""
+    sizes = np.int32(detector_parity.SIZES)
+    images = np.full((2, *sizes.max(0), 3), 255, "uint8")
+    for image, size in zip(images, detector_parity.SIZES, strict=True):
+        image[: size[0], : size[1]] = detector_parity.image(size)
+    found = v1({"image": images, "size": sizes})
+    for place, (height, width) in enumerate(detector_parity.SIZES):
+        prefix = f"{detector_parity.V1} {height}x{width} found_"
+        count = int(found["count"][place])
+        expected = ANSWERS[f"{prefix}boxes"]
+        assert count == len(expected)
+        assert difference(found["boxes"][place, :count], expected) < 1e-4
+        labels = found["labels"][place, :count] + 1
+        np.testing.assert_array_equal(labels, ANSWERS[f"{prefix}labels"])
+
+
+def test_parameters(v1):
+    # Frozen batch normalization is not counted.
+    found = sum(int(np.prod(v.shape)) for v in v1.trainable_weights)
+    published = detection.detectors.DETECTORS[detector_parity.V1].parameters
+    assert found + BACKGROUND == published == RECORDED[detector_parity.V1]["parameters"]
+
+
+@pytest.mark.slow
+def test_second_version(tmp_path):
+    """Its answers, its parameters, and another number of classes; as a training script saves it."""
+    name, path = detector_parity.V2, tmp_path / "checkpoint.safetensors"
+    write(name, path, lambda tensor: f"model.{tensor}", {"optimizer.state.0.step": np.zeros(1)})
+    model = detection.get(name, weights=path, proposals=detector_parity.PROPOSALS)
+    differences = compare(model, name, detector_parity.SIZES[1])
+    assert max(differences.values()) < 1e-4, differences
+    found = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
+    published = detection.detectors.DETECTORS[name].parameters
+    assert found + BACKGROUND == published == RECORDED[name]["parameters"]
+
+    other = detection.get(name, weights=path, num_classes=3)
+    for one, same in zip(model.weights, other.weights, strict=True):
+        if one.path.split("/")[0] in detection.weights.PREDICTOR:
+            assert one.shape != same.shape
+        else:
+            np.testing.assert_array_equal(one, same)
