@@ -32,14 +32,12 @@ def read(path: str | os.PathLike) -> Tensors:
     Raises:
         InputError: the file cannot be read, or is of another network.
     """
-    path = Path(path)
-    tensors = files.wrappers.under(
-        path, files.formats.open_file(path).tensors, f"{_BODY}conv1.weight"
-    )
+    path, stem = Path(path), f"{_BODY}conv1.weight"
+    tensors = files.wrappers.under(path, files.formats.open_file(path).tensors, stem)
     for pattern, what in _OTHERS:
         if any(re.match(pattern, name) for name in tensors):
             raise InputError(f"{path} holds {what}.")
-    if f"{_BODY}conv1.weight" not in tensors:
+    if stem not in tensors:
         raise InputError(
             f"{path} holds no weights of torchvision's Faster R-CNN with a ResNet: "
             f"{files.foreign.contents(tensors)}."
@@ -49,7 +47,7 @@ def read(path: str | os.PathLike) -> Tensors:
 
 _OTHERS = (
     (r"roi_heads\.(mask|keypoint)_", "a Mask or Keypoint R-CNN, which is not read"),
-    (r"head\.(classification|regression)_head\.", "a RetinaNet or FCOS, and no Faster R-CNN"),
+    (r"head\.(classification|regression)_head\.", "a RetinaNet, FCOS or SSD, and no Faster R-CNN"),
     (r"backbone\.body\.\d+\.", "a detector with a MobileNet, and not with a ResNet"),
     (
         r"(backbone\.(bottom_up\.|res\d|stem)|proposal_generator\.)",

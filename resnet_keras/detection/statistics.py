@@ -75,7 +75,7 @@ def frozen(network: keras.Model) -> keras.Model:
 
     def copy(layer):
         if isinstance(layer, layers.BatchNormalization):
-            return ScaleAndOffset(name=layer.name, dtype=layer.dtype_policy)
+            return ScaleAndOffset(name=layer.name, dtype=layer.dtype_policy.name)
         return layer.__class__.from_config(layer.get_config())
 
     clone = keras.models.clone_model(network, clone_function=copy)

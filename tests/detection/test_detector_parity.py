@@ -141,3 +141,9 @@ def test_second_version(tmp_path):
             assert one.shape != same.shape
         else:
             np.testing.assert_array_equal(one, same)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -1,9 +1,12 @@
 """What is said of files that hold no weights of the detector, and what is registered."""
 
+import importlib
 import json
 
 import detector_parity
+import keras
 import numpy as np
+import parity
 import pytest
 from safetensors.numpy import save_file
 
@@ -12,10 +15,8 @@ from resnet_keras.errors import InputError
 from resnet_keras.pipelines import object_records
 
 V1, V2 = detector_parity.V1, detector_parity.V2
-NAMES = {
-    name: [tensor for tensor, _ in recorded["tensors"]]
-    for name, recorded in json.loads(detector_parity.NAMES.read_text())["networks"].items()
-}
+RECORDED = json.loads(detector_parity.NAMES.read_text())["networks"]
+NAMES = {name: [tensor for tensor, _ in row["tensors"]] for name, row in RECORDED.items()}
 
 
 def refused(message, name, path, **arguments):
@@ -117,3 +118,56 @@ def test_names_of_classes():
     named = [number for number, name in enumerate(facts.COCO_CLASSES, 1) if name != "N/A"]
     assert tuple(named) == object_records.COCO_IDS
     assert (facts.COCO_CLASSES[0], facts.COCO_CLASSES[89]) == ("person", "toothbrush")
+
+
+@pytest.mark.slow
+def test_another_backbone(tmp_path):
+    """Names of torchvision's `resnet_fpn_backbone("resnet18")`; batch normalization is live."""
+    body = dict(json.loads(parity.NAMES.read_text())["tensors"]["resnet18"])
+    body = {name: shape for name, shape in body.items() if not name.startswith("fc.")}
+    shapes = {f"backbone.body.{name}": shape for name, shape in body.items()}
+    for name, shape in RECORDED[V1]["tensors"]:
+        if "inner_blocks" in name and len(shape) == 4:
+            shapes[name] = [shape[0], shape[1] // 4, 1, 1]
+        elif not name.startswith("backbone.body."):
+            shapes[name] = shape
+    path = tmp_path / "detector.safetensors"
+    save_file({name: parity.torch_weights(name, tuple(s)) for name, s in shapes.items()}, path)
+
+    backbone = zoo.backbone("resnet18", input_shape=(None, None, 3))
+    model = detection.FasterRCNN(backbone, 4, neck="fpn", preset="torchvision")
+    new = np.asarray(model.predictor.weights[0])
+    with pytest.raises(InputError, match=r"class_logits/kernel has shape \(1024, 91\)"):
+        detection.weights.load(model, path)
+    detection.weights.load(model, path, head=False)
+    np.testing.assert_array_equal(model.predictor.weights[0], new)
+    kernel = parity.torch_weights("rpn.head.cls_logits.weight", (3, 256, 1, 1))
+    found = model.rpn.get_layer("rpn_objectness").kernel
+    np.testing.assert_array_equal(found, kernel.transpose(2, 3, 1, 0))
+
+    path = tmp_path / "resnet18.safetensors"
+    prefix = "backbone.body."
+    save_file({n: parity.torch_weights(f"{prefix}{n}", tuple(s)) for n, s in body.items()}, path)
+    expected = zoo.backbone("resnet18", weights=path, input_shape=(None, None, 3))
+    image = parity.images(64, 96, 1)
+    for name, features in expected(image).items():
+        np.testing.assert_array_equal(backbone(image)[name], features)
+
+
+def test_frozen_backbones_are_saved(tmp_path):
+    """As `get` makes them; here of a small network."""
+    importlib.import_module("resnet_keras.detection.backbones")  # adds resnet10_shapes
+    live = zoo.backbone("resnet10_shapes", input_shape=(None, None, 3))
+    frozen = detection.statistics.frozen(live)
+    frozen.save(tmp_path / "frozen.keras")
+    loaded = keras.models.load_model(tmp_path / "frozen.keras")
+    image = parity.images(32, 32, 1)
+    for name, features in frozen(image).items():
+        np.testing.assert_array_equal(loaded(image)[name], features)
+        np.testing.assert_allclose(features, live(image)[name], rtol=1e-5, atol=1e-5)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
