@@ -27,6 +27,20 @@ CIFAR10_CLASSES = (
     *("dog", "frog", "horse", "ship", "truck"),
 )
 DIGITS_CLASSES = tuple("0123456789")
+# COCO numbers its 80 classes up to 90: each at its number less 1.
+COCO_CLASSES = (
+    *("person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
+    *("traffic light", "fire hydrant", "N/A", "stop sign", "parking meter", "bench", "bird"),
+    *("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "N/A"),
+    *("backpack", "umbrella", "N/A", "N/A", "handbag", "tie", "suitcase", "frisbee", "skis"),
+    *("snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard"),
+    *("surfboard", "tennis racket", "bottle", "N/A", "wine glass", "cup", "fork", "knife"),
+    *("spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli", "carrot", "hot dog"),
+    *("pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "N/A", "dining table"),
+    *("N/A", "N/A", "toilet", "N/A", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
+    *("microwave", "oven", "toaster", "sink", "refrigerator", "N/A", "book", "clock", "vase"),
+    *("scissors", "teddy bear", "hair drier", "toothbrush"),
+)
 
 # Of resizing, wherever images are resized.
 INTERPOLATIONS = ("bilinear", "bicubic")

@@ -134,7 +134,7 @@ class WeightsEntry(NamedTuple):
     @property
     def pickled(self) -> bool:
         """Whether the file is a pickle of PyTorch's."""
-        return self.address.endswith(".th")
+        return self.address.endswith((".th", ".pth"))
 
     @property
     def hub(self) -> str | None:
@@ -164,7 +164,11 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
     if dataset == "imagenet2012":
         lines = (FOLDER / "imagenet_classes.txt").read_text().splitlines()
         return tuple(line.split(" ", 1)[1] for line in lines)
-    return {"cifar10": facts.CIFAR10_CLASSES, "digits": facts.DIGITS_CLASSES}.get(dataset)
+    return {
+        "cifar10": facts.CIFAR10_CLASSES,
+        "coco": facts.COCO_CLASSES,
+        "digits": facts.DIGITS_CLASSES,
+    }.get(dataset)
 
 
 def find(model: str, tag: str) -> WeightsEntry | None:

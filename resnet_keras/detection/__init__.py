@@ -16,8 +16,10 @@ _MODULES = (
     "backbones",
     "boxes",
     "detections",
+    "detectors",
     "heads",
     "improve",
+    "layout",
     "losses",
     "matching",
     "necks",
@@ -29,11 +31,13 @@ _MODULES = (
     "scores",
     "settings",
     "statistics",
+    "weights",
 )
 _NAMES = {
     "AveragePrecision": "measuring",
     "FasterRCNN": "faster_rcnn",
     "draw": "prediction",
+    "get": "weights",
     "load": "loading",
 }
 

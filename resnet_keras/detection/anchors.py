@@ -44,7 +44,7 @@ def grid(base, stride, height, width, *, offset=0.0):
 
     Args:
         base: anchors of a cell, (A, 4).
-        stride: pixels between two cells.
+        stride: pixels between two cells, one number or one for rows and one for columns.
         height: rows of the map, an int or a scalar tensor.
         width: columns of the map, likewise.
         offset: where in the first cell the anchors are centred, in strides; see `OFFSETS`.
@@ -52,7 +52,11 @@ def grid(base, stride, height, width, *, offset=0.0):
     Returns:
         float32 (height * width * A, 4).
     """
-    x, y = ((ops.cast(ops.arange(cells), "float32") + offset) * stride for cells in (width, height))
+    strides = stride if isinstance(stride, tuple) else (stride, stride)
+    y, x = (
+        (ops.cast(ops.arange(cells), "float32") + offset) * ops.cast(pixels, "float32")
+        for cells, pixels in zip((height, width), strides, strict=True)
+    )
     y, x = (ops.reshape(axis, (-1,)) for axis in ops.meshgrid(y, x, indexing="ij"))
     shifts = ops.stack([x, y, x, y], axis=-1)
     anchors = shifts[:, None] + ops.cast(base, "float32")[None]

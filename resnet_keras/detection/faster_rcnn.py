@@ -19,6 +19,7 @@ import keras
 import tensorflow as tf
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.networks.network import dtype_policy
 
 from . import anchors, detections, heads, losses, matching, necks, padding, roi, sampling
@@ -240,6 +241,8 @@ class FasterRCNN(keras.Model):
         parts = self._parts
         images = padded(images)
         with padding.sizes_of(images, sizes):
+            if not self.settings.masked:
+                images = self._with_mean_outside(images)
             maps = parts.trunk(images, training=training)
             if parts.neck is not None:
                 maps = parts.neck(maps, training=training)
@@ -251,19 +254,28 @@ class FasterRCNN(keras.Model):
             elif self.settings.masked:
                 maps = [padding.extended(x) for x in maps]
         return maps, [
-            self._level(place, answer, cells)
+            self._level(place, answer, cells, tf.shape(images)[1:3])
             for place, (answer, cells) in enumerate(zip(answers, present, strict=True))
         ]
 
-    def _level(self, place, answer, cells):
-        values = self.settings
+    def _with_mean_outside(self, images):
+        """Padding becomes 0 where pixels are normalized: the other projects pad after that."""
+        means = [x.mean for x in self.backbone.layers if isinstance(x, PixelNormalization)]
+        images = tf.cast(images, "float32")
+        return tf.where(padding.inside(images)[..., None], images, means[0] if means else 0.0)
+
+    def _level(self, place, answer, cells, sides):
+        values, stride = self.settings, self._parts.strides[place]
         objectness, deltas = answer
         batch, height, width = (tf.shape(objectness)[axis] for axis in range(3))
         cell = anchors.base(
             values.anchor_sizes[place], values.anchor_ratios, preset=values.anchor_form
         )
         offset = anchors.OFFSETS[values.anchor_form]
-        grid = anchors.grid(cell, self._parts.strides[place], height, width, offset=offset)
+        if values.anchor_form == "torchvision":
+            # Where a map was rounded up: 13 rows of p6 over 800 pixels are 61 apart there, not 64.
+            stride = (sides[0] // height, sides[1] // width)
+        grid = anchors.grid(cell, stride, height, width, offset=offset)
         if not values.masked:
             cells = tf.ones_like(cells)
         return Level(
@@ -477,7 +489,7 @@ class FasterRCNN(keras.Model):
         return {**super().get_config(), **arguments, "backbone": backbone}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config, custom_objects=None):
         backbone = keras.saving.deserialize_keras_object(config.pop("backbone"))
         return cls(backbone, **config)
 

@@ -76,7 +76,7 @@ def frozen(network: keras.Model) -> keras.Model:
 
     def copy(layer):
         if isinstance(layer, layers.BatchNormalization):
-            return ScaleAndOffset(name=layer.name, dtype=layer.dtype_policy)
+            return ScaleAndOffset(name=layer.name, dtype=layer.dtype_policy.name)
         return layer.__class__.from_config(layer.get_config())
 
     def call(layer, *arguments, **options):
@@ -108,7 +108,7 @@ class ScaleAndOffset(layers.Layer):
         self.scale = self.add_weight(shape, "ones", trainable=False, name="scale")
         self.offset = self.add_weight(shape, "zeros", trainable=False, name="offset")
 
-    def call(self, x):
+    def call(self, x, training=None, mask=None):  # a clone calls it as the layer that it was
         return x * ops.cast(self.scale, x.dtype) + ops.cast(self.offset, x.dtype)
 
     def compute_output_shape(self, input_shape):

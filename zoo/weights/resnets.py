@@ -17,7 +17,7 @@ from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
 from .wrappers import FOREIGN_HEAD
 
-_LEAVES = {
+LEAVES = {
     "weight": "gamma",
     "bias": "beta",
     "running_mean": "moving_mean",
@@ -191,7 +191,7 @@ def _torch_name(name):
         return None
     if kind == "conv":
         return f"{prefix}_conv/kernel" if leaf == "weight" else None
-    return f"{prefix}_bn/{_LEAVES[leaf]}" if leaf in _LEAVES else None
+    return f"{prefix}_bn/{LEAVES[leaf]}" if leaf in LEAVES else None
 
 
 def _reshaped(name, tensor):

@@ -89,6 +89,34 @@ def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return network | _logits(head, direct=direct)
 
 
+def under(path: Path, tensors: Mapping[str, Tensor], stem: str) -> dict[str, Tensor]:
+    """The tensors of the one network with a tensor called `stem`, without what wraps them.
+
+    What is of a training beside it, such as its optimizer's, is left out. Tensors among which
+    there is no such network are returned as they are, but for what torch wraps modules in.
+
+    Raises:
+        InputError: there are several networks.
+    """
+    named: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if not name.endswith(_COUNTERS):
+            _put(named, _ANYWHERE.sub("", name), tensor)
+    prefixes = [name.removesuffix(stem) for name in named if name.endswith(stem)]
+    if not prefixes:
+        return named
+    if len(prefixes) > 1:
+        raise InputError(
+            f"{path} holds several networks, {shortened([f'{p}*' for p in prefixes])}: save the "
+            "weights of one alone."
+        )
+    inside: dict[str, Tensor] = {}
+    for name, tensor in named.items():
+        if name.startswith(prefixes[0]) or not _TRAINING.match(name):
+            _put(inside, name.removeprefix(prefixes[0]), tensor)
+    return inside
+
+
 def _beside(tensors, prefixes, chosen):
     """What is neither the chosen network's nor another's, nor of the training: a head, mostly."""
     beside = {}

@@ -1,0 +1,141 @@
+"""torchvision's names and shapes of a Faster R-CNN's weights, and the same under this package's."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from resnet_keras.errors import InputError
+from resnet_keras.zoo import networks
+from resnet_keras.zoo import weights as files
+
+Tensor = files.formats.Tensor
+changed = files.layouts.changed
+
+Tensors = dict[str, Tensor]
+
+_BODY = "backbone.body."
+
+
+def read(path: str | os.PathLike) -> Tensors:
+    """Opens a file of torchvision's Faster R-CNN.
+
+    Args:
+        path: of a .safetensors or, where torch is installed, .pth; of the weights alone, or with
+            what training scripts save around them.
+
+    Returns:
+        Tensors by torchvision's names, which are read when they are assigned.
+
+    Raises:
+        InputError: the file cannot be read, or is of another network.
+    """
+    path, stem = Path(path), f"{_BODY}conv1.weight"
+    tensors = files.wrappers.under(path, files.formats.open_file(path).tensors, stem)
+    for pattern, what in _OTHERS:
+        if any(re.match(pattern, name) for name in tensors):
+            raise InputError(f"{path} holds {what}.")
+    if stem not in tensors:
+        raise InputError(
+            f"{path} holds no weights of torchvision's Faster R-CNN with a ResNet: "
+            f"{files.foreign.contents(tensors)}."
+        )
+    return tensors
+
+
+_OTHERS = (
+    (r"roi_heads\.(mask|keypoint)_", "a Mask or Keypoint R-CNN, which is not read"),
+    (r"head\.(classification|regression)_head\.", "a RetinaNet, FCOS or SSD, and no Faster R-CNN"),
+    (r"backbone\.body\.\d+\.", "a detector with a MobileNet, and not with a ResNet"),
+    (
+        r"(backbone\.(bottom_up\.|res\d|stem)|proposal_generator\.)",
+        "a detector of detectron2's, whose files are not read",
+    ),
+    (
+        r"(layer1\.0\.conv1|module\.layer1\.0\.conv1)\.",
+        "a classifier: give it as weights of the backbone, zoo.backbone(name, weights=...)",
+    ),
+)
+
+
+def translate(tensors: Mapping[str, Tensor], network: networks.Network) -> Tensors:
+    """Renames torchvision's tensors to those of a `FasterRCNN`, and reshapes them as they are read.
+
+    What has no counterpart keeps its name.
+
+    Args:
+        tensors: by torchvision's names, of the older releases, too.
+        network: of the backbone.
+
+    Raises:
+        InputError: two tensors come to one name.
+    """
+    body = {
+        name.removeprefix(_BODY): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(_BODY)
+    }
+    ours = files.resnets.translate(files.layouts.TORCH, body, network)
+    heads = {name: tensor for name, tensor in tensors.items() if not name.startswith(_BODY)}
+    return files.layouts.renamed([*ours.items(), *(_translated(*pair) for pair in heads.items())])
+
+
+_BLOCK = re.compile(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(?:\.([01]))?\.(\w+)")
+_CONVOLUTION = re.compile(r"rpn\.head\.conv(?:\.(\d)\.0)?\.(\w+)")
+_BOX_BLOCK = re.compile(r"roi_heads\.box_head\.(\d)\.([01])\.(\w+)")
+_LAYERS = {
+    "rpn.head.cls_logits": "rpn_objectness",
+    "rpn.head.bbox_pred": "rpn_deltas",
+    "roi_heads.box_head.fc6": "fc6",
+    "roi_heads.box_head.fc7": "fc7",
+    "roi_heads.box_head.5": "fc",
+    "roi_heads.box_predictor.cls_score": "class_logits",
+    "roi_heads.box_predictor.bbox_pred": "box_deltas",
+}
+
+
+def _translated(name, tensor):
+    layer, leaf = _layer(name)
+    if layer is None:
+        return name, tensor
+    if layer.endswith("_bn"):
+        return f"{layer}/{files.resnets.LEAVES.get(leaf, leaf)}", tensor
+    rank = len(tensor.shape)
+    if rank == 4:  # (out, in, height, width)
+        tensor = changed(tensor, lambda values: values.transpose(2, 3, 1, 0), (2, 3, 1, 0))
+    elif rank == 2:  # (out, in)
+        tensor = changed(tensor, lambda values: values.T, (1, 0))
+    if layer in ("fc6", "fc") and rank == 2:
+        tensor = changed(tensor, _channels_last)
+    if layer == "class_logits":  # the background is their first class
+        tensor = changed(tensor, lambda values: np.roll(values, -1, axis=-1))
+    if layer == "box_deltas":
+        shape = (*tensor.shape[:-1], max(tensor.shape[-1] - 4, 0))
+        tensor = Tensor(shape, lambda read=tensor.read: read()[..., 4:])
+    return f"{layer}/{'kernel' if leaf == 'weight' else leaf}", tensor
+
+
+def _layer(name):
+    """A layer of `FasterRCNN`, None where there is none, and what of it a tensor is."""
+    layer, _, leaf = name.rpartition(".")
+    if layer in _LAYERS:
+        return _LAYERS[layer], leaf
+    if match := _BLOCK.fullmatch(name):
+        kind, level, place, leaf = match.groups()
+        return f"p{int(level) + 2}_{kind}_{('conv', 'bn')[int(place or 0)]}", leaf
+    if match := _CONVOLUTION.fullmatch(name):
+        number, leaf = match.groups()
+        return f"rpn_{number}_conv" if int(number or 0) else "rpn_conv", leaf
+    if match := _BOX_BLOCK.fullmatch(name):
+        number, place, leaf = match.groups()
+        return f"box_{number}_{('conv', 'bn')[int(place)]}", leaf
+    return None, leaf
+
+
+def _channels_last(kernel, side=7):
+    """A kernel over flattened (channels, side, side) as one over (side, side, channels)."""
+    features, width = kernel.shape
+    parts = kernel.reshape(features // side**2, side, side, width)
+    return parts.transpose(1, 2, 0, 3).reshape(features, width)
