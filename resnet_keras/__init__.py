@@ -20,7 +20,7 @@ if __name__ == "resnet_keras":
         __path__.append(os.path.dirname(_here))
 
 _SUBMODULES = (
-    *("classification", "errors", "layers", "metrics", "networks", "optimizers"),
+    *("classification", "detection", "errors", "layers", "metrics", "networks", "optimizers"),
     *("pipelines", "resnet", "training", "tuning", "zoo"),
 )
 
