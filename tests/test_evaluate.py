@@ -34,9 +34,9 @@ SIZE = 64  # of crops
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """An untrained network of two classes whose answers differ from image to image."""
-    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "resnet8.safetensors"
     keras.utils.set_random_seed(0)
-    network = zoo.get("resnet18", num_classes=2, input_shape=(SIZE, SIZE, 3))
+    network = zoo.get("resnet8", num_classes=2, input_shape=(SIZE, SIZE, 3))
     zoo.weights.save(path, network)
     return path
 
@@ -64,12 +64,12 @@ def test_protocols_on_the_command_line(protocol, photographs, weights, tmp_path,
         f"--results={tmp_path / 'results.json'}",
         f"--per_class={tmp_path / 'classes.csv'}",
     ]
-    single = ["--model=resnet18", f"--weights={weights}"]
+    single = ["--model=resnet8", f"--weights={weights}"]
     assert evaluate.main([*arguments, *single]) == 0, capsys.readouterr().err
-    ensemble = [f"--ensemble=resnet18={weights},resnet18={weights}"]
+    ensemble = [f"--ensemble=resnet8={weights},resnet8={weights}"]
     assert evaluate.main([*arguments, *ensemble]) == 0, capsys.readouterr().err
     alone, together = json.loads((tmp_path / "results.json").read_text())
-    assert together["model"] == "resnet18+resnet18"
+    assert together["model"] == "resnet8+resnet8"
     for row in (alone, together):
         assert (row["split"], row["protocol"], row["examples"]) == ("val", protocol, 12)
         assert row["image_size"] == SIZE
@@ -96,7 +96,7 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
     (folder / "half.jpg").write_bytes((folder / "good.jpg").read_bytes()[:900])
     for protocol in PROTOCOLS:
         arguments = ["--dataset=folder", f"--data_dir={tmp_path}", f"--weights={weights}"]
-        arguments += ["--model=resnet18", f"--protocol={protocol}", "--scales=64"]
+        arguments += ["--model=resnet8", f"--protocol={protocol}", "--scales=64"]
         assert evaluate.main(["evaluate", *arguments]) == 2
         said = [s for s in capsys.readouterr().err.splitlines() if s.startswith("error: ")]
         assert len(said) == 1
@@ -104,12 +104,12 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
 
 
 def test_resize_crop_and_interpolation_come_from_the_weights(tmp_path):
-    network = zoo.get("resnet18", num_classes=2, input_shape=(96, 96, 3))
-    path = tmp_path / "resnet18.safetensors"
+    network = zoo.get("resnet8", num_classes=2, input_shape=(96, 96, 3))
+    path = tmp_path / "resnet8.safetensors"
     shown = zoo.entries.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
     zoo.weights.save(path, network, preprocessing=shown)
     evaluate.shared_flags.parse(evaluate.FLAGS, ["evaluate"])
-    _, file = zoo.weights.find("resnet18", path)
+    _, file = zoo.weights.find("resnet8", path)
     assert evaluate._protocol(file).facts() == {
         "protocol": "single_crop",
         "image_size": 96,
