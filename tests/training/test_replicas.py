@@ -19,7 +19,7 @@ from resnet_keras.training import callbacks, replicas
 from resnet_keras.training.feed import Feed
 
 
-@pytest.mark.parametrize("synchronized", [False, True])
+@pytest.mark.parametrize("synchronized", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_all_state_is_the_same_on_every_replica(mirrored, synchronized):
     """So it does not matter which of them is saved, with synchronized statistics or without."""
     keras.utils.set_random_seed(0)

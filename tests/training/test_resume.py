@@ -83,24 +83,26 @@ def test_other_flags_and_a_second_process_are_refused(undisturbed, tmp_path, cap
 
 
 @pytest.mark.slow
-def test_photographs_frozen_stages_and_pixel_means_resume_too(photographs, tmp_path):
+def test_photographs_in_bfloat16_resume_too(photographs, tmp_path):
     """The other kind of stream, and a learning rate that warms up until an error."""
     arguments = (
-        "--model=resnet18",
+        "--model=resnet8",
         "--dataset=folder",
         f"--data_dir={photographs}",
         "--image_size=32",
         "--colour_jitter=0.4",
         "--batch_size=12",
-        "--train_steps=14",
-        "--eval_every=5",
+        "--train_steps=60",
+        "--eval_every=20",
         "--checkpoint_every=3",
         "--learning_rate=0.01",
         "--warmup_until_error=0.99",
         "--dtype=mixed_bfloat16",
     )
     torture.run_to_end(tmp_path / "one", arguments)
-    torture.kill_somewhere(tmp_path / "two", random.Random(1), arguments, hurried=0)
+    moments = random.Random(1)
+    status = torture.kill_somewhere(tmp_path / "two", moments, arguments, hurried=0)
+    assert status == -signal.SIGKILL
     torture.run_to_end(tmp_path / "two", arguments)
     assert torture.differences(tmp_path / "one", tmp_path / "two") == []
 

@@ -109,8 +109,9 @@ def test_where_bottlenecks_stride_is_told_by_the_file_or_by_the_user(tmp_path):
         zoo.get("resnet101", weights=tmp_path / "w.keras")
 
 
-@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
-@pytest.mark.parametrize("depth", [8, 18, 26])
+@pytest.mark.parametrize(
+    ("depth", "shortcut"), [*((8, s) for s in "ABC"), (18, "A"), (18, "B"), (50, "A"), (50, "C")]
+)
 def test_the_shortcut_is_told_by_the_tensors(depth, shortcut, tmp_path):
     model = zoo.get(f"resnet{depth}", shortcut=shortcut, num_classes=2)
     model.save_weights(tmp_path / "w.weights.h5")
