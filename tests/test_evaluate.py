@@ -66,11 +66,13 @@ def test_protocols_on_the_command_line(protocol, photographs, weights, tmp_path,
     ]
     single = ["--model=resnet8", f"--weights={weights}"]
     assert evaluate.main([*arguments, *single]) == 0, capsys.readouterr().err
-    ensemble = [f"--ensemble=resnet8={weights},resnet8={weights}"]
-    assert evaluate.main([*arguments, *ensemble]) == 0, capsys.readouterr().err
-    alone, together = json.loads((tmp_path / "results.json").read_text())
-    assert together["model"] == "resnet8+resnet8"
-    for row in (alone, together):
+    if protocol == "ten_crop":  # one protocol is enough for ensembles
+        ensemble = [f"--ensemble=resnet8={weights},resnet8={weights}"]
+        assert evaluate.main([*arguments, *ensemble]) == 0, capsys.readouterr().err
+    rows = json.loads((tmp_path / "results.json").read_text())
+    alone, *together = rows
+    assert [row["model"] for row in together] == ["resnet8+resnet8"] * (protocol == "ten_crop")
+    for row in rows:
         assert (row["split"], row["protocol"], row["examples"]) == ("val", protocol, 12)
         assert row["image_size"] == SIZE
         assert row["top1_error"] == alone["top1_error"]  # of twins
@@ -94,7 +96,7 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
         image = next((photographs / "val" / kind).iterdir())
         (tmp_path / "val" / kind / "good.jpg").write_bytes(image.read_bytes())
     (folder / "half.jpg").write_bytes((folder / "good.jpg").read_bytes()[:900])
-    for protocol in PROTOCOLS:
+    for protocol in ("ten_crop", "multi_scale"):
         arguments = ["--dataset=folder", f"--data_dir={tmp_path}", f"--weights={weights}"]
         arguments += ["--model=resnet8", f"--protocol={protocol}", "--scales=64"]
         assert evaluate.main(["evaluate", *arguments]) == 2
