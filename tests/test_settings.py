@@ -116,7 +116,7 @@ def test_labels_are_whole_whatever_floatx_is():
     ("how", "make"),
     [
         ("argument", lambda: keras.optimizers.Adam(1e-3)),
-        ("argument", lambda: optimizers.SGD(0.1)),
+        pytest.param("argument", lambda: optimizers.SGD(0.1), marks=pytest.mark.slow),
         ("global", lambda: keras.optimizers.Adam(1e-3)),
         ("rematerialized", lambda: optimizers.SGD(0.1)),
     ],

@@ -98,6 +98,7 @@ ONE_BY_ONE = (
 )
 
 
+@pytest.mark.slow
 def test_two_replicas_with_synchronized_batch_norm_equal_one(tmp_path, capsys):
     from resnet_keras import train
 

@@ -23,6 +23,7 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_kill_a_flipped_bit_and_sigterm_change_nothing(undisturbed):
     """Accumulation, averaged weights, dropped branches, the plateau rule; torture.py kills more."""
     folder, moments = undisturbed.parent / "killed", random.Random(0)
