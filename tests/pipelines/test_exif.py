@@ -262,6 +262,7 @@ def test_predict_sees_the_upright_images(turned, tmp_path, capsys):
     assert lying != said(phone, "--exif_orientation") == said(upright)
 
 
+@pytest.mark.slow
 def test_evaluate_sees_what_the_network_was_trained_on(turned, tmp_path):
     phone, upright = turned
     model = zoo.get("resnet8", num_classes=2, input_shape=(24, 24, 3))
