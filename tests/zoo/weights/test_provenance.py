@@ -12,7 +12,6 @@ import torch_names
 from safetensors.numpy import save_file
 
 from resnet_keras import evaluate, predict, zoo
-from resnet_keras.classification import prediction
 from resnet_keras.errors import InputError
 from resnet_keras.zoo import entries, networks, weights
 
@@ -135,7 +134,7 @@ def run(command, path, photographs, folder, monkeypatch, *more):
             seen.append(preprocessing)
             return iter(())
 
-        monkeypatch.setattr(prediction, "predict", spy)
+        monkeypatch.setattr(zoo.prediction, "of_files", spy)
         status = predict.main(["predict", *arguments, str(photographs / "val" / "discs")])
     else:
 
