@@ -363,7 +363,7 @@ FOLDER = ("--dataset=folder", "--train_split=train", "--eval_split=val", "--mode
 BAD = [
     ([*FOLDER], "--data_dir"),
     ([*FOLDER, "--data_dir=nowhere"], "nowhere"),
-    ([*FOLDER, "--data_dir=hollow"], "hollow/train/cats"),
+    ([*FOLDER, "--data_dir=hollow"], "hollow/train has 1 class folder without images: cats"),
     ([*FOLDER, "--data_dir=hollow", "--train_split=test"], "test"),
     ([*FOLDER, "--data_dir=one", "--services=grpc://localhost:1"], "No service answers"),
     ([*FOLDER, "--data_dir=one", "--scales=100"], "two whole numbers"),

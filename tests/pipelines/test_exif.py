@@ -240,7 +240,7 @@ def test_predict_sees_the_upright_images(turned, tmp_path, capsys):
 
     def seen(root, **options):
         paths = prediction.image_files([str(root / "val")])
-        predictions = prediction.predict(model, paths, preprocessing=shown, **options)
+        predictions = zoo.prediction.of_files(model, paths, preprocessing=shown, **options)
         return np.stack([predicted.image for predicted in predictions])
 
     np.testing.assert_array_equal(seen(phone), seen(upright))

@@ -433,8 +433,8 @@ def test_what_does_not_fit_is_told(tmp_path, mirrored):
         run(two_inputs, tmp_path / "killed", strategy=mirrored)
     with pytest.raises(InputError, match="'val_nothing', which is not among the measures"):
         run(lambda: (*two_inputs()[:2], ("val_nothing", "min")), tmp_path / "unmeasured")
-    with pytest.raises(InputError, match="--steps=10 there, --steps=20 here"):
-        run(two_inputs, tmp_path / "killed", steps=20)
+    with pytest.raises(InputError, match="--steps=10 there, --steps=8 here"):
+        run(two_inputs, tmp_path / "killed", steps=8)
     with pytest.raises(InputError, match=r"wrote no file best\.\*"):
         run(two_inputs, tmp_path / "unsaved", save=print)
 

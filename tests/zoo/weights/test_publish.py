@@ -245,7 +245,7 @@ def test_networks_that_are_not_square(tmp_path, photographs, capsys):
         np.testing.assert_array_equal(again(images), network(images))
     arguments = ["predict", f"--model={tmp_path / 'mine'}", str(photographs / "val" / "discs")]
     assert predict.main(arguments) == 2
-    assert "give their side as image_size" in capsys.readouterr().err
+    assert "give their side as --image_size" in capsys.readouterr().err
     assert predict.main([*arguments, "--image_size=32"]) == 0
 
 
