@@ -8,6 +8,10 @@ Importing this package imports neither TensorFlow nor Keras; building a model do
 
 import importlib
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .tuning import tune_cpu as tune_cpu
 
 __version__ = "0.1.0"
 

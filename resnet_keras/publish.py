@@ -13,22 +13,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-
 from . import zoo
-from .commands import shared_flags, shell, train_flags
+from .commands import shell, train_arguments
+from .commands.definitions import Group, new_flags
 from .errors import InputError
 from .training import run_folder
 
-FLAGS = shared_flags.new_flags()
-flags.DEFINE_enum(
+FLAGS = new_flags()
+_run = Group(FLAGS, "Run")
+_run.choice(
     "which",
     "last",
     ["last", "best"],
-    "The weights of the run's end, or those of its best evaluation.",
-    flag_values=FLAGS,
+    "Which weights are taken: last or best. last are those of the run's end, best those of its "
+    "best evaluation.",
 )
-flags.DEFINE_string("licence", None, "Of the weights, an SPDX name such as MIT.", flag_values=FLAGS)
+_run.text("licence", None, "Licence of the weights, an SPDX name such as MIT.")
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -81,7 +81,7 @@ def _flag_lines(run: Path) -> list[str]:
     """The flags that decide the run, without those of the machine, such as where its data is."""
     lines = run_folder.read_text(run / run_folder.FLAGS).splitlines()
     flags = [line for line in lines if line.startswith("--")]
-    return [line for line in flags if not {*run_folder.flags_of(line)} & train_flags.FREE]
+    return [line for line in flags if not {*run_folder.flags_of(line)} & train_arguments.FREE]
 
 
 def _measured(run: Path, which: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import subprocess
 import sys
@@ -149,15 +150,19 @@ def photographs(tmp_path_factory):
 
 
 def pytest_configure(config):
+    """Splits the CPU and takes what is imported for good out of Python's search for garbage."""
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return  # with -n, its workers run the tests
     # Before anything uses a device: the CPU can be split only then.
     from resnet_keras.commands.shell import captured_stderr
 
     with captured_stderr():
+        import keras  # noqa: F401
         import tensorflow as tf
 
         half = tf.config.LogicalDeviceConfiguration()
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [half, half])
         tf.config.list_logical_devices()
+    gc.collect()
+    gc.freeze()

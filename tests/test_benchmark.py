@@ -9,7 +9,7 @@ import pytest
 from resnet_keras import benchmark, tuning
 from resnet_keras.benchmarks import networks, peers
 
-TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "--rounds=3")
+TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "--rounds=2")
 FIGURES = ("wall", "cpu", "system", "faults", "peak_memory_gib")
 
 

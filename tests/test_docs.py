@@ -18,9 +18,7 @@ from resnet_keras.commands import shared_flags
 from resnet_keras.training import replicas
 
 COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
-COMMANDS = (*COMMANDS, "reproduce")
-# What the pages tell of and other changes bring: to be emptied as they come.
-COMING = {"zoo.predict", "resnet-keras publish", "--cluster", "--helpfull"}
+COMMANDS = (*COMMANDS, "reproduce", "publish")
 OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")
 MARKDOWN = {**PAGES, **API, **{name: (ROOT / name).read_text() for name in OTHERS}}
 
@@ -119,7 +117,7 @@ def test_code_names_functions_and_arguments_that_exist(page):
     exec(compile(ast.Module(imports, []), page, "exec"), names)
     for node in ast.walk(tree):
         name = dotted(node)
-        if name is None or name.split(".")[0] not in names or name in COMING:
+        if name is None or name.split(".")[0] not in names:
             continue
         found = names[name.split(".")[0]]
         for part in name.split(".")[1:]:
@@ -127,7 +125,7 @@ def test_code_names_functions_and_arguments_that_exist(page):
             found = getattr(found, part)
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = dotted(call.func)
-        if name and name.split(".")[0] in names and name not in COMING:
+        if name and name.split(".")[0] in names:
             given = {keyword.arg for keyword in call.keywords} - {None}
             taken = parameters(eval(name, names))
             assert taken is None or given <= taken, f"{page}: {name} takes no {given - taken}"
@@ -160,16 +158,16 @@ def test_commands_parse():
     """Every command names tasks, flags and recipes that exist."""
     seen = set()
     for page, name, text in commands():
-        if f"resnet-keras {name}" in COMING or name == "models":
+        if name == "models":
             continue
         assert name in COMMANDS, f"{page} names the command {name}"
         seen.add(name)
-        arguments = [a for a in shlex.split(text) if a.split("=")[0] not in COMING]
+        arguments = shlex.split(text)
         if name == "launch":
             place = arguments.index("--")
             shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
             arguments = arguments[:place]
-        positional = name in ("predict", "report")
+        positional = name in ("predict", "report", "publish")
         if arguments and not arguments[0].startswith("-") and not positional:
             task = arguments.pop(0)
             assert task in module_of(name).TASKS
@@ -186,19 +184,9 @@ def test_flags_that_sentences_name_exist():
         if flag := re.match(r"'?(--(\w+))", span):
             count += 1
             name = flag.group(2)
-            real = name in known or name.removeprefix("no") in known or flag.group(1) in COMING
+            real = name in known or name.removeprefix("no") in known
             assert real, f"{page} names {span}"
     assert count > 50
-
-
-def test_nothing_that_is_coming_has_come():
-    """What is there is tested like all else: take it out of COMING."""
-    known = {f"--{name}" for command in COMMANDS for name in module_of(command).FLAGS}
-    from resnet_keras import __main__, zoo
-
-    there = {f"zoo.{name}" for name in dir(zoo)}
-    there |= {f"resnet-keras {name}" for name in __main__.COMMANDS}
-    assert not COMING & (known | there)
 
 
 def test_clusters_of_the_examples_are_taken(monkeypatch):

@@ -34,9 +34,9 @@ SIZE = 64  # of crops
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """An untrained network of two classes whose answers differ from image to image."""
-    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    path = tmp_path_factory.mktemp("weights") / "resnet8.safetensors"
     keras.utils.set_random_seed(0)
-    network = zoo.get("resnet18", num_classes=2, input_shape=(SIZE, SIZE, 3))
+    network = zoo.get("resnet8", num_classes=2, input_shape=(SIZE, SIZE, 3))
     zoo.weights.save(path, network)
     return path
 
@@ -64,13 +64,15 @@ def test_protocols_on_the_command_line(protocol, photographs, weights, tmp_path,
         f"--results={tmp_path / 'results.json'}",
         f"--per_class={tmp_path / 'classes.csv'}",
     ]
-    single = ["--model=resnet18", f"--weights={weights}"]
+    single = ["--model=resnet8", f"--weights={weights}"]
     assert evaluate.main([*arguments, *single]) == 0, capsys.readouterr().err
-    ensemble = [f"--ensemble=resnet18={weights},resnet18={weights}"]
-    assert evaluate.main([*arguments, *ensemble]) == 0, capsys.readouterr().err
-    alone, together = json.loads((tmp_path / "results.json").read_text())
-    assert together["model"] == "resnet18+resnet18"
-    for row in (alone, together):
+    if protocol == "ten_crop":  # one protocol is enough for ensembles
+        ensemble = [f"--ensemble=resnet8={weights},resnet8={weights}"]
+        assert evaluate.main([*arguments, *ensemble]) == 0, capsys.readouterr().err
+    rows = json.loads((tmp_path / "results.json").read_text())
+    alone, *together = rows
+    assert [row["model"] for row in together] == ["resnet8+resnet8"] * (protocol == "ten_crop")
+    for row in rows:
         assert (row["split"], row["protocol"], row["examples"]) == ("val", protocol, 12)
         assert row["image_size"] == SIZE
         assert row["top1_error"] == alone["top1_error"]  # of twins
@@ -94,9 +96,9 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
         image = next((photographs / "val" / kind).iterdir())
         (tmp_path / "val" / kind / "good.jpg").write_bytes(image.read_bytes())
     (folder / "half.jpg").write_bytes((folder / "good.jpg").read_bytes()[:900])
-    for protocol in PROTOCOLS:
+    for protocol in ("ten_crop", "multi_scale"):
         arguments = ["--dataset=folder", f"--data_dir={tmp_path}", f"--weights={weights}"]
-        arguments += ["--model=resnet18", f"--protocol={protocol}", "--scales=64"]
+        arguments += ["--model=resnet8", f"--protocol={protocol}", "--scales=64"]
         assert evaluate.main(["evaluate", *arguments]) == 2
         said = [s for s in capsys.readouterr().err.splitlines() if s.startswith("error: ")]
         assert len(said) == 1
@@ -104,12 +106,12 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
 
 
 def test_resize_crop_and_interpolation_come_from_the_weights(tmp_path):
-    network = zoo.get("resnet18", num_classes=2, input_shape=(96, 96, 3))
-    path = tmp_path / "resnet18.safetensors"
+    network = zoo.get("resnet8", num_classes=2, input_shape=(96, 96, 3))
+    path = tmp_path / "resnet8.safetensors"
     shown = zoo.entries.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
     zoo.weights.save(path, network, preprocessing=shown)
     evaluate.shared_flags.parse(evaluate.FLAGS, ["evaluate"])
-    _, file = zoo.weights.find("resnet18", path)
+    _, file = zoo.weights.find("resnet8", path)
     assert evaluate._protocol(file).facts() == {
         "protocol": "single_crop",
         "image_size": 96,

@@ -75,7 +75,7 @@ def test_a_lost_worker_ends_the_others_and_the_restarted_job_ends_in_the_same_bi
     os.kill(worker_of(process, 1), signal.SIGKILL)
     began = time.monotonic()
     output = finished(process)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 110  # it did not wait for the end of its grace
     assert process.returncode == 128 + signal.SIGKILL
     assert "[0] error: another worker has failed or is out of reach" in output
     assert "Traceback" not in output

@@ -84,7 +84,7 @@ def test_a_run_in_the_users_own_folder(home, capsys):
 
     (home / "my.flags").write_text(
         "--model=resnet8\n--dataset=digits\n--image_size=8\n--batch_size=16\n--train_steps=1\n"
-        "--eval_every=1\n--notensorboard\n--data_dir=~/data\n"
+        "--eval_every=1\n--notensorboard\n--strategy=one_device\n--data_dir=~/data\n"
     )
     arguments = ["train", "--flagfile=~/my.flags", "--workdir=~/runs/x"]
     assert train.main(arguments) == 0, capsys.readouterr().err

@@ -119,6 +119,7 @@ def test_names_that_are_not_utf8(digits, tmp_path, capsys):
     assert "caf\ufffd.png" in out
 
 
+@pytest.mark.slow
 def test_as_a_command(digits, command, tmp_path):
     done = command("predict", *MODEL, digits / "odd", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

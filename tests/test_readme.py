@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from documentation import PAGES, ROOT, block, blocks
 
-from resnet_keras import pipelines, predict, zoo
+from resnet_keras import optimizers, pipelines, predict, zoo
+from resnet_keras.classification import classifier
 from resnet_keras.training import checkpoint
 from resnet_keras.zoo import pages
 
@@ -127,15 +128,22 @@ def load_in_a_new_process():
     assert done.returncode == 0, done.stderr
 
 
-def test_fit_example(tmp_path, monkeypatch):
+def test_fit_example():
     names: dict[str, Any] = {}
     exec(block("python", FIT), names)
     assert names["model"].history.history["val_top1_error"][-1] < 0.9
+
+
+@pytest.mark.slow
+def test_what_keras_saved_loads_in_a_new_process(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    images, _ = pipelines.arrays("digits", "test", image_size=16)
-    names["model"].save("my_model.keras")
+    model = zoo.get("resnet20", weights="digits")
+    classifier.compile_classifier(model, optimizers.SGD(0.1))
+    images, labels = pipelines.arrays("digits", "test", image_size=16)
+    model.train_on_batch(images[:4], labels[:4])
+    model.save("my_model.keras")
     np.save("images.npy", images[:4])
-    np.save("logits.npy", names["model"](images[:4]))
+    np.save("logits.npy", model(images[:4]))
     load_in_a_new_process()
 
 

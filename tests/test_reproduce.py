@@ -105,7 +105,30 @@ def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
     assert "    python -m resnet_keras.reproduce imagenet" in rest
 
 
-def test_experiments_train_what_they_need_once(run, tmp_path):
+def test_an_experiment_trains_what_it_needs_once(run, tmp_path):
+    """ResNet-20 for a few steps: really trained, told of, and used again."""
+    status, out, err = run("depth", *ONE, "--", *TINY)
+    assert (status, err) == (0, "")
+    assert "[resnet20-seed0] test error " in out
+    folder = tmp_path / "reproduced"
+    (row,) = torture.rows(folder / "digits_paper" / "runs" / "resnet20-seed0")[-1:]
+    shown = f" {100 * float(row['val_top1_error']):.2f} |"
+    assert shown in (folder / f"depth_digits{NAMED}.md").read_text()
+
+    status, out, err = run("depth", *ONE, "--", *TINY)
+    assert (status, err) == (0, "")
+    assert "1 run(s), 1 of them finished before" in out
+
+    status, out, err = run("depth", *ONE, "--", *TINY, "--learning_rate=0.2")
+    assert status == 2
+    assert "--learning_rate=0.1 there, --learning_rate=0.2 here. Choose another folder." in err
+    status, out, err = run("depth", *ONE, "--norun", "--", *TINY, "--eval_split=val")
+    assert status == 2
+    assert "--eval_split=test there, --eval_split=val here" in err
+
+
+@pytest.mark.slow
+def test_experiments_share_what_they_train(run, tmp_path):
     """Plain-20 and ResNet-20 for a few steps: really trained, told of, and used again."""
     folder = tmp_path / "reproduced" / "digits_paper" / "runs"
     status, out, err = run("responses", *ONE, "--workers=2", "--", *TINY)
@@ -145,13 +168,6 @@ def test_experiments_train_what_they_need_once(run, tmp_path):
     assert "| resnet20-seed0 | finished | 4 |" in runs
     assert command.endswith(f" -- {' '.join(TINY)}")
     assert re.match(r"With resnet_keras \d.*, tensorflow \d", versions)
-
-    status, out, err = run("degradation", *ONE, "--", *TINY, "--learning_rate=0.2")
-    assert status == 2
-    assert "--learning_rate=0.1 there, --learning_rate=0.2 here. Choose another folder." in err
-    status, out, err = run("degradation", *ONE, "--norun", "--", *TINY, "--eval_split=val")
-    assert status == 2
-    assert "--eval_split=test there, --eval_split=val here" in err
 
 
 @pytest.mark.slow
@@ -233,6 +249,7 @@ def results(folder, name):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_imagenet_measures_trained_networks(run, tmp_path, photographs):
     photograph_weights(tmp_path / "own", photographs, "a", "resnet18", "--shortcut=A")
     arguments = (

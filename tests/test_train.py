@@ -31,6 +31,23 @@ def opened(model, folder):
     return zoo.weights.find(model, folder / "weights.safetensors")[1]
 
 
+@pytest.fixture
+def train_here(tmp_path, monkeypatch, capsys):
+    """Runs `train` in this process, in a folder of the test; returns what it printed."""
+    from resnet_keras import train
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = train.main(["train", *arguments])
+        said = capsys.readouterr()
+        assert status == 0, said.err
+        return said
+
+    return run
+
+
 def test_a_run_leaves_everything_it_promises(command, tmp_path, capsys):
     from resnet_keras import evaluate
 
@@ -84,6 +101,7 @@ ONE_BY_ONE = (
 )
 
 
+@pytest.mark.slow
 def test_two_replicas_with_synchronized_batch_norm_equal_one(tmp_path, capsys):
     from resnet_keras import train
 
@@ -99,27 +117,26 @@ def test_two_replicas_with_synchronized_batch_norm_equal_one(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_four_replicas_equal_one(command, tmp_path):
-    for replicas in (1, 4):
-        more = (f"--logical_cpus={replicas}", "--sync_batch_norm", f"--workdir={replicas}")
-        done = command("train", *ONE_BY_ONE, *more, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert f"{replicas} replica(s) on CPU, float32" in done.stdout
-        torture.assert_near(tmp_path / "1", tmp_path / str(replicas))
+def test_four_replicas_equal_one(command, train_here, tmp_path):
+    train_here(*ONE_BY_ONE, "--strategy=one_device", "--workdir=1")
+    more = ("--logical_cpus=4", "--sync_batch_norm", "--workdir=4")
+    done = command("train", *ONE_BY_ONE, *more, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 replica(s) on CPU, float32" in done.stdout
+    torture.assert_near(tmp_path / "1", tmp_path / "4")
 
 
 @pytest.mark.slow
-def test_replicas_with_statistics_of_their_own_do_not(command, tmp_path):
-    for name, more in {"one": (), "shares": ("--logical_cpus=2",)}.items():
-        done = command("train", *SMALL, *more, f"--workdir={name}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert ("each with batch statistics of its own" in done.stdout) == bool(more)
+def test_replicas_with_statistics_of_their_own_do_not(train_here, tmp_path):
+    for name, strategy in {"one": "--strategy=one_device", "shares": "--logical_cpus=2"}.items():
+        said = train_here(*SMALL, strategy, f"--workdir={name}")
+        assert ("each with batch statistics of its own" in said.out) == (name == "shares")
     shares, one = (torture.curve(tmp_path / name) for name in ("shares", "one"))
     assert not np.allclose(shares, one, rtol=1e-2)
 
 
 @pytest.mark.slow
-def test_how_a_run_is_computed_does_not_change_its_weights(command, tmp_path):
+def test_how_a_run_is_computed_does_not_change_its_weights(command, train_here, tmp_path):
     """Two parts of each of four batches, on two replicas: in one graph, or blocks recomputed."""
     arguments = (*SMALL, "--train_steps=24", "--eval_every=12", "--learning_rate=0.01")
     parts = ("--logical_cpus=2", "--accumulate_steps=2")
@@ -127,11 +144,12 @@ def test_how_a_run_is_computed_does_not_change_its_weights(command, tmp_path):
         "plain": (),
         "graph": ("--steps_per_execution=4", "--profile"),
         "remat": ("--remat",),
-        "deterministic": ("--deterministic",),
     }.items():
-        done = command("train", *arguments, *parts, *more, f"--workdir={name}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+        assert train_here(*arguments, *parts, *more, f"--workdir={name}").err == ""
+    # It would hold for the tests that follow.
+    more = ("--deterministic", "--workdir=deterministic")
+    done = command("train", *arguments, *parts, *more, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
     plain = opened("resnet8", tmp_path / "plain")
     for name in ("graph", "remat"):
         other = opened("resnet8", tmp_path / name)
@@ -145,36 +163,28 @@ def test_how_a_run_is_computed_does_not_change_its_weights(command, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision_learns_the_digits_on_two_replicas(dtype, command, tmp_path):
+def test_half_precision_learns_the_digits_on_two_replicas(dtype, train_here, tmp_path):
     arguments = ("--model=resnet8", "--dataset=digits", "--image_size=12", "--batch_size=64")
     steps = ("--train_steps=90", "--eval_every=90", "--learning_rate=0.05", "--schedule=cosine")
-    done = command(
-        "train",
+    train_here(
         *(*arguments, *steps, "--logical_cpus=2", "--label_smoothing=0.1", "--ema=0.9"),
         f"--dtype={dtype}",
         "--workdir=run",
-        cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
     assert float(rows(tmp_path / "run")[-1]["val_top1_error"]) < 0.08
 
 
 @pytest.mark.slow
-def test_the_averaged_weights_are_evaluated_and_saved(command, tmp_path):
-    arguments = (*SMALL, "--train_steps=40", "--eval_every=20", "--ema=0.95")
-    done = command("train", *arguments, "--workdir=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    again = command(
-        "evaluate",
-        "--model=resnet8",
-        "--weights=run/weights.safetensors",
-        "--dataset=digits",
-        cwd=tmp_path,
-    )
+def test_the_averaged_weights_are_evaluated_and_saved(train_here, tmp_path, capsys):
+    from resnet_keras import evaluate
+
+    arguments = (*SMALL, "--train_steps=40", "--eval_every=20", "--strategy=one_device")
+    train_here(*arguments, "--ema=0.95", "--workdir=run")
+    weights = "--weights=run/weights.safetensors"
+    assert evaluate.main(["evaluate", "--model=resnet8", weights, "--dataset=digits"]) == 0
     error = 100 * float(rows(tmp_path / "run")[-1]["val_top1_error"])
-    assert f"top-1 error {error:.2f} %" in again.stdout
-    plain = command("train", *arguments[:-1], "--workdir=plain", cwd=tmp_path)
-    assert plain.returncode == 0, plain.stderr
+    assert f"top-1 error {error:.2f} %" in capsys.readouterr().out
+    train_here(*arguments, "--workdir=plain")
     averaged, last = (opened("resnet8", tmp_path / name) for name in ("run", "plain"))
     for name in ("conv1_conv/kernel", "conv1_bn/moving_variance"):
         assert not np.allclose(averaged.tensors[name].read(), last.tensors[name].read(), rtol=1e-2)
@@ -186,6 +196,7 @@ def test_a_diverging_run_names_the_step_and_keeps_what_is_good(rate, good, tmp_p
 
     # The linear warm-up reaches a rate at which this network overflows.
     steps = ("--warmup_steps=8", f"--learning_rate={rate}", "--checkpoint_every=1")
+    steps = (*steps, "--strategy=one_device")
     assert train.main(["train", *SMALL, *steps, f"--workdir={tmp_path}"]) == 2
     said = capsys.readouterr().err
     message = re.search(r"error: The (loss|weights) (is|are) (.*) at step (\d+): lower", said)
@@ -201,69 +212,67 @@ def test_a_diverging_run_names_the_step_and_keeps_what_is_good(rate, good, tmp_p
 
 
 @pytest.mark.slow
-def test_bfloat16_jit_and_pixel_normalization(command, tmp_path):
-    done = command(
-        "train",
+def test_bfloat16_jit_and_pixel_normalization(train_here, tmp_path):
+    train_here(
         *SMALL,
+        "--train_steps=4",  # an evaluation of one size of batches: XLA compiles each
+        "--eval_batch_size=360",
         "--dtype=mixed_bfloat16",
         "--jit_compile",
         "--strategy=one_device",
         "--normalization=pixel",
         "--notensorboard",
         "--workdir=run",
-        cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run" / "tensorboard").exists()
     assert np.isfinite(float(rows(tmp_path / "run")[-1]["val_loss"]))
     assert opened("resnet8", tmp_path / "run").tensors["normalization/mean"].shape == (8, 8, 3)
 
 
 @pytest.mark.slow
-def test_a_run_without_workdir_gets_a_new_folder(command, tmp_path):
+def test_a_run_without_workdir_gets_a_new_folder(train_here, tmp_path):
     tiny = (*SMALL, "--train_steps=1", "--eval_every=1", "--notensorboard")
     for name in ("resnet8_digits", "resnet8_digits-2"):
-        done = command("train", *tiny, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+        train_here(*tiny, "--strategy=one_device")
         assert (tmp_path / "runs" / name / "weights.safetensors").exists()
 
 
 @pytest.mark.slow
-def test_plateau_and_warm_up_from_the_command_line(command, tmp_path):
-    plateau = command(
-        "train",
+def test_plateau_and_warm_up_from_the_command_line(train_here, tmp_path):
+    train_here(
         *SMALL,
+        "--strategy=one_device",
         "--schedule=plateau",
         "--patience=1",
         "--eval_every=2",
         "--learning_rate=1e-6",
         "--warmup_steps=2",
         "--workdir=plateau",
-        cwd=tmp_path,
     )
-    assert plateau.returncode == 0, plateau.stderr
     # So slow a rate brings no better error: each evaluation after the first divides it.
     learning_rates = [float(row["learning_rate"]) for row in rows(tmp_path / "plateau")]
     assert learning_rates[0] == pytest.approx(1e-6)
     assert min(learning_rates) < 1e-7
-    warm = command(
-        "train",
+    train_here(
         *SMALL,
+        "--strategy=one_device",
         "--warmup_until_error=1",
         "--warmup_scale=0.01",
         "--workdir=warm",
-        cwd=tmp_path,
     )
-    assert warm.returncode == 0, warm.stderr
     # Ten steps are too few for the rule to judge by.
     assert float(rows(tmp_path / "warm")[-1]["learning_rate"]) == pytest.approx(0.0005)
 
 
 @pytest.mark.slow
-def test_photographs_in_class_folders_are_learnt_and_measured(command, photographs, tmp_path):
+def test_photographs_in_class_folders_are_learnt_and_measured(
+    train_here, photographs, tmp_path, capsys
+):
     """The ImageNet recipe on small images of two kinds."""
-    trained = command(
-        "train",
+    from resnet_keras import evaluate
+
+    trained = train_here(
+        "--strategy=one_device",
         "--recipe=resnet18_imagenet",
         "--dataset=folder",
         f"--data_dir={photographs}",
@@ -276,32 +285,24 @@ def test_photographs_in_class_folders_are_learnt_and_measured(command, photograp
         "--schedule=cosine",
         "--workdir=run",
         "--notensorboard",
-        cwd=tmp_path,
     )
-    assert trained.returncode == 0, trained.stderr
-    assert trained.stderr == ""
+    assert trained.err == ""
     assert float(rows(tmp_path / "run")[-1]["top1_error"]) < 0.2
-    assert "| val loss" in trained.stdout
-    measured = command(
-        "evaluate",
-        "--model=resnet18",
-        "--weights=run/weights.safetensors",
-        "--dataset=folder",
-        f"--data_dir={photographs}",
-        "--protocol=ten_crop",
-        cwd=tmp_path,
-    )
-    assert measured.returncode == 0, measured.stderr
-    result = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, ten_crop\)", measured.stdout)
+    assert "| val loss" in trained.out
+    weights = "--weights=run/weights.safetensors"
+    data = ("--dataset=folder", f"--data_dir={photographs}", "--protocol=ten_crop")
+    assert evaluate.main(["evaluate", "--model=resnet18", weights, *data]) == 0
+    measured = capsys.readouterr().out
+    result = re.search(r"top-1 error (\S+) %, .*\((\d+) examples, ten_crop\)", measured)
     assert result is not None
     assert float(result[1]) < 50
     assert result[2] == "12"
 
 
 @pytest.mark.slow
-def test_mixed_labels_and_v15_from_the_command_line(command, photographs, tmp_path):
-    done = command(
-        "train",
+def test_mixed_labels_and_v15_from_the_command_line(train_here, photographs, tmp_path):
+    train_here(
+        "--strategy=one_device",
         "--recipe=resnet50_imagenet_modern",
         "--dataset=folder",
         f"--data_dir={photographs}",
@@ -316,9 +317,7 @@ def test_mixed_labels_and_v15_from_the_command_line(command, photographs, tmp_pa
         "--threads=2",
         "--ram_budget=64",
         "--workdir=run",
-        cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
     (row,) = rows(tmp_path / "run")
     assert np.isfinite(float(row["loss"]))
     file = opened("resnet50", tmp_path / "run")
@@ -329,13 +328,16 @@ def test_mixed_labels_and_v15_from_the_command_line(command, photographs, tmp_pa
 
 
 @pytest.mark.slow
-def test_broken_images_are_replaced_up_to_a_limit(command, photographs, tmp_path):
+def test_broken_images_are_replaced_up_to_a_limit(photographs, tmp_path, capfd):
+    from resnet_keras import train
+
     copy = tmp_path / "copy"
     shutil.copytree(photographs, copy)
     for name in ("discs/a.jpg", "stripes/b.jpg"):
         (copy / "train" / name).write_bytes(b"\xff\xd8\xff no more")
     arguments = (
-        "--model=resnet18",
+        "--model=resnet8",
+        "--strategy=one_device",
         "--dataset=folder",
         f"--data_dir={copy}",
         "--image_size=32",
@@ -343,16 +345,17 @@ def test_broken_images_are_replaced_up_to_a_limit(command, photographs, tmp_path
         "--train_steps=4",
         "--eval_every=4",
     )
-    done = command("train", *arguments, "--workdir=good", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert f"cannot decode {copy}/train/discs/a.jpg" in done.stderr
-    stopped = command("train", *arguments, "--max_corrupt=1", "--workdir=bad", cwd=tmp_path)
-    assert stopped.returncode == 2
-    (last,) = (line for line in stopped.stderr.splitlines() if line.startswith("error: "))
+    assert train.main(["train", *arguments, f"--workdir={tmp_path / 'good'}"]) == 0
+    said = capfd.readouterr().err
+    assert f"cannot decode {copy}/train/discs/a.jpg" in said
+    bad = tmp_path / "bad"
+    assert train.main(["train", *arguments, "--max_corrupt=1", f"--workdir={bad}"]) == 2
+    stopped = capfd.readouterr().err
+    (last,) = (line for line in stopped.splitlines() if line.startswith("error: "))
     assert last.startswith("error: more than 1 images cannot be decoded (max_corrupt): ")
     assert "discs/a.jpg" in last
     assert "stripes/b.jpg" in last
-    assert not (tmp_path / "bad" / "weights.safetensors").exists()
+    assert not (bad / "weights.safetensors").exists()
 
 
 FOLDER = ("--dataset=folder", "--train_split=train", "--eval_split=val", "--model=resnet18")
@@ -360,7 +363,7 @@ FOLDER = ("--dataset=folder", "--train_split=train", "--eval_split=val", "--mode
 BAD = [
     ([*FOLDER], "--data_dir"),
     ([*FOLDER, "--data_dir=nowhere"], "nowhere"),
-    ([*FOLDER, "--data_dir=hollow"], "hollow/train/cats"),
+    ([*FOLDER, "--data_dir=hollow"], "hollow/train has 1 class folder without images: cats"),
     ([*FOLDER, "--data_dir=hollow", "--train_split=test"], "test"),
     ([*FOLDER, "--data_dir=one", "--services=grpc://localhost:1"], "No service answers"),
     ([*FOLDER, "--data_dir=one", "--scales=100"], "two whole numbers"),
@@ -464,7 +467,8 @@ def test_training_goes_on_from_weights_with_frozen_stages(tmp_path, capsys):
 
     more = ("--weights=digits", "--freeze=conv3", "--dataset=digits", "--image_size=16")
     steps = ("--train_steps=3", "--eval_every=3", "--batch_size=64", "--learning_rate=0.01")
-    arguments = ["train", "--model=resnet20", *more, *steps, f"--workdir={tmp_path / 'run'}"]
+    more = (*more, "--strategy=one_device", f"--workdir={tmp_path / 'run'}")
+    arguments = ["train", "--model=resnet20", *more, *steps]
     assert train.main(arguments) == 0, capsys.readouterr().err
     assert float(rows(tmp_path / "run")[-1]["val_top1_error"]) < 0.05  # it began as trained
     before = zoo.weights.find("resnet20", "digits")[1].tensors

@@ -106,14 +106,20 @@ def test_a_run_goes_on_with_what_it_was_begun_with(value, given, monkeypatch, tm
         monkeypatch.setenv(tuning.ONEDNN, given)
     recorded = {"keras": "3.15.1", **({"onednn": value} if value != "default" else {})}
     (tmp_path / run_folder.ENVIRONMENT).write_text(json.dumps(recorded))
-    # It ends at its flags, when TensorFlow has been started.
-    arguments = ["train", f"--workdir={tmp_path}", "--dataset=folder"]
+    # It ends at its data, when TensorFlow has been started.
+    (tmp_path / "images").mkdir()
+    arguments = [
+        "train",
+        f"--workdir={tmp_path}",
+        "--dataset=folder",
+        f"--data_dir={tmp_path / 'images'}",
+    ]
     assert train.main(arguments) == 2
     said = capsys.readouterr().err
     assert os.environ.get(tuning.ONEDNN, "default") == value
     differs = given is not None and given != value
     assert (f"the run was begun with {value}" in said) == differs
-    assert "Give --data_dir" in said
+    assert "images has no folder train/" in said
 
 
 def test_the_processor_is_named():

@@ -1,4 +1,4 @@
-"""What a user's type checker says of the README's code."""
+"""What a user's type checker says of the code on the pages."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from documentation import blocks
 
 ROOT = Path(__file__).parent.parent
 WRONG = """
@@ -32,13 +33,8 @@ def errors(folder, package):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="The README's notebook unpacks a dict of an int and None: with the arguments written "
-    "out, remove this mark.",
-)
 @pytest.mark.parametrize("kind", ["checkout", "wheel"])
-def test_mypy_has_nothing_to_say_of_the_readme(tmp_path, kind):
+def test_mypy_has_nothing_to_say_of_the_pages(tmp_path, kind):
     """With zoo and pipelines beside the package, found by stubs, and inside of it."""
     package = ROOT
     if kind == "wheel":
@@ -49,11 +45,14 @@ def test_mypy_has_nothing_to_say_of_the_readme(tmp_path, kind):
         zipfile.ZipFile(wheel).extractall(package)
     folder = tmp_path / "user"
     folder.mkdir()
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (folder / "readme.py").write_text("\n".join(blocks))
+    scripts: dict[str, str] = {}
+    for page, code in blocks("python"):
+        scripts[page] = f"{scripts.get(page, '')}\n{code}"
+    for page, code in scripts.items():
+        (folder / f"page_{re.sub(r'[^a-z]', '_', page.lower())}.py").write_text(code)
     (folder / "wrong.py").write_text(WRONG)
     found = errors(folder, package)
-    assert [line for line in found if line.startswith("readme")] == []
+    assert [line for line in found if line.startswith("page_")] == []
     wrong = [line.split(":")[1] for line in found if line.startswith("wrong")]
     assert set(wrong) == {"4", "5"}  # so types are seen
 

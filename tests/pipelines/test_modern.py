@@ -54,27 +54,16 @@ def test_none_changes_nothing():
     np.testing.assert_array_equal(labels, LABELS)
 
 
-@pytest.fixture(scope="module")
-def expected():
-    return applied(PICTURES, **EVERYTHING)
-
-
-def test_the_programs_seed_changes_nothing(expected):
-    keras.utils.set_random_seed(7)
-    try:
-        for found, other in zip(applied(PICTURES, **EVERYTHING), expected, strict=True):
-            np.testing.assert_array_equal(found, other)
-    finally:
-        tf.random.set_seed(None)
-
-
-def test_the_models_precision_changes_nothing(expected):
+def test_the_programs_seed_and_the_models_precision_change_nothing():
+    expected = applied(PICTURES, **EVERYTHING)
     policy = keras.config.dtype_policy()
+    keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         for found, other in zip(applied(PICTURES, **EVERYTHING), expected, strict=True):
             np.testing.assert_array_equal(found, other)
     finally:
+        tf.random.set_seed(None)
         keras.config.set_dtype_policy(policy)
 
 

@@ -206,10 +206,11 @@ def test_overlap(one, other, expected):
     assert splits.overlap(one, other) == splits.overlap(other, one) == expected
 
 
-@pytest.mark.parametrize("dataset", ["folder", "tfds/pets"])
+@pytest.mark.parametrize("dataset", ["folder", pytest.param("tfds/pets", marks=pytest.mark.slow)])
 def test_the_advice_for_a_set_without_val_is_followed(dataset, only_train, tmp_path, capsys):
     data = (f"--dataset={dataset}", f"--data_dir={only_train[dataset]}")
-    arguments = ["train", *RUN, *data, f"--workdir={tmp_path / 'run'}"]
+    run = (*RUN, "--strategy=one_device", f"--workdir={tmp_path / 'run'}")
+    arguments = ["train", *run, *data]
     assert train.main(arguments) == 2
     said = capsys.readouterr().err
     advised = [word for word in shlex.split(said.replace("(", " ")) if "_split=" in word]

@@ -88,7 +88,16 @@ def resumes(model, folder, graph=False):
         assert_same(model, again)
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+STATELESS = ("nesterov", "decayed", "clip_norm")  # nothing more is saved of these
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=pytest.mark.slow if name in STATELESS else ())
+        for name, options in OPTIONS.items()
+    ],
+)
 def test_resumed_equals_uninterrupted(options, tmp_path):
     resumes(compiled(options), tmp_path)
 

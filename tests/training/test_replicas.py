@@ -19,7 +19,7 @@ from resnet_keras.training import callbacks, replicas
 from resnet_keras.training.feed import Feed
 
 
-@pytest.mark.parametrize("synchronized", [False, True])
+@pytest.mark.parametrize("synchronized", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_all_state_is_the_same_on_every_replica(mirrored, synchronized):
     """So it does not matter which of them is saved, with synchronized statistics or without."""
     keras.utils.set_random_seed(0)
@@ -46,7 +46,7 @@ def test_all_state_is_the_same_on_every_replica(mirrored, synchronized):
 
 def test_waiting_for_input_is_measured(mirrored):
     def slow(number):
-        tf.numpy_function(lambda: time.sleep(0.05) or np.int64(0), [], tf.int64)
+        tf.numpy_function(lambda: time.sleep(0.3) or np.int64(0), [], tf.int64)
         return tf.fill([4, 2], tf.cast(number, tf.float32)), tf.zeros([4, 1])
 
     dataset = tf.data.Dataset.range(100).map(
@@ -57,7 +57,7 @@ def test_waiting_for_input_is_measured(mirrored):
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         model.compile("sgd", "mse")
     counter.feed = Feed(mirrored, dataset)
-    model.fit(counter.feed.batches(), steps_per_epoch=12, callbacks=[counter], verbose=0)
+    model.fit(counter.feed.batches(), steps_per_epoch=5, callbacks=[counter], verbose=0)
     assert counter.input_share() > 0.5
     assert callbacks.verdict(counter).startswith("bounded by input")
 

@@ -24,8 +24,8 @@ ROOT = Path(__file__).parent.parent.parent
 RECORDED = json.loads(parity.NAMES.read_text())
 LOGITS = np.load(parity.LOGITS)
 
-# The deepest take half a minute; their layout is that of the others.
-SLOW = ("resnet101", "resnet152")
+# The layout of these is that of the others, and the deepest take half a minute.
+SLOW = ("resnet34", "resnet101", "resnet152", "resnet32", "resnet44", "resnet110")
 NETWORKS = [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
     for name in (*parity.IMAGENET, *parity.CIFAR)

@@ -171,10 +171,11 @@ def test_a_file_of_a_network_that_is_not_registered(tmp_path, monkeypatch):
 
 
 def test_it_is_trained_evaluated_and_used_by_the_commands(tmp_path, capsys):
-    arguments = ["--model=toy8", "--dataset=digits", "--image_size=16", "--train_steps=120"]
-    arguments += ["--eval_every=60", "--batch_size=64", "--learning_rate=0.1", "--pca_noise=0.1"]
+    arguments = ["--model=toy8", "--dataset=digits", "--image_size=16", "--train_steps=300"]
+    arguments += ["--eval_every=150", "--batch_size=64", "--learning_rate=0.1", "--pca_noise=0.1"]
+    arguments += ["--notensorboard", "--strategy=one_device"]
     run = tmp_path / "run"
-    assert train.main(["train", *arguments, f"--workdir={run}", "--notensorboard"]) == 0
+    assert train.main(["train", *arguments, f"--workdir={run}"]) == 0
     told = capsys.readouterr().out
     chosen = ["--model=toy8", f"--weights={run / 'weights.safetensors'}"]
     assert evaluate.main(["evaluate", *chosen, "--dataset=digits"]) == 0

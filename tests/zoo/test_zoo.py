@@ -57,23 +57,25 @@ def test_every_set_of_weights_is_listed():
 
 def test_listing_imports_neither_keras_nor_tensorflow():
     code = """
-        import time
-        start = time.process_time()
+        import sys
         import resnet_keras
         resnet_keras.zoo.list_models()
-        took = time.process_time() - start
-        import sys
         assert not {"keras", "tensorflow", "numpy", "jax"} & set(sys.modules)
-        print(took)
         """
-    times = [
-        float(subprocess.check_output([sys.executable, "-c", textwrap.dedent(code)]))
-        for _ in range(3)
-    ]
-    assert min(times) < 0.2
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
-@pytest.mark.parametrize("name", [name for name in PAPER if name != "resnet1202"])
+QUICK = ("resnet18", "resnet50", "plain18", "resnet20", "plain20")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in PAPER
+        if name != "resnet1202"
+    ],
+)
 def test_info_agrees_with_the_paper(name):
     """The counts are the model's own; rounded, they are the paper's. test_resnet has all digits."""
     info = zoo.info(name)

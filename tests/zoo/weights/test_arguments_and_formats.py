@@ -73,7 +73,11 @@ def trunk(model, images):
     ("kind", "drops"),
     [
         *((kind, False) for kind in KINDS),
-        *((kind, True) for kind in ("w.keras", "w.weights.h5", written.NUMBERED)),
+        ("w.weights.h5", True),
+        *(
+            pytest.param(kind, True, marks=pytest.mark.slow)
+            for kind in ("w.keras", written.NUMBERED)
+        ),
     ],
 )
 def test_heads_and_features(sources, kind, drops):
@@ -97,7 +101,16 @@ def test_heads_and_features(sources, kind, drops):
         equal(backbone[name], expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("w.safetensors", "w.keras", written.NUMBERED, written.TORCH),
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("folder", "w.h5", "w.weights.h5")
+        ),
+    ],
+)
 def test_grey_pixels_other_sizes_and_what_is_of_training(sources, kind):
     path, model, given = sources(kind)
     rgb = np.repeat(GREY, 3, axis=-1)

@@ -109,8 +109,9 @@ def test_where_bottlenecks_stride_is_told_by_the_file_or_by_the_user(tmp_path):
         zoo.get("resnet101", weights=tmp_path / "w.keras")
 
 
-@pytest.mark.parametrize("shortcut", ["A", "B", "C"])
-@pytest.mark.parametrize("depth", [8, 18, 50])
+@pytest.mark.parametrize(
+    ("depth", "shortcut"), [*((8, s) for s in "ABC"), (18, "A"), (18, "B"), (50, "A"), (50, "C")]
+)
 def test_the_shortcut_is_told_by_the_tensors(depth, shortcut, tmp_path):
     model = zoo.get(f"resnet{depth}", shortcut=shortcut, num_classes=2)
     model.save_weights(tmp_path / "w.weights.h5")
@@ -484,7 +485,7 @@ def test_hdf5_is_read_in_bounded_memory(model, tmp_path):
         hdf5.limit_memory(hdf5.OWN_MEMORY)
         for source in sys.argv[1:3]:
             whole = open(source, "rb").read()
-            for _ in range(400):
+            for _ in range(150):
                 content = bytearray(whole)
                 for _ in range(generator.integers(1, 5)):
                     reach = generator.choice([200, 4000, len(content)])
@@ -496,7 +497,7 @@ def test_hdf5_is_read_in_bounded_memory(model, tmp_path):
                     hdf5.read(sys.argv[3])
                 except Exception:
                     refused += 1
-        assert 100 < refused < 700, refused
+        assert 40 < refused < 260, refused
         status = open("/proc/self/status").read()
         print(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
         """

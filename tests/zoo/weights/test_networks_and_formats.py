@@ -25,10 +25,8 @@ CASES = [  # network, options, formats, other networks
     ("resnet8", {"shortcut": "C"}, ALL, ("plain8", "resnet14", "resnet50")),
     ("plain8", {}, ALL, ("resnet8", "plain14", "plain18")),
     ("plain20", {}, ALL, ("resnet20", "plain8", "resnet50")),
-    ("plain18", {}, SOME, ("resnet18", "plain34", "plain20", "resnet50")),
-    ("resnet18", {"shortcut": "A"}, ("w.weights.h5", written.TORCH), ("plain18", "resnet34")),
+    ("plain18", {}, ("w.weights.h5",), ("resnet18", "plain34", "plain20", "resnet50")),
     ("resnet18", {"shortcut": "B"}, SOME, ("plain18", "resnet34", "resnet50", "resnet20")),
-    ("resnet18", {"shortcut": "C"}, ("w.weights.h5", written.TORCH), ("plain18", "resnet50")),
     (
         "resnet18",
         {"mean": facts.CAFFE_MEAN, "std": facts.CAFFE_STD, "epsilon": 1.001e-5},
@@ -37,13 +35,25 @@ CASES = [  # network, options, formats, other networks
     ),
 ]
 DEEP = [
-    ("plain18", {}, REST, ("resnet18", "plain34")),
+    ("plain18", {}, ("folder", "w.h5", written.NUMBERED, written.TORCH), ("resnet18", "plain34")),
+    ("resnet18", {"shortcut": "A"}, ("w.weights.h5", written.TORCH), ("plain18", "resnet34")),
+    ("resnet18", {"shortcut": "C"}, ("w.weights.h5", written.TORCH), ("plain18", "resnet50")),
     ("resnet18", {"shortcut": "B"}, REST, ("plain18", "resnet34", "resnet50")),
-    ("resnet34", {"shortcut": "B"}, ALL, ("plain34", "resnet18", "resnet50")),
-    ("plain34", {}, ALL, ("resnet34", "plain18", "resnet101")),
+    ("resnet34", {"shortcut": "B"}, SOME, ("plain34", "resnet18", "resnet50")),
+    ("plain34", {}, REST, ("resnet34", "plain18", "resnet101")),
     *(
-        ("resnet50", {"shortcut": shortcut, "stride_in_1x1": stride}, ALL, ("resnet101", "plain34"))
-        for shortcut, stride in (("A", True), ("B", False), ("B", True), ("C", False))
+        (
+            "resnet50",
+            {"shortcut": shortcut, "stride_in_1x1": stride},
+            kinds,
+            ("resnet101", "plain34"),
+        )
+        for shortcut, stride, kinds in (
+            ("A", True, SOME),
+            ("B", False, ALL),
+            ("B", True, REST),
+            ("C", False, SOME),
+        )
     ),
     (
         "resnet50",
