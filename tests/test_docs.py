@@ -19,6 +19,7 @@ from resnet_keras.training import replicas
 
 COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
 COMMANDS = (*COMMANDS, "reproduce", "publish")
+COMMANDS = (*COMMANDS, *(f"detection.{name}" for name in ("train", "evaluate", "predict")))
 OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")
 MARKDOWN = {**PAGES, **API, **{name: (ROOT / name).read_text() for name in OTHERS}}
 
@@ -144,7 +145,7 @@ def commands():
     """(page, command, its arguments) of each command of this package."""
     for page, text in spans():
         for name, rest in re.findall(
-            r"(?:python -m resnet_keras[. ]|resnet-keras )(\w+)([^|&]*)", text
+            r"(?:python -m resnet_keras[. ]|resnet-keras )([\w.]+\w)([^|&]*)", text
         ):
             yield page, name, rest
 
@@ -167,7 +168,7 @@ def test_commands_parse():
             place = arguments.index("--")
             shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
             arguments = arguments[:place]
-        positional = name in ("predict", "report", "publish")
+        positional = name in ("predict", "report", "publish", "detection.predict")
         if arguments and not arguments[0].startswith("-") and not positional:
             task = arguments.pop(0)
             assert task in module_of(name).TASKS

@@ -27,7 +27,7 @@ FLOORS = [
     ["training", "zoo"],
     ["classification", "detection"],
     ["commands"],
-    ["reproduction", "benchmarks"],
+    ["reproduction", "benchmarks", "detection.flags"],
     [
         "train",
         "evaluate",
@@ -37,7 +37,6 @@ FLOORS = [
         "report",
         "launch",
         "pipelines.__main__",
-        "detection.flags",
         "detection.train",
         "detection.evaluate",
         "detection.predict",

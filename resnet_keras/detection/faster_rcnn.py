@@ -23,8 +23,8 @@ from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.networks.network import dtype_policy
 
 from . import anchors, detections, heads, losses, matching, necks, padding, roi, sampling
-from . import statistics as statistics  # whose layer is in saved detectors
 from . import boxes as geometry
+from . import statistics as statistics  # whose layer is in saved detectors
 from .proposals import Level, propose
 from .settings import settings as make_settings
 

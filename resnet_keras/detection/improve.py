@@ -182,7 +182,7 @@ class Combination(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config, custom_objects=None):
         members = [keras.saving.deserialize_keras_object(x) for x in config.pop("members")]
         return cls(members, **config)
 

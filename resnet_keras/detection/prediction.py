@@ -13,8 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import decode, listing, objects, preview
-from resnet_keras.pipelines.buckets import resized
+from resnet_keras.pipelines import buckets, decode, listing, objects, preview
 
 Detections = dict[str, np.ndarray]
 
@@ -39,7 +38,7 @@ def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = 
     if image.ndim != 3 or image.shape[2] != 3:
         raise InputError(f"An image is (height, width, 3) RGB pixels, not of shape {image.shape}.")
     scale = scale or getattr(model, "scale", None) or objects.SCALE
-    height, width = (int(side) for side in resized([image.shape[:2]], [scale])[0])
+    height, width = (int(side) for side in buckets.resized([image.shape[:2]], [scale])[0])
     seen = tf.image.resize(image, (height, width), antialias=True)
     margin = [[0, -height % 32], [0, -width % 32], [0, 0]]  # fewer shapes, so fewer traces
     inputs = {

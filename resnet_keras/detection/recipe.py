@@ -171,12 +171,12 @@ def changes(items: Sequence[str]) -> Mapping[str, Any]:
     for item in items:
         name, _, text = item.partition("=")
         try:
-            values = tuple(_number(part) for part in text.split("/"))
+            values = [_number(part) for part in text.split("/")]
         except ValueError as error:
             raise InputError(
                 f"settings are NAME=NUMBER, or NAME=NUMBER/NUMBER for several, not {item!r}."
             ) from error
-        result[name] = values if len(values) > 1 else values[0]
+        result[name] = tuple(values) if len(values) > 1 else values[0]
     return result
 
 

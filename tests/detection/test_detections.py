@@ -84,3 +84,9 @@ def test_answers_of_a_head():
             own = geometry.decode(deltas[image, :, label], rois[image], weights)
             expected = geometry.clip(own, sizes[image])
             np.testing.assert_allclose(boxes[image, :, label], expected, atol=1e-4)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

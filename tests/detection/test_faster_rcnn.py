@@ -394,3 +394,9 @@ def test_targets_without_keys_train_on_replicas(mirrored):
         model.compile("sgd")
     data = tf.data.Dataset.from_tensors(without_keys(detectors.batch())).repeat()
     assert np.isfinite(model.fit(data, steps_per_epoch=1, verbose=0).history["loss"][0])
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -56,3 +56,11 @@ def test_predictor():
     logits, deltas = heads.predictor(16, 3)(np.zeros((5, 16), "float32"))
     assert logits.shape == (5, 4)
     assert deltas.shape == (5, 12)
+
+
+if __name__ == "__main__":
+    import sys
+
+    import pytest
+
+    sys.exit(pytest.main([__file__]))

@@ -201,3 +201,9 @@ def test_what_cannot_be_combined(models):
         improve.multi_scale(models[0], (64, 128), proposal_scales=(96,))
     with pytest.raises(InputError, match="which are not given"):
         improve.ensemble(models, proposal_scales=(96,))
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

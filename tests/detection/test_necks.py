@@ -22,8 +22,9 @@ def test_coarser_levels_are_added_to_finer_ones():
     model = necks.fpn({"conv2": 1, "conv3": 1}, channels=1)
     for layer in model.layers:
         if layer.weights:
+            height, width, *_ = layer.kernel.shape
             kernel = np.zeros(layer.kernel.shape, "float32")
-            kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] = 1  # passes values through
+            kernel[height // 2, width // 2] = 1  # passes values through
             layer.set_weights([kernel, np.zeros(1)])
     fine = np.arange(15, dtype="float32").reshape(1, 3, 5, 1)
     coarse = 100 * np.arange(6, dtype="float32").reshape(1, 2, 3, 1)
@@ -37,3 +38,11 @@ def test_batch_normalization_takes_the_place_of_biases():
     model = necks.fpn({"conv4": 8, "conv5": 8}, channels=4, batch_norm=True)
     names = {weight.name for weight in model.weights}
     assert names == {"kernel", "gamma", "beta", "moving_mean", "moving_variance"}
+
+
+if __name__ == "__main__":
+    import sys
+
+    import pytest
+
+    sys.exit(pytest.main([__file__]))

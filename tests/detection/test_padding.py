@@ -69,3 +69,9 @@ def test_what_is_put_outside():
         without[0, ..., 0],
         [[1, 2, 3, -np.inf], [5, 6, 7, -np.inf], [-np.inf] * 4],
     )
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -75,3 +75,9 @@ def test_outputs_that_are_no_numbers_propose_nothing():
     boxes, is_proposal = propose(broken, SIZES, settings("paper", "c4"), training=True)
     assert not np.any(is_proposal)
     np.testing.assert_array_equal(boxes, 0)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

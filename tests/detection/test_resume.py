@@ -82,3 +82,9 @@ def test_a_run_that_broke_off_ends_in_the_same_bits(tmp_path, form):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split("\n")[-3:-1] == ["broke off", "equal"]
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

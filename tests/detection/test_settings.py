@@ -59,3 +59,9 @@ def test_unknown_presets_and_necks():
         settings("mmdet", "c4")
     with pytest.raises(InputError, match="neck"):
         settings("torchvision", "c4")
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

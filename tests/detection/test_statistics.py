@@ -74,3 +74,9 @@ def test_nothing_to_compute():
         statistics.recompute(backbone(), [])
     with pytest.raises(InputError, match="has no batch normalization"):
         statistics.recompute(statistics.frozen(backbone()), [detectors.images(1)])
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
