@@ -56,7 +56,8 @@ def _main(arguments: list[str]) -> None:
         licence=FLAGS.licence,
         appendix=f"\n## Training\n\nThe flags of the run:\n\n{recipe}\n",
     )
-    print(f"{folder}: the {FLAGS.which} weights of {run}, {accuracy}; zoo.get({str(folder)!r})")
+    name = f"./{folder}" if zoo.networks.is_name(str(folder)) else str(folder)
+    print(f"{folder}: the {FLAGS.which} weights of {run}, {accuracy}; zoo.get({name!r})")
 
 
 def _weights(run: Path, which: str) -> Path:

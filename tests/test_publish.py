@@ -58,6 +58,13 @@ def test_a_published_run_is_a_network_like_any_other(run, published, tmp_path, c
     assert f"top-1 error {100 * last_error(run):.2f} %, top-5" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_called_as_a_network(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert publish.main(["publish", str(run), "resnet20"]) == 0
+    assert capsys.readouterr().out.endswith("; zoo.get('./resnet20')\n")
+    assert zoo.get("./resnet20").count_params() == zoo.get(run).count_params()
+
+
 def test_the_card_tells_how_the_weights_were_made(run, published):
     folder, _ = published
     card = (folder / "README.md").read_text()
