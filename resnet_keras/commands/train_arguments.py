@@ -47,6 +47,7 @@ def check() -> None:
     steps = given("train_steps", "warmup_steps", "warmup_until_error")
     classifier.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
     _warn_of_a_short_run()
+    _warn_of_idle_flags()
     for name in ("train_steps", "eval_every", "checkpoint_every"):
         count = FLAGS[name].value or 0
         if count % FLAGS.steps_per_execution:
@@ -120,6 +121,19 @@ def _warn_of_a_short_run():
             "learning rate does not reach its value",
             stacklevel=2,
         )
+
+
+def _warn_of_idle_flags():
+    """Warns of flags that are given and act only beside others, which are not."""
+    idle = {
+        "patience": FLAGS.schedule != "plateau" and "it belongs to --schedule=plateau",
+        "decay_factor": FLAGS.schedule == "cosine" and "it belongs to the schedules step, plateau",
+        "warmup_scale": not FLAGS.warmup_until_error and "it belongs to --warmup_until_error",
+        "scales": FLAGS.min_area > 0 and f"--min_area={FLAGS.min_area:g} takes its place",
+    }
+    for name, reason in idle.items():
+        if reason and FLAGS[name].value != FLAGS[name].default:
+            warnings.warn(f"--{name} has no effect: {reason}", stacklevel=2)
 
 
 def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFile | None") -> None:
