@@ -8,7 +8,7 @@ from typing import Any
 from resnet_keras import __version__, pipelines, zoo
 from resnet_keras.classification import classifier, recipe
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.pipelines import splits
+from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import cluster, limits, run_folder
 from resnet_keras.zoo import building
 
@@ -105,6 +105,16 @@ def _check_replicas():
             "out."
         )
     limits.check_batch(FLAGS.batch_size, replicas, FLAGS.accumulate_steps)
+    _check_hosts(replicas if FLAGS.strategy == "multi_worker" else 1)
+
+
+def _check_hosts(workers):
+    """Refuses what cannot be shared out among the machines that train, or that make batches."""
+    in_memory = pipelines.is_in_memory(FLAGS.dataset)
+    if FLAGS.services and in_memory:
+        raise InputError(f"{FLAGS.dataset} is held in memory: --services are for photographs.")
+    if not in_memory and (workers > 1 or len(FLAGS.services) > 1):
+        sharing.check_shares(FLAGS.batch_size, workers, FLAGS.accumulate_steps, "batch_size")
 
 
 def _warn_of_a_short_run():

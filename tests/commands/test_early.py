@@ -61,6 +61,11 @@ CONTRADICTIONS = [
     ([*CIFAR, "--image_size=64"], "not --image_size=64: leave --image_size out"),
     ([*PHOTOGRAPHS, "--scales=100,200"], "do not fit crops of side 224: --image_size <= smallest"),
     ([*PHOTOGRAPHS, "--scales=480,256"], "such as --scales=256,480"),
+    (
+        [*PHOTOGRAPHS, "--batch_size=24", "--services=grpc://a:1,grpc://b:1"],
+        "of --batch_size=24 cannot be shared out: make it a multiple of 16, such as --batch",
+    ),
+    ([*DIGITS, "--services=grpc://a:1"], "digits is held in memory: --services are for photo"),
     ([*PHOTOGRAPHS, "--eval_resize=200"], "take --eval_resize=256"),
     ([*PHOTOGRAPHS, "--normalization=pixel"], "take --normalization=channel"),
     ([*PHOTOGRAPHS, "--dataset=folder"], "Give --data_dir=FOLDER"),

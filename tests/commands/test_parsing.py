@@ -1,10 +1,13 @@
 """Mistakes in arguments and flagfiles get a sentence that begins with what was meant."""
 
+import json
+
 import pytest
 import run_folders
 
 from resnet_keras import evaluate, predict, train, zoo
 from resnet_keras.commands import train_arguments, train_messages
+from resnet_keras.errors import InputError
 from resnet_keras.training import run_folder
 
 
@@ -133,6 +136,17 @@ def test_a_finished_run_offers_more_steps_where_it_takes_them(steps, checkpoint,
     arguments = [f"--workdir={folder}", f"--train_steps={steps}", "--eval_every=15"]
     train.shared_flags.parse(train.FLAGS, ["train", *arguments])
     assert ("--train_steps=MORE goes on" in train_messages.finished_line()) == goes_on
+
+
+def test_photographs_that_workers_cannot_share(monkeypatch):
+    workers = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    given = ["--dataset=imagenet2012", "--strategy=multi_worker", "--workdir=w", "--batch_size=96"]
+    train.shared_flags.parse(train.FLAGS, ["train", *given])
+    train_arguments.check()
+    train.shared_flags.parse(train.FLAGS, ["train", *given, "--accumulate_steps=2"])
+    with pytest.raises(InputError, match="make it a multiple of 64, such as batch_size=128"):
+        train_arguments.check()
 
 
 def test_a_run_that_began_without_a_flag_goes_on(tmp_path):
