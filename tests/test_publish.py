@@ -111,6 +111,10 @@ def test_the_best_weights_of_a_run_that_has_not_ended(run, tmp_path, capsys):
         (("{run}", "full"), "full is there and not empty: name a new folder."),
         (("{run}", "full/a.txt"), "full/a.txt is there and not empty"),
         (("begun", "new"), "begun has no weights.safetensors: train on"),
+        (
+            ("fitted", "new"),
+            "fitted/weights.weights.h5 is not of `train`, which writes weights.safe",
+        ),
         (("--which=first", "{run}", "new"), "first"),
     ],
 )
@@ -119,6 +123,9 @@ def test_mistakes_end_in_one_sentence(arguments, words, run, tmp_path, capsys, m
     for folder, name in (("full", "a.txt"), ("begun", "run.flags")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text("")
+    (tmp_path / "fitted").mkdir()
+    for name in ("run.flags", "weights.weights.h5", "best.weights.h5"):
+        (tmp_path / "fitted" / name).write_text("")
     assert publish.main(["publish", *(text.format(run=run) for text in arguments)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
