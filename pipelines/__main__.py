@@ -85,6 +85,8 @@ def _main(task: str | None) -> int:
 
 
 def _check() -> int:
+    where = FLAGS.dataset or FLAGS.data_dir
+    shell.announce(f"check {where}" if where else "check", file=sys.stderr)
     shell.start_tensorflow()
     from . import check
 
@@ -172,6 +174,7 @@ def _preview_objects() -> int:
 
 def _serve() -> int:
     _check_port(FLAGS.port)
+    shell.announce(f"a service at port {FLAGS.port}", file=sys.stderr)
     shell.start_tensorflow()
     from . import service
 

@@ -6,7 +6,9 @@ Imports no TensorFlow until a split is opened.
 import importlib
 import os
 import types
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from resnet_keras import facts
@@ -138,9 +140,22 @@ def check_names(
         _check_size(dataset, image_size)
     elif dataset == FOLDER:
         listing.check_root(data_dir)
+    if dataset != FOLDER and data_dir is not None and _has_class_folders(data_dir):
+        warnings.warn(
+            f"{data_dir} has class folders of images, and {dataset} is taken: those are "
+            f'dataset="{FOLDER}"',
+            stacklevel=2,
+        )
     package = DATASETS[dataset].package if dataset in DATASETS else None
     if package:
         check_installed(*package)
+
+
+def _has_class_folders(data_dir):
+    from . import class_folders
+
+    root = Path(data_dir).expanduser()
+    return class_folders.is_flat(root) or class_folders.is_flat(root / "train")
 
 
 def _check_split(split):

@@ -15,10 +15,12 @@ import tensorflow as tf
 
 from resnet_keras.errors import InputError
 
+from .sharing import CHUNK as CHUNK
+from .sharing import check_shares
+
 Augmentation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 PREFETCHED_BATCHES = 4
-CHUNK = 16  # positions that are decoded, and whose draws are made, together
 LAST = np.iinfo(np.int64).max
 
 
@@ -40,11 +42,8 @@ class Chunks(NamedTuple):
         _check(1, self.global_batch_size, self.start_step)
         if not 0 <= self.shard < self.shards:
             raise InputError(f"There is no shard {self.shard} of {self.shards}.")
-        if not self.contiguous and self.global_batch_size % (self.shards * CHUNK):
-            raise InputError(
-                f"A batch of {self.global_batch_size} cannot be shared out: make it a multiple of "
-                f"{self.shards * CHUNK}, {CHUNK} for each share."
-            )
+        if not self.contiguous:
+            check_shares(self.global_batch_size, self.shards)
 
     @property
     def contiguous(self) -> bool:

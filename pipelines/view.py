@@ -58,9 +58,10 @@ class View(_Fields):
         if self.image_size < 1:
             raise InputError(f"image_size must be positive, not {self.image_size}.")
         if not self.min_area and not self.image_size <= low <= high:
+            fitting = tuple(max(self.image_size, scale) for scale in sorted((low, high)))
             raise InputError(
                 f"Scales {low} to {high} do not fit crops of side {self.image_size}: "
-                "image_size <= smallest scale <= largest scale."
+                f"image_size <= smallest scale <= largest scale, such as scales={fitting}."
             )
         if not 0 <= self.min_area <= 1:
             raise InputError(f"min_area is a share of the image, 0 to 1, not {self.min_area}.")

@@ -64,6 +64,7 @@ def _models(names):
 
     try:
         if len(names) == 1 and zoo.networks.is_name(names[0]):
+            shell.announce(names[0], file=sys.stderr)
             shell.start_keras()
             print(zoo.info(names[0]))
             return 0

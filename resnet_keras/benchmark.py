@@ -106,6 +106,7 @@ def _main(task: str | None) -> None:
         _time_input()
         return
     zoo.networks.find(FLAGS.model)
+    shell.announce(f"{task} {FLAGS.model} beside its peers", file=sys.stderr)
     result = networks.compare(
         task,
         FLAGS.model,
@@ -127,6 +128,7 @@ def _time_input() -> None:
             raise unknown("peer", peer, INPUT_PEERS)
         if INPUT_PEERS[peer]:
             check_installed(INPUT_PEERS[peer], "benchmark")
+    shell.announce("the input pipeline beside its peers", file=sys.stderr)
     shell.start_tensorflow()
     from .benchmarks import input as input_benchmark
 

@@ -137,10 +137,14 @@ def ended_by_signals() -> Iterator[None]:
 def leave(status: int) -> None:
     """Ends the process; after a signal at once, though a library's threads have work to do.
 
-    Python waits for such threads, and one of TensorFlow Datasets's may wait for a host.
+    Python waits for such threads, and one of TensorFlow Datasets's may wait for a host; TensorFlow
+    ends the step that it computes, and takes seconds to clean up. Only workers that train together
+    are given the time for that, in which they take leave of one another.
     """
     threads = [t for t in threading.enumerate() if t is not threading.main_thread()]
-    if status in (PREEMPTED, INTERRUPTED) and not all(thread.daemon for thread in threads):
+    waited_for = not all(thread.daemon for thread in threads)
+    stopped = status in (PREEMPTED, INTERRUPTED)
+    if stopped and (waited_for or not os.environ.get("TF_CONFIG")):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()

@@ -56,7 +56,8 @@ def _main(arguments: list[str]) -> None:
         licence=FLAGS.licence,
         appendix=f"\n## Training\n\nThe flags of the run:\n\n{recipe}\n",
     )
-    print(f"{folder}: the {FLAGS.which} weights of {run}, {accuracy}; zoo.get({str(folder)!r})")
+    name = f"./{folder}" if zoo.networks.is_name(str(folder)) else str(folder)
+    print(f"{folder}: the {FLAGS.which} weights of {run}, {accuracy}; zoo.get({name!r})")
 
 
 def _weights(run: Path, which: str) -> Path:
@@ -69,6 +70,12 @@ def _weights(run: Path, which: str) -> Path:
     path = run / f"{names[which]}.safetensors"
     if path.is_file():
         return path
+    others = sorted(run.glob(f"{names[which]}.*"))
+    if others:
+        raise InputError(
+            f"{others[0]} is not of `train`, which writes {path.name}: load it as weights of its "
+            "network, and publish that with zoo.save."
+        )
     if (run / f"{run_folder.BEST}.safetensors").is_file():
         raise InputError(
             f"The run in {run} has not ended: go on with it, or publish the best weights so far "

@@ -129,10 +129,10 @@ def test_what_takes_no_notice_of_a_signal_ends_all_the_same(number, status):
     assert output.splitlines() == [f"Interrupted({said!r})", "ready", said]
 
 
-def _started(code):
+def _started(code, **environment):
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -152,6 +152,22 @@ def test_a_process_that_a_signal_stopped_does_not_wait_for_threads():
     assert process.communicate(timeout=50)[0] == "said"
     assert time.monotonic() - began < 30
     assert process.returncode == 75
+
+
+@pytest.mark.parametrize(("config", "cleans_up"), [("", False), ("{}", True)])
+def test_only_workers_clean_up_after_a_signal(config, cleans_up):
+    """As TensorFlow does for seconds; the others have been asked to end at once."""
+    code = """
+        import atexit
+        from resnet_keras import processes
+        atexit.register(print, "cleaned up")
+        print("said")
+        processes.leave(130)
+        """
+    process = _started(code, TF_CONFIG=config)
+    said = process.communicate(timeout=50)[0]
+    assert said == ("said\ncleaned up\n" if cleans_up else "said\n")
+    assert process.returncode == 130
 
 
 def test_a_signal_ends_what_waits_and_then_acts_as_before(monkeypatch):

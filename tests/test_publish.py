@@ -58,6 +58,13 @@ def test_a_published_run_is_a_network_like_any_other(run, published, tmp_path, c
     assert f"top-1 error {100 * last_error(run):.2f} %, top-5" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_called_as_a_network(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert publish.main(["publish", str(run), "resnet20"]) == 0
+    assert capsys.readouterr().out.endswith("; zoo.get('./resnet20')\n")
+    assert zoo.get("./resnet20").count_params() == zoo.get(run).count_params()
+
+
 def test_the_card_tells_how_the_weights_were_made(run, published):
     folder, _ = published
     card = (folder / "README.md").read_text()
@@ -104,6 +111,10 @@ def test_the_best_weights_of_a_run_that_has_not_ended(run, tmp_path, capsys):
         (("{run}", "full"), "full is there and not empty: name a new folder."),
         (("{run}", "full/a.txt"), "full/a.txt is there and not empty"),
         (("begun", "new"), "begun has no weights.safetensors: train on"),
+        (
+            ("fitted", "new"),
+            "fitted/weights.weights.h5 is not of `train`, which writes weights.safe",
+        ),
         (("--which=first", "{run}", "new"), "first"),
     ],
 )
@@ -112,6 +123,9 @@ def test_mistakes_end_in_one_sentence(arguments, words, run, tmp_path, capsys, m
     for folder, name in (("full", "a.txt"), ("begun", "run.flags")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text("")
+    (tmp_path / "fitted").mkdir()
+    for name in ("run.flags", "weights.weights.h5", "best.weights.h5"):
+        (tmp_path / "fitted" / name).write_text("")
     assert publish.main(["publish", *(text.format(run=run) for text in arguments)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")

@@ -24,7 +24,8 @@ _STEPS = (
 # An argument in a message of the library: name=value.
 _ARGUMENT = re.compile(
     r"(?<![^\s(])(?P<name>[a-z]\w+)="
-    r'(?P<value>"[^"]*"|\[[\d, ]*\]|\d+\.\d+(?:e-?\d+)?|\w++)(?![-/\\]|\.\w)'
+    r"""(?P<value>"[^"]*"|'[^']*'|\[[\d, ]*\]|\([\d, ]*\)|\d+\.\d+(?:e-?\d+)?|\w++)"""
+    r"(?![-/\\]|\.\w)"
 )
 # Or its name alone: in backticks, or not to be taken for a word of English.
 _NAME = re.compile(r"`(?P<quoted>[a-z]\w+)`|(?<![^\s(])(?P<bare>[a-z]+_\w+)(?![-/\\=\w]|\.\w)")
@@ -163,12 +164,12 @@ def in_flags(values: flags.FlagValues, text: str, names: Collection[str] | None 
         return name in values and (names is None or name in names)
 
     def assigned(match):
-        name, value = match["name"], match["value"].strip('"')
+        name, value = match["name"], match["value"].strip("\"'")
         if not is_flag(name) or value == "None":  # which no flag can be given
             return match[0]
         if values[name].boolean and value in ("True", "False"):
             return f"--{name}" if value == "True" else f"--no{name}"
-        if value.startswith("["):
+        if value.startswith(("[", "(")):
             value = value[1:-1].replace(" ", "")
         return f"--{name}={value}"
 

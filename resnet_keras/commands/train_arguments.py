@@ -8,7 +8,7 @@ from typing import Any
 from resnet_keras import __version__, pipelines, zoo
 from resnet_keras.classification import classifier, recipe
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.pipelines import splits
+from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import cluster, limits, run_folder
 from resnet_keras.zoo import building
 
@@ -47,6 +47,7 @@ def check() -> None:
     steps = given("train_steps", "warmup_steps", "warmup_until_error")
     classifier.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
     _warn_of_a_short_run()
+    _warn_of_idle_flags()
     for name in ("train_steps", "eval_every", "checkpoint_every"):
         count = FLAGS[name].value or 0
         if count % FLAGS.steps_per_execution:
@@ -104,6 +105,16 @@ def _check_replicas():
             "out."
         )
     limits.check_batch(FLAGS.batch_size, replicas, FLAGS.accumulate_steps)
+    _check_hosts(replicas if FLAGS.strategy == "multi_worker" else 1)
+
+
+def _check_hosts(workers):
+    """Refuses what cannot be shared out among the machines that train, or that make batches."""
+    in_memory = pipelines.is_in_memory(FLAGS.dataset)
+    if FLAGS.services and in_memory:
+        raise InputError(f"{FLAGS.dataset} is held in memory: --services are for photographs.")
+    if not in_memory and (workers > 1 or len(FLAGS.services) > 1):
+        sharing.check_shares(FLAGS.batch_size, workers, FLAGS.accumulate_steps, "batch_size")
 
 
 def _warn_of_a_short_run():
@@ -120,6 +131,19 @@ def _warn_of_a_short_run():
             "learning rate does not reach its value",
             stacklevel=2,
         )
+
+
+def _warn_of_idle_flags():
+    """Warns of flags that are given and act only beside others, which are not."""
+    idle = {
+        "patience": FLAGS.schedule != "plateau" and "it belongs to --schedule=plateau",
+        "decay_factor": FLAGS.schedule == "cosine" and "it belongs to the schedules step, plateau",
+        "warmup_scale": not FLAGS.warmup_until_error and "it belongs to --warmup_until_error",
+        "scales": FLAGS.min_area > 0 and f"--min_area={FLAGS.min_area:g} takes its place",
+    }
+    for name, reason in idle.items():
+        if reason and FLAGS[name].value != FLAGS[name].default:
+            warnings.warn(f"--{name} has no effect: {reason}", stacklevel=2)
 
 
 def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFile | None") -> None:

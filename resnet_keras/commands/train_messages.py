@@ -48,8 +48,14 @@ def last_line(result: "Result") -> str:
 
 def finished_line() -> str:
     """What is said of a run that has come to its end, and how it can be taken further."""
-    weights = run_folder.last_weights(Path(FLAGS.workdir))
-    longer = "" if FLAGS.schedule == "cosine" else ", --train_steps=MORE goes on with it"
+    from resnet_keras.training import lengthening
+
+    folder = Path(FLAGS.workdir)
+    weights = run_folder.last_weights(folder)
+    fixed = FLAGS.schedule == "cosine" or lengthening.obstacle(
+        folder, FLAGS.train_steps, FLAGS.eval_every
+    )
+    longer = "" if fixed else ", --train_steps=MORE goes on with it"
     return (
         f"{FLAGS.workdir} holds a finished run: {weights}{longer}; --weights={weights} begins "
         "another one from its weights, in another --workdir"

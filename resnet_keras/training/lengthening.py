@@ -27,21 +27,27 @@ def check(folder: Path, model: keras.Model, steps: int, eval_every: int) -> None
             checkpoint to go on from.
     """
     weights = run_folder.last_weights(folder)
-    checkpoints = folder / run_folder.CHECKPOINTS
     began = run_folder.read_environment(folder / run_folder.ENVIRONMENT).get(SCHEDULE)
-    reason = None
+    reason = obstacle(folder, steps, eval_every)
     if began is not None and began != schedule(model):
         reason = "the learning rates of its steps so far depend on how many there are in all"
-    elif steps % eval_every and (weights or any(checkpoints.glob(f"step-{steps:08}-*"))):
-        reason = f"a longer one has no evaluation at step {steps}, between two of eval_every"
-    elif weights and not any(checkpoints.glob("step-*")):
-        reason = "its checkpoints are gone"
     if reason:
         begin = f", or begin another one from its weights, {weights}" if weights else ""
         raise InputError(
             f"{folder} holds a run of {steps} steps that cannot be made longer, as {reason}: leave "
             f"it at {steps} steps{begin}."
         )
+
+
+def obstacle(folder: Path, steps: int, eval_every: int) -> str | None:
+    """Why the files of a run allow no longer one; None where they do. Arguments as of `check`."""
+    weights = run_folder.last_weights(folder)
+    checkpoints = folder / run_folder.CHECKPOINTS
+    if steps % eval_every and (weights or any(checkpoints.glob(f"step-{steps:08}-*"))):
+        return f"a longer one has no evaluation at step {steps}, between two of eval_every"
+    if weights and not any(checkpoints.glob("step-*")):
+        return "its checkpoints are gone"
+    return None
 
 
 def schedule(model: keras.Model) -> str | None:

@@ -52,7 +52,9 @@ def check_sgd(
     if accumulate_steps < 1:
         raise InputError(f"accumulate_steps must be positive, not {accumulate_steps!r}.")
     if clip_norm is not None and not clip_norm > 0:
-        raise InputError(f"clip_norm must be positive, not {clip_norm!r}: None clips nothing.")
+        raise InputError(
+            f"clip_norm must be positive, not {clip_norm!r}: leave it out to clip nothing."
+        )
     if not 0 <= ema < 1:
         raise InputError(f"`ema` must be in [0, 1), not {ema!r}: take ema=0.9999, for example.")
 

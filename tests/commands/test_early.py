@@ -31,7 +31,7 @@ CONTRADICTIONS = [
     ),
     ([*CIFAR, "--boundaries=x"], "--boundaries is a list of whole numbers"),
     ([*DIGITS, "--ema=1"], "--ema must be in [0, 1), not 1.0: take --ema=0.9999"),
-    ([*DIGITS, "--clip_norm=0"], "--clip_norm must be positive"),
+    ([*DIGITS, "--clip_norm=0"], "leave it out to clip nothing"),
     ([*DIGITS, "--steps_per_execution=7"], "take --train_steps=1204"),
     ([*DIGITS, "--accumulate_steps=3"], "take a multiple of 3, such as --batch_size=66"),
     (
@@ -60,6 +60,12 @@ CONTRADICTIONS = [
     ([*DIGITS, "--eval_resize=20"], "digits is evaluated as it is, without --eval_resize"),
     ([*CIFAR, "--image_size=64"], "not --image_size=64: leave --image_size out"),
     ([*PHOTOGRAPHS, "--scales=100,200"], "do not fit crops of side 224: --image_size <= smallest"),
+    ([*PHOTOGRAPHS, "--scales=480,256"], "such as --scales=256,480"),
+    (
+        [*PHOTOGRAPHS, "--batch_size=24", "--services=grpc://a:1,grpc://b:1"],
+        "of --batch_size=24 cannot be shared out: make it a multiple of 16, such as --batch",
+    ),
+    ([*DIGITS, "--services=grpc://a:1"], "digits is held in memory: --services are for photo"),
     ([*PHOTOGRAPHS, "--eval_resize=200"], "take --eval_resize=256"),
     ([*PHOTOGRAPHS, "--normalization=pixel"], "take --normalization=channel"),
     ([*PHOTOGRAPHS, "--dataset=folder"], "Give --data_dir=FOLDER"),
@@ -73,6 +79,10 @@ CONTRADICTIONS = [
     (["reproduce", "depth", "--", "--train_steps=40"], "take --warmup_steps=4"),
     (["report", "gs://bucket/runs"], "gs://bucket/runs is no local path"),
     (["report", "--out=s3://bucket/report", "runs"], "--out: s3://bucket/report is no local path"),
+    (["launch", "--recipe=resnet20_digits"], "--recipe=resnet20_digits is for the training: write"),
+    (["launch", "--seed=1", "--", *DIGITS[1:]], "--seed=1 is for the training: write it after --"),
+    (["launch", "--recpie=x"], "Unknown flag --recpie"),
+    (["evaluate", "--model=a.png"], "a.png is a file: give it as --weights of its network"),
     (["pipelines", "preview", "--dataset=digits", "--mixup=1", "--out=x.png"], "own augmentation"),
 ]
 COMMANDS = (

@@ -1,9 +1,13 @@
 """Mistakes in arguments and flagfiles get a sentence that begins with what was meant."""
 
-import pytest
+import json
 
-from resnet_keras import evaluate, predict, train
-from resnet_keras.commands import train_arguments
+import pytest
+import run_folders
+
+from resnet_keras import evaluate, predict, train, zoo
+from resnet_keras.commands import train_arguments, train_messages
+from resnet_keras.errors import InputError
 from resnet_keras.training import run_folder
 
 
@@ -83,6 +87,65 @@ def test_warnings_name_flags(capsys):
 def test_a_rule_that_never_acts_is_a_warning(more, words):
     train.shared_flags.parse(train.FLAGS, ["train", "--recipe=resnet20_cifar10", more])
     with pytest.warns(UserWarning, match=words):
+        train_arguments.check()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--patience=3"], "--patience has no effect: it belongs to --schedule=plateau"),
+        (["--schedule=cosine", "--decay_factor=0.5"], "--decay_factor has no effect"),
+        (["--warmup_scale=0.5"], "it belongs to --warmup_until_error"),
+        (
+            ["--dataset=imagenet2012", "--min_area=0.1", "--scales=256,480"],
+            "--scales has no effect",
+        ),
+    ],
+)
+def test_a_flag_without_effect_is_a_warning(arguments, words):
+    train.shared_flags.parse(train.FLAGS, ["train", *arguments])
+    with pytest.warns(UserWarning, match=words):
+        train_arguments.check()
+
+
+@pytest.mark.parametrize("recipe", zoo.list_recipes())
+def test_recipes_have_no_flag_without_effect(recipe, recwarn):
+    train.shared_flags.parse(train.FLAGS, ["train", f"--recipe={recipe}"])
+    train_arguments.check()
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_class_folders_of_another_data_set_are_a_warning(split, tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / f"{split}{name}").mkdir(parents=True)
+        (tmp_path / f"{split}{name}" / "1.png").write_bytes(b"")
+    train.shared_flags.parse(train.FLAGS, ["train", f"--data_dir={tmp_path}"])
+    words = 'has class folders of images, and cifar10 is taken: those are dataset="folder"'
+    with pytest.warns(UserWarning, match=words):
+        train_arguments.check()
+
+
+@pytest.mark.parametrize(
+    ("steps", "checkpoint", "goes_on"),
+    [(30, "step-00000030-x", True), (35, "step-00000035-x", False), (30, None, False)],
+)
+def test_a_finished_run_offers_more_steps_where_it_takes_them(steps, checkpoint, goes_on, tmp_path):
+    folder = run_folders.write(tmp_path / "run")
+    (folder / "checkpoints" / (checkpoint or ".")).mkdir(parents=True)
+    arguments = [f"--workdir={folder}", f"--train_steps={steps}", "--eval_every=15"]
+    train.shared_flags.parse(train.FLAGS, ["train", *arguments])
+    assert ("--train_steps=MORE goes on" in train_messages.finished_line()) == goes_on
+
+
+def test_photographs_that_workers_cannot_share(monkeypatch):
+    workers = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    given = ["--dataset=imagenet2012", "--strategy=multi_worker", "--workdir=w", "--batch_size=96"]
+    train.shared_flags.parse(train.FLAGS, ["train", *given])
+    train_arguments.check()
+    train.shared_flags.parse(train.FLAGS, ["train", *given, "--accumulate_steps=2"])
+    with pytest.raises(InputError, match="make it a multiple of 64, such as batch_size=128"):
         train_arguments.check()
 
 

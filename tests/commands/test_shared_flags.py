@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
         ("Give data_dir=FOLDER, which", "Give --data_dir=FOLDER, which"),
         ('`boundaries` belong to schedule="step".', "--boundaries belong to --schedule=step."),
         ("take boundaries=[3, 40] or boundaries=[].", "take --boundaries=3,40 or --boundaries=."),
+        ("take scales=(256, 480), not mixup='a'.", "take --scales=256,480, not --mixup=a."),
         (
             "weight_decay must be decay=0.1, ema=0.99.",
             "--weight_decay must be decay=0.1, --ema=0.99.",

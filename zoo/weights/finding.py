@@ -37,11 +37,16 @@ def find(
     run = own.of_run(name)
     if run is not None:
         if weights is not None:
-            raise InputError(f"{name} has its own weights: leave weights={str(weights)!r} out.")
+            raise InputError(
+                f"{name} has its own weights: leave weights={str(weights)!r} out, or give one of "
+                f"its files as `weights` of the network {own.model_in(run)}."
+            )
         network = networks.find(own.model_in(run))
         return network, read(run, network)
     if not networks.is_name(name) and Path(str(name)).is_dir():
         raise foreign.folder(Path(name))
+    if not networks.is_name(name) and Path(str(name)).is_file():
+        raise InputError(f"{name} is a file: give it as `weights` of its network.")
     if isinstance(name, os.PathLike) or (isinstance(name, str) and os.sep in name):
         raise InputError(f"There is no folder {name}: name a network, or a folder of zoo.save.")
     network = networks.find(name)

@@ -135,8 +135,12 @@ def test_a_runs_folder_is_taken_and_said(tmp_path, monkeypatch, capsys):
         said = r"a run: its weights\.safetensors is taken; best\.safetensors is there too\."
         with pytest.warns(UserWarning, match=said):
             np.testing.assert_array_equal(call()(images), last(images))
-    with pytest.raises(InputError, match="has its own weights"):
-        zoo.get(run, weights="digits")
+    with pytest.raises(InputError, match="one of its files as `weights` of the network resnet8"):
+        zoo.get(run, weights="best")
+    with pytest.raises(InputError, match=r"is a file: give it as `weights` of its network\."):
+        zoo.get("runs/mine/best.safetensors")
+    best_of_run = zoo.get("resnet8", weights="runs/mine/best.safetensors")
+    np.testing.assert_array_equal(best_of_run(images), best(images))
     keras.utils.save_img(tmp_path / "image.png", images[0])
     assert predict.main(["predict", "--model=runs/mine", "image.png"]) == 0
     assert "warning: runs/mine is the folder of a run" in capsys.readouterr().err
