@@ -88,6 +88,13 @@ def train_flags() -> flags.FlagValues:
         ["two_mlp", "convolutions"],
         "Head of --neck=fpn. two_mlp, or convolutions with batch normalization.",
     )
+    model.choice(
+        "roi_form",
+        "crop",
+        ["crop", "matmul"],
+        "How RoIAlign is computed: crop or matmul. Both give the same; matmul is for GPUs and for "
+        "small images.",
+    )
     model.switch("context", False, "Let each RoI see features of the whole image.")
     model.switch("refine", False, "Look at each box again in inference, and vote.")
     model.items("anchor_sizes", [], "Sides of the anchors in pixels. A / stands between levels.")
@@ -193,7 +200,8 @@ def detector_changes(values: flags.FlagValues) -> dict[str, Any]:
                 f"--anchor_sizes are numbers, with a / between levels, not {text}."
             ) from error
         changed["anchor_sizes"] = levels
-    return changed
+    form = {"crop": "auto", "matmul": "matmul"}[values["roi_form"].value]
+    return {**changed, "roi_form": form}
 
 
 def data_of(values: flags.FlagValues) -> recipe.Data:

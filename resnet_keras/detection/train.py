@@ -15,7 +15,7 @@ from typing import Any
 
 from resnet_keras import processes
 from resnet_keras.commands import decoders, shell
-from resnet_keras.errors import told
+from resnet_keras.errors import InputError, told
 from resnet_keras.training import run_folder
 
 from . import flags, recipe
@@ -64,8 +64,8 @@ def _run(signals) -> int:
     strategy = replicas.make_strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     signals.listen()
     replicas.check(strategy, **_given("batch_size", "jit_compile"))
-    # The gradient of `crop_and_resize` adds up in any order, and a run would not repeat.
-    tf.config.experimental.enable_op_determinism()
+    if FLAGS.roi_form == "crop":
+        _make_crop_repeat(replicas.device_kind(), tf)
     identity = flags.run_flags(FLAGS)
     if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, flags.FREE, flags.STEPS):
         print(
@@ -116,6 +116,13 @@ def _run(signals) -> int:
             f"metrics.csv and run.flags are in {result.workdir}"
         )
     return 0
+
+
+def _make_crop_repeat(device, tf):
+    """The gradient of `crop_and_resize` adds up in any order, so that a run would not repeat."""
+    if device == "GPU":
+        raise InputError("On GPUs runs repeat with --roi_form=matmul only: add it.")
+    tf.config.experimental.enable_op_determinism()
 
 
 def _model(source):
