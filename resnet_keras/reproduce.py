@@ -75,8 +75,8 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
         )
     depths, seeds = _numbers("depths"), _numbers("seeds")
     dataset = course.dataset(task, FLAGS.dataset)
-    out = results.place(FLAGS.folder, task, dataset, FLAGS.scale, depths, seeds)
-    out = Path(FLAGS.out) if FLAGS.out else out
+    place = results.place(FLAGS.folder, task, dataset, FLAGS.scale, depths, seeds)
+    out = Path(FLAGS.out or place)
     if out.name in ("", "..") or out.suffix in (".png", ".md", ".json"):
         raise InputError(f"--out is a path without suffix such as results/{task}, not {FLAGS.out}.")
     drawing.check()  # not after hours of training

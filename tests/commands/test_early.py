@@ -70,6 +70,10 @@ CONTRADICTIONS = [
     ([*PHOTOGRAPHS, "--normalization=pixel"], "take --normalization=channel"),
     ([*PHOTOGRAPHS, "--dataset=folder"], "Give --data_dir=FOLDER"),
     ([*PHOTOGRAPHS, "--dataset=folder", "--data_dir=nowhere"], "There is no folder nowhere"),
+    (
+        [*PHOTOGRAPHS, "--dataset=folder", "--data_dir=runs"],
+        "runs has no folder train/; it has no folders. Images belong in train/CLASS/ and val/CL",
+    ),
     ([*TRAINED, "--split=validation"], "Unknown split 'validation'"),
     ([*TRAINED, "--ensemble=resnet20=digits,resnet32=digits"], "leave --model out"),
     ([*TRAINED, "--protocol=ten_crop"], "are for photographs"),
