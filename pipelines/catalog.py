@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from resnet_keras import facts
 from resnet_keras.errors import InputError, check_installed, unknown
 
-from . import listing, splits
+from . import splits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +139,10 @@ def check_names(
             _check_split(split)
         _check_size(dataset, image_size)
     elif dataset == FOLDER:
-        listing.check_root(data_dir)
+        from . import class_folders
+
+        for split in split_names:
+            class_folders.split_folder(data_dir, splits.parse(split).name)
     if dataset != FOLDER and data_dir is not None and _has_class_folders(data_dir):
         warnings.warn(
             f"{data_dir} has class folders of images, and {dataset} is taken: those are "

@@ -83,6 +83,11 @@ def split_folder(data_dir: str | os.PathLike | None, split: str) -> Path:
         there = [*_OF_ONE_FOLDER] if is_flat(root) else _there(root)
         what = "splits" if is_flat(root) else "folders"
         way_out = f" {splits.HOLD_OUT}" if has_train_only(root) else hint(split, there)
+        if not way_out and not is_flat(root) and not {*there} & {*_SPLITS}:
+            way_out = (
+                " Images belong in train/CLASS/ and val/CLASS/, or right in two folders CLASS/ or "
+                "more."
+            )
         listed = ", ".join(there[:8]) or f"no {what}"
         raise InputError(f"{root} has no folder {split}/; it has {listed}.{way_out}")
     return folder

@@ -12,6 +12,7 @@ convolutional at several scales, scores averaged over positions, mirror images a
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def _check_flags(photographs: bool, split: str) -> None:
         )
     if FLAGS.protocol == protocols.MULTI_SCALE and FLAGS.resize:
         raise InputError("--resize is for crops; the sizes of multi_scale are --scales.")
+    if FLAGS.protocol != protocols.MULTI_SCALE and FLAGS["scales"].present:
+        warnings.warn("--scales has no effect: it belongs to --protocol=multi_scale", stacklevel=2)
     place = {"data_dir": FLAGS.data_dir, "exif_orientation": FLAGS.exif_orientation}
     pipelines.check_names(FLAGS.dataset, (split,), **place)
 
@@ -104,8 +107,9 @@ def _members() -> list[tuple[str, str | None]]:
     """(model, weights) of each model to measure."""
     if not FLAGS.ensemble:
         return [(FLAGS.model, FLAGS.weights)]
-    if FLAGS.weights is not None:
-        raise InputError("--ensemble names the weights of its models: leave --weights out.")
+    for name in ("model", "weights"):
+        if FLAGS[name].present:
+            raise InputError(f"--ensemble names models and their weights: leave --{name} out.")
     pairs = [tuple(member.split("=", 1)) for member in FLAGS.ensemble]
     if not all(len(pair) == 2 and all(pair) for pair in pairs):
         raise InputError("--ensemble is NAME=WEIGHTS,NAME=WEIGHTS,... of two models or more.")

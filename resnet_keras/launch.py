@@ -42,19 +42,11 @@ LEFT = re.compile(
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
     own, rest = shell.split_rest(argv)
-    misplaced = [argument for argument in own[1:] if _is_of_train(argument)]
-    own = [argument for argument in own if argument not in misplaced]
-    return shell.run(lambda: _main(rest, misplaced), FLAGS, own, __doc__)
+    after = ("training", train_flags.FLAGS)
+    return shell.run(lambda: _main(rest), FLAGS, own, __doc__, after=after)
 
 
-def _is_of_train(argument):
-    name = argument.lstrip("-").partition("=")[0]
-    return argument.startswith("-") and name in train_flags.FLAGS and name not in FLAGS
-
-
-def _main(arguments: Sequence[str], misplaced: Sequence[str]) -> int:
-    if misplaced:
-        raise InputError(f"{misplaced[0]} is for the training: write it after --.")
+def _main(arguments: Sequence[str]) -> int:
     if not arguments:
         raise InputError("Give the flags of the training after --, such as -- --recipe=NAME.")
     addresses = [f"localhost:{port}" for port in _free_ports(FLAGS.workers)]

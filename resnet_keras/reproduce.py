@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import drawing, processes
-from .commands import reproduce_flags, shared_flags, shell
+from .commands import evaluate_flags, reproduce_flags, shared_flags, shell, train_flags
 from .errors import InputError, unknown
 from .files import make_folder
 from .reproduction import course, experiments, responses, results
@@ -36,6 +36,7 @@ from .reproduction.runs import readable
 
 FLAGS = reproduce_flags.FLAGS
 TASKS = (*experiments.EXPERIMENTS, "imagenet")
+_TRAINED, _EVALUATED = ("training", train_flags.FLAGS), ("evaluation", evaluate_flags.FLAGS)
 # Flags that say where things are, or that only look: left out of the command that is written down.
 _PLACES = ("out", "data_dir", "weights_dir", "run")
 
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         positional=task == "responses",  # of these folders' runs
         task=task,
         groups=_groups(task),
+        after=_EVALUATED if task == "imagenet" else _TRAINED,
     )
 
 
@@ -73,8 +75,8 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
         )
     depths, seeds = _numbers("depths"), _numbers("seeds")
     dataset = course.dataset(task, FLAGS.dataset)
-    out = results.place(FLAGS.folder, task, dataset, FLAGS.scale, depths, seeds)
-    out = Path(FLAGS.out) if FLAGS.out else out
+    place = results.place(FLAGS.folder, task, dataset, FLAGS.scale, depths, seeds)
+    out = Path(FLAGS.out or place)
     if out.name in ("", "..") or out.suffix in (".png", ".md", ".json"):
         raise InputError(f"--out is a path without suffix such as results/{task}, not {FLAGS.out}.")
     drawing.check()  # not after hours of training
@@ -89,8 +91,8 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
 
 
 def _measure(folders, rest):
-    given = {flag.name for flag in shared_flags.all_flags(FLAGS) if flag.present}
-    if rest or given - {"data_dir", "flagfile"}:
+    others = {f.name for f in shared_flags.all_flags(FLAGS) if f.present} - {"data_dir", "flagfile"}
+    if rest or others:
         raise InputError("responses RUN... takes no flag but --data_dir: it only measures runs.")
     shell.announce("responses of the layers")
     responses.measure(folders, FLAGS.data_dir)
@@ -113,8 +115,8 @@ def _train(order, depths, seeds):
                 raise InputError(shared_flags.in_flags(train.FLAGS, str(error))) from error
         return differing
 
-    own = ("recipe", "model", "dataset", "seed", "shortcut", "workdir", "data_dir", "help")
-    _check_rest(train, "train", order.flags, (*own, "helpfull"))
+    own = ("recipe", "model", "dataset", "seed", "shortcut", "workdir", "data_dir")
+    _check_rest(train, "train", order.flags, own)
     return course.train(order, depths, seeds, differences)
 
 
@@ -122,15 +124,14 @@ def _evaluate(order):
     from . import evaluate
 
     own = ("model", "weights", "ensemble", "dataset", "data_dir", "split", "protocol", "results")
-    own += ("weights_dir", "per_class", "help", "helpfull")
-    _check_rest(evaluate, "evaluate", order.flags, own)
+    _check_rest(evaluate, "evaluate", order.flags, (*own, "weights_dir", "per_class"))
     return course.evaluate(order, FLAGS.trained, FLAGS.weights, FLAGS.weights_dir)
 
 
 def _check_rest(command, name, rest, own: Sequence[str]) -> None:
     """Refuses flags after -- that the command does not have, or that are the experiment's own."""
     shared_flags.parse(command.FLAGS, [name, *rest])
-    for flag in own:
+    for flag in (*own, "help", "helpfull"):
         if command.FLAGS[flag].present:
             raise InputError(
                 f"--{flag} after -- would make other runs than the experiment's: leave it out."

@@ -414,8 +414,8 @@ def test_mistakes_end_in_one_sentence(arguments, words, tmp_path, capsys, monkey
     (tmp_path / "taken" / "run.flags").write_text("--batch_size=7\n")
     (tmp_path / "binary.flags").write_bytes(b"\xff\xfe\x80")
     (tmp_path / "nested.flags").write_text("--recipe=resnet20_digits\n")
-    (tmp_path / "hollow" / "train" / "cats").mkdir(parents=True)
     for split in ("train", "val"):
+        (tmp_path / "hollow" / split / "cats").mkdir(parents=True)
         (tmp_path / "one" / split / "cats").mkdir(parents=True)
         (tmp_path / "one" / split / "cats" / "a.jpg").write_bytes(b"")
     monkeypatch.chdir(tmp_path)

@@ -31,8 +31,19 @@ _ARGUMENT = re.compile(
 _NAME = re.compile(r"`(?P<quoted>[a-z]\w+)`|(?<![^\s(])(?P<bare>[a-z]+_\w+)(?![-/\\=\w]|\.\w)")
 
 
-def parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = False) -> list[str]:
+def parse(
+    values: flags.FlagValues,
+    argv: Sequence[str],
+    positional: bool = False,
+    after: tuple[str, flags.FlagValues] | None = None,
+) -> list[str]:
     """Sets the flags from a command's arguments, its name first; returns those that are no flags.
+
+    Args:
+        values: the command's flags.
+        argv: its arguments, up to --.
+        positional: whether there may be arguments that are no flags.
+        after: what the flags after -- are for, and those that there are.
 
     Raises:
         InputError, flags.Error: they cannot be understood.
@@ -47,7 +58,10 @@ def parse(values: flags.FlagValues, argv: Sequence[str], positional: bool = Fals
     except UnicodeDecodeError as error:
         raise InputError(f"The flagfile is no text: {error}.") from error
     except flags.UnrecognizedFlagError as error:
-        raise _unknown_flag(values, error.flagname, argv) from error
+        name = error.flagname
+        if after is not None and name.replace("-", "_") in after[1]:
+            raise InputError(f"--{name} is for the {after[0]}: write it after --.") from error
+        raise _unknown_flag(values, name, argv) from error
     except flags.IllegalFlagValueError as error:
         raise _wrong_value(values, error, argv) from error
     except flags.CantOpenFlagFileError as error:

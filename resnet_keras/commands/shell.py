@@ -32,6 +32,7 @@ def run(
     positional: bool = False,
     task: str | None = None,
     groups: Collection[str] | None = None,
+    after: tuple[str, flags.FlagValues] | None = None,
 ) -> int:
     """Parses `argv` into `values` and calls `main`; --help prints `doc` and the flags.
 
@@ -43,6 +44,7 @@ def run(
         positional: whether there may be arguments that are no flags.
         task: which of several the command was asked for.
         groups: of the flags that the task has; None for all of the command's.
+        after: what the flags after -- are for, and those that there are; see `split_rest`.
 
     Returns:
         The process's exit status: what `main` returns, if it does, else 0; or 2 after a user's
@@ -50,7 +52,7 @@ def run(
     """
     status = None
     try:
-        rest = parse(values, argv, positional)
+        rest = parse(values, argv, positional, after)
         if values["help"].value or values["helpfull"].value:
             show = help.full if values["helpfull"].value else help.short
             print(show(values, doc or "", groups))

@@ -135,11 +135,14 @@ def _warn_of_a_short_run():
 
 def _warn_of_idle_flags():
     """Warns of flags that are given and act only beside others, which are not."""
+    of_photographs = pipelines.is_in_memory(FLAGS.dataset) and "it is for photographs"
     idle = {
         "patience": FLAGS.schedule != "plateau" and "it belongs to --schedule=plateau",
         "decay_factor": FLAGS.schedule == "cosine" and "it belongs to the schedules step, plateau",
         "warmup_scale": not FLAGS.warmup_until_error and "it belongs to --warmup_until_error",
         "scales": FLAGS.min_area > 0 and f"--min_area={FLAGS.min_area:g} takes its place",
+        "interpolation": of_photographs,
+        "max_corrupt": of_photographs,
     }
     for name, reason in idle.items():
         if reason and FLAGS[name].value != FLAGS[name].default:

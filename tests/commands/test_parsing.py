@@ -95,6 +95,7 @@ def test_a_rule_that_never_acts_is_a_warning(more, words):
     [
         (["--patience=3"], "--patience has no effect: it belongs to --schedule=plateau"),
         (["--schedule=cosine", "--decay_factor=0.5"], "--decay_factor has no effect"),
+        (["--interpolation=bicubic"], "--interpolation has no effect: it is for photographs"),
         (["--warmup_scale=0.5"], "it belongs to --warmup_until_error"),
         (
             ["--dataset=imagenet2012", "--min_area=0.1", "--scales=256,480"],
