@@ -180,7 +180,9 @@ def read(path: Path) -> dict[str, Any] | None:
     """
     try:
         row = json.loads(path.read_text())[-1]
-        return {**row, **{name: float(row[name]) for name in ("top1_error", "top5_error")}}
+        top5 = row.get("top5_error")  # of five classes or fewer there is none
+        top5 = None if top5 is None else float(top5)
+        return {**row, "top1_error": float(row["top1_error"]), "top5_error": top5}
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, LookupError, OSError) as error:
@@ -254,4 +256,7 @@ def _ensemble(rows):
 
 
 def _errors(row):
-    return [percent(row and row["top1_error"]), percent(row and row["top5_error"])]
+    if row is None:
+        return [percent(None), percent(None)]
+    top5 = row["top5_error"]
+    return [percent(row["top1_error"]), None if top5 is None else percent(top5)]

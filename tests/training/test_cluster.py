@@ -107,7 +107,8 @@ def test_two_tasks_train_together(tmp_path):
     said = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert all("4 steps of 32 images, 2 replica(s) on CPU" in text for text in said)
-    assert said[1].rstrip().endswith("worker 1")
+    # Not the last line: TensorFlow may tell of the worker that has left.
+    assert any(line.endswith("worker 1") for line in said[1].splitlines())
     assert torture.rows(tmp_path / "run")[-1]["step"] == "4"
     assert "--cluster=slurm" in (tmp_path / "run" / "run.flags").read_text()
 
