@@ -250,7 +250,7 @@ _MARKED = re.compile(r"(?<=<!-- networks -->\n).*?(?=<!-- /networks -->)", re.DO
 
 def with_tables(root: Path) -> dict[str, str]:
     """The pages of `TABLES` by path, with their tables made anew; builds every network."""
-    found = [information.info(name) for name in information.list_models()]
+    found = [information.info(row.name) for row in networks.PACKAGED]  # and no registered ones
     made = {}
     for path, table in TABLES.items():
         text, count = _MARKED.subn(lambda _, table=table: f"{table(found)}\n", _read(root, path))

@@ -63,8 +63,8 @@ def compare(model, name, size):
     expected = {
         key.split()[2]: ANSWERS[key] for key in ANSWERS if key.startswith(f"{name} {size[0]}x")
     }
-    images, sizes = detection.faster_rcnn._images(detector_parity.image(size)[None])
-    maps, levels = model._look(images, sizes, False)
+    images, sizes = detection.faster_rcnn.unpack(detector_parity.image(size)[None])
+    maps, levels = model.look(images, sizes)
     differences = {
         f"p{k}": difference(x[0, ..., detector_parity.CHANNELS], expected[f"p{k}"])
         for k, x in enumerate(maps, 2)
@@ -80,7 +80,7 @@ def compare(model, name, size):
     proposals, is_box = detection.proposals.propose(levels, sizes, model.settings, training=False)
     assert np.all(is_box)
     differences["proposals"] = difference(proposals[0], expected["proposals"])
-    logits, deltas = model._predict(maps, detector_parity.ROIS[None], False)
+    logits, deltas = model.classify(model.features(maps, detector_parity.ROIS[None]))
     differences["logits"] = difference(np.roll(logits[0], 1, -1), expected["logits"])
     kept = expected["box_deltas"].reshape(-1, 91, 4)[:, 1:]
     differences["box_deltas"] = difference(deltas[0], kept)
