@@ -45,7 +45,9 @@ def load(path: str | os.PathLike, which: str = "best") -> "keras.Model":
     """
     import keras
 
-    from . import faster_rcnn, improve
+    from resnet_keras.training import optimizers, schedules  # noqa: F401  # classes in the file
+
+    from . import faster_rcnn, improve, statistics  # noqa: F401
 
     file = find(path, which)
     try:

@@ -93,6 +93,14 @@ def test_objects_are_found_and_drawn(trained, image, tmp_path, capsys):
     assert (out / "scene.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
+def test_a_new_process_asks_the_detector(trained, image, command):
+    arguments = (f"--model={trained}", "--json", "--threshold=0", str(image))
+    done = command("detection.predict", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["objects"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
