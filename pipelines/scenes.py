@@ -361,7 +361,7 @@ def _placed(image, row, sides):
     boxes = tf.clip_by_value(tf.cast(boxes, tf.float32), 0.0, limits)
     # Mirrored first: as a rule images grow, and a mirrored one resized is the resized one mirrored.
     image = tf.cond(row["mirrored"], lambda: tf.reverse(image, [1]), lambda: image)
-    padded = _padded(_resized(image, height, width), row["bucket"])
+    padded = _padded(resize(image, height, width), row["bucket"])
     features = {
         "image": tf.ensure_shape(padded, [*(sides[0] if len(sides) == 1 else (None, None)), 3]),
         "size": row["wanted"],
@@ -369,8 +369,17 @@ def _placed(image, row, sides):
     return features, {"boxes": boxes, "labels": row["labels"], "crowd": row["crowd"]}
 
 
-def _resized(image, height, width):
-    """Bilinear and without antialiasing, as [32] and torchvision's detectors have it."""
+def resize(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Bilinear and without antialiasing, as [32] and torchvision's detectors have it.
+
+    Args:
+        image: uint8 (h, w, 3), of `pixels`: of no more than twice the size where it was shrunk.
+        height: in pixels.
+        width: in pixels.
+
+    Returns:
+        uint8 (height, width, 3).
+    """
 
     def stretched():
         # As float32: the kernel for uint8 takes longer. The half for rounding is added before the

@@ -1,7 +1,9 @@
 """What a detector finds in photographs, and pictures of it.
 
-for path, found in prediction.of_files(model, ["street.jpg"], scale=(600, 1000)):
-print(found["boxes"], found["scores"], found["labels"])
+    for path, image, found in prediction.of_files(model, ["street.jpg"]):
+        print(path, found["boxes"], found["scores"], found["labels"])
+
+Images are shown to a detector as the streams of `pipelines.objects` show them.
 """
 
 import os
@@ -13,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import buckets, decode, listing, objects, preview
+from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
 
 Detections = dict[str, np.ndarray]
 
@@ -35,24 +37,17 @@ def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = 
         InputError: it is no RGB image.
     """
     image = np.asarray(image)
+    shape = image.shape
     if image.ndim != 3 or image.shape[2] != 3:
-        raise InputError(f"An image is (height, width, 3) RGB pixels, not of shape {image.shape}.")
-    scale = scale or getattr(model, "scale", None) or objects.SCALE
-    height, width = (int(side) for side in buckets.resized([image.shape[:2]], [scale])[0])
-    seen = tf.image.resize(image, (height, width), antialias=True)
-    margin = [[0, -height % 32], [0, -width % 32], [0, 0]]  # fewer shapes, so fewer traces
-    inputs = {
-        "image": tf.pad(tf.cast(tf.round(seen), "uint8"), margin)[None],
-        "size": tf.constant([[height, width]]),
-    }
-    found = {name: np.asarray(value)[0] for name, value in model.predict_on_batch(inputs).items()}
-    count = int(found.pop("count"))
-    factor = np.array([width / image.shape[1], height / image.shape[0]] * 2, "float32")
-    return {
-        "boxes": found["boxes"][:count] / factor,
-        "scores": found["scores"][:count],
-        "labels": found["labels"][:count],
-    }
+        raise InputError(f"An image is (height, width, 3) RGB pixels, not of shape {shape}.")
+    wanted = _wanted(model, image.shape, scale)
+    image = tf.cast(image, "float32")
+    times = int(tf.reduce_min(tf.shape(image)[:2]) // tf.reduce_min(wanted))
+    ratio = max(ratio for ratio in decode.RATIOS if ratio <= max(times, 1))
+    if ratio > 1:  # as a JPEG is shrunk while it is decoded
+        image = tf.nn.avg_pool2d(image[None], ratio, ratio, "VALID")[0]
+    pixels = tf.cast(tf.round(image), "uint8")
+    return _detections(model, pixels, shape, wanted)
 
 
 def of_files(
@@ -76,15 +71,40 @@ def of_files(
     Raises:
         InputError: a file cannot be read or decoded.
     """
+    shrunk = scenes.encoded(tf.io.read_file, exif_orientation)
     for path in map(str, paths):
         try:
             content = tf.io.read_file(path)
             image = decode.decode(content, exif_orientation=exif_orientation).numpy()
+            wanted = _wanted(model, image.shape, scale)
+            pixels = shrunk(path, image.shape[:2], tf.reduce_min(wanted))
         except tf.errors.NotFoundError as error:
             raise InputError(f"There is no image {path}.") from error
-        except (tf.errors.InvalidArgumentError, tf.errors.OpError) as error:
+        except tf.errors.OpError as error:
             raise InputError(f"{path} cannot be decoded as {listing.FORMATS}.") from error
-        yield path, image, of_image(model, image, scale=scale)
+        yield path, image, _detections(model, pixels, image.shape, wanted)
+
+
+def _wanted(model, shape, scale):
+    """Height and width at which a detector sees an image: its own scale, if no other is given."""
+    scale = scale or getattr(model, "scale", None) or objects.SCALE
+    return buckets.resized([shape[:2]], [scale])[0]
+
+
+def _detections(model, pixels, shape, wanted):
+    """What is found in `pixels`, resized to `wanted`; boxes are those of an image of `shape`."""
+    height, width = tf.unstack(wanted)
+    seen = scenes.resize(pixels, height, width)
+    margin = [[0, -height % 32], [0, -width % 32], [0, 0]]  # fewer shapes, so fewer traces
+    inputs = {"image": tf.pad(seen, margin)[None], "size": wanted[None]}
+    found = {name: np.asarray(value)[0] for name, value in model.predict_on_batch(inputs).items()}
+    count = int(found["count"])
+    factor = np.array([int(width) / shape[1], int(height) / shape[0]] * 2, "float32")
+    return {
+        "boxes": found["boxes"][:count] / factor,
+        "scores": found["scores"][:count],
+        "labels": found["labels"][:count],
+    }
 
 
 def draw(
