@@ -89,10 +89,6 @@ def training(
         InputError: no such data set or split, a fault in its annotations, which the message names,
             or batches that cannot be divided as asked.
     """
-    from . import scenes, stream
-
-    share = scenes.Share(global_batch_size, start_step, parts, *shard)
-    share.check()
     source = open_split(
         dataset,
         split,
@@ -102,6 +98,42 @@ def training(
         exif_orientation=exif_orientation,
         max_faulty=max_faulty,
     )
+    return training_of(
+        source,
+        global_batch_size,
+        seed=seed,
+        start_step=start_step,
+        scales=scales,
+        flip=flip,
+        max_corrupt=max_corrupt,
+        parts=parts,
+        shard=shard,
+        device=device,
+        threads=threads,
+        ram_budget=ram_budget,
+    )
+
+
+def training_of(
+    source: "Scenes",
+    global_batch_size: int,
+    *,
+    seed: int,
+    start_step: int = 0,
+    scales: Sequence[tuple[int, int]] | None = None,
+    flip: bool = True,
+    max_corrupt: int = 100,
+    parts: int = 1,
+    shard: tuple[int, int] = (0, 1),
+    device: str | None = "auto",
+    threads: int | None = None,
+    ram_budget: int | None = None,
+) -> "tf.data.Dataset":
+    """The stream of `training`, of what `open_split` opened; the other arguments are the same."""
+    from . import scenes, stream
+
+    share = scenes.Share(global_batch_size, start_step, parts, *shard)
+    share.check()
     batches = scenes.training(
         source, share, seed=seed, scales=scales, flip=flip, max_corrupt=max_corrupt
     )
@@ -160,8 +192,6 @@ def evaluation(
     Raises:
         InputError: as `training`.
     """
-    from . import scenes, stream
-
     source = open_split(
         dataset,
         split,
@@ -171,6 +201,32 @@ def evaluation(
         exif_orientation=exif_orientation,
         max_faulty=max_faulty,
     )
+    return evaluation_of(
+        source,
+        batch_size,
+        scale=scale,
+        replicas=replicas,
+        shard=shard,
+        device=device,
+        threads=threads,
+        ram_budget=ram_budget,
+    )
+
+
+def evaluation_of(
+    source: "Scenes",
+    batch_size: int,
+    *,
+    scale: tuple[int, int] | None = None,
+    replicas: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+    device: str | None = "auto",
+    threads: int | None = None,
+    ram_budget: int | None = None,
+) -> "tf.data.Dataset":
+    """The stream of `evaluation`, of what `open_split` opened; the other arguments are the same."""
+    from . import scenes, stream
+
     size = batch_size
     if replicas is not None:
         size = -(-min(batch_size, source.num_examples) // replicas) * replicas

@@ -9,6 +9,7 @@ TensorBoard events, checkpoints and, at the end, weights.safetensors. The same c
 stopped exits with status 75.
 """
 
+import functools
 import sys
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ from .classification.classifier import (
     compile_classifier,
     make_optimizer,
 )
-from .commands import decoders, shell, train_arguments, train_flags, train_messages
+from .commands import runs, shell, train_arguments, train_flags, train_messages
 from .commands import shared_flags as shared_flags
 from .commands.train_arguments import given
 from .errors import told
@@ -47,14 +48,9 @@ def _main() -> int:
         cluster.use_slurm()
 
     from .training import replicas
-    from .training.signals import Preempted, Signals
 
     try:
-        with Signals() as signals, decoders.quiet():
-            return _run(network, file, signals)
-    except Preempted as stopped:
-        print(f"{stopped}: the same command goes on from there, with its --workdir")
-        return processes.status_of(stopped.signum)
+        return runs.until_stopped(functools.partial(_run, network, file))
     except replicas.WORKER_LOST as error:
         if FLAGS.strategy != "multi_worker" or told(error):
             raise
@@ -75,9 +71,9 @@ def _run(network, file, signals) -> int:
     train_arguments.choose_deterministic(replicas.device_kind())
     if FLAGS.deterministic:
         tf.config.experimental.enable_op_determinism()
-    identity = train_arguments.run_flags()
+    identity = runs.flagfile(FLAGS, "train")
     if FLAGS.workdir and run_folder.finished(
-        FLAGS.workdir, identity, train_arguments.FREE, train_arguments.STEPS
+        FLAGS.workdir, identity, train_arguments.FREE, runs.STEPS
     ):
         print(train_messages.finished_line())
         return 0
@@ -112,7 +108,7 @@ def _run(network, file, signals) -> int:
         columns=COLUMNS,
         keep=FLAGS.keep_checkpoints,
         free=train_arguments.FREE,
-        steps_name=train_arguments.STEPS,
+        steps_name=runs.STEPS,
         test_name=FLAGS.eval_split,
         handle_signals=signals,
         **given("eval_every", "checkpoint_every", "tensorboard", "profile"),

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_keras import __version__, pipelines, zoo
+from resnet_keras import pipelines, zoo
 from resnet_keras.classification import classifier, recipe
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import cluster, limits, run_folder
 from resnet_keras.zoo import building
 
-from . import shared_flags
+from . import runs, shared_flags
 from .train_flags import FLAGS
 
 # Flags that decide nothing: a run goes on with other values.
@@ -30,8 +30,6 @@ FREE = {
 }
 # Flags that, left out, are found out when a run begins, and written down for it.
 _FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
-_UNSAVED = {"help", "helpfull", "flagfile", "recipe", "workdir"}
-STEPS = "train_steps"  # a run may be given more of them
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
@@ -176,7 +174,7 @@ def check_longer() -> None:
         InputError: as said.
     """
     folder = Path(FLAGS.workdir or "")
-    there = run_folder.flags_of(run_folder.read_text(folder / run_folder.FLAGS)).get(STEPS)
+    there = run_folder.flags_of(run_folder.read_text(folder / run_folder.FLAGS)).get(runs.STEPS)
     if not FLAGS.workdir or FLAGS.schedule != "cosine" or there in (None, str(FLAGS.train_steps)):
         return
     weights = run_folder.last_weights(folder)
@@ -204,7 +202,7 @@ def choose_deterministic(device: str) -> None:
 
 def given(*names: str) -> dict[str, Any]:
     """Flags as the arguments of the same names."""
-    return {name: FLAGS[name].value for name in names}
+    return runs.given(FLAGS, *names)
 
 
 def boundaries() -> list[int]:
@@ -257,25 +255,6 @@ def folder_name() -> str:
     return FLAGS.recipe or f"{Path(FLAGS.model).name}_{FLAGS.dataset.replace('/', '_')}"
 
 
-def run_flags() -> str:
-    """The flagfile that repeats this run: every flag's value, whatever its source."""
-    import keras
-    import tensorflow as tf
-
-    return (
-        "# python -m resnet_keras.train --flagfile=run.flags\n"
-        f"# resnet_keras {__version__}, TensorFlow {tf.__version__}, Keras {keras.__version__}\n"
-        f"{_lines()}"
-    )
-
-
-def _lines():
-    lines = [
-        flag.serialize() for flag in shared_flags.all_flags(FLAGS) if flag.name not in _UNSAVED
-    ]
-    return "".join(f"{line}\n" for line in lines if line)  # empty for a flag without a value
-
-
 def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
     """Tells how a run that has begun differs from what these arguments would make of it.
 
@@ -288,4 +267,4 @@ def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
     if not (workdir / run_folder.FLAGS).exists():
         return []
     found_out = {name for name in _FOUND_OUT if FLAGS[name].value is None}
-    return run_folder.differences(workdir, _lines(), FREE | found_out)
+    return run_folder.differences(workdir, runs.lines(FLAGS), FREE | found_out)

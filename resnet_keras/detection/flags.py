@@ -4,11 +4,11 @@ from typing import Any
 
 from absl import flags
 
-from resnet_keras import __version__, zoo
-from resnet_keras.commands.definitions import Group, all_flags, new_flags
+from resnet_keras import zoo
+from resnet_keras.commands import runs
+from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.commands.shared_flags import whole_numbers
 from resnet_keras.errors import InputError, require, unknown
-from resnet_keras.files import check_local
 from resnet_keras.pipelines import objects
 
 from . import backbones as backbones  # adds its networks to the zoo
@@ -17,8 +17,6 @@ from .settings import settings as make_settings
 
 # Flags that decide nothing: a run goes on with other values.
 FREE = {"annotations", "checkpoint_every", "data_dir", "keep_checkpoints", "tensorboard"}
-STEPS = "train_steps"  # a run may be given more of them
-_UNSAVED = {"help", "helpfull", "flagfile", "recipe", "workdir"}
 
 
 def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
@@ -129,8 +127,9 @@ def train_flags() -> flags.FlagValues:
     devices.choice(
         "strategy",
         "mirrored",
-        ["mirrored", "one_device", "multi_worker"],
-        "How replicas are made: mirrored, one_device or multi_worker.",
+        # Several machines would each train on whole batches: nothing shares them out yet.
+        ["mirrored", "one_device"],
+        "How replicas are made: mirrored or one_device.",
     )
     devices.whole("logical_cpus", 1, "Devices that the CPU is split into.", 1, 64)
     return values
@@ -158,8 +157,8 @@ def check_train(values: flags.FlagValues) -> None:
         raise InputError("--freeze is for backbones with --weights.")
     make_settings(values["preset"].value, values["neck"].value, **detector_changes(values))
     scale_of(values)
-    if values["strategy"].value == "multi_worker" and not values["workdir"].value:
-        raise InputError("Workers share one folder: give --workdir, which all can read.")
+    if values["box_head"].value != "two_mlp" and values["neck"].value != "fpn":
+        raise InputError("--box_head is for --neck=fpn: the head of c4 is the last stage.")
 
 
 def check_dataset(name: str) -> None:
@@ -206,30 +205,10 @@ def detector_changes(values: flags.FlagValues) -> dict[str, Any]:
 
 def data_of(values: flags.FlagValues) -> recipe.Data:
     """The data of a run."""
-    names = ("data_dir", "annotations", "exif_orientation", "max_faulty")
-    given = {name: values[name].value for name in names}
-    return recipe.Data(
-        values["dataset"].value,
-        values["train_split"].value,
-        values["eval_split"].value,
-        scale=scale_of(values),
-        **given,
-    )
-
-
-def run_flags(values: flags.FlagValues) -> str:
-    """The flagfile that repeats a run: every flag's value, whatever its source."""
-    lines = [flag.serialize() for flag in all_flags(values) if flag.name not in _UNSAVED]
-    text = "".join(f"{line}\n" for line in lines if line)
-    return (
-        "# python -m resnet_keras.detection.train --flagfile=run.flags\n"
-        f"# resnet_keras {__version__}\n{text}"
-    )
+    names = [name for name in recipe.Data._fields if name != "scale"]
+    return recipe.Data(scale=scale_of(values), **runs.given(values, *names))
 
 
 def find_backbone(values: flags.FlagValues) -> None:
     """Raises `InputError` where there is no such network, or no such weights."""
-    zoo.weights.find(values["model"].value, values["weights"].value, values["weights_dir"].value)
-    for name in ("model", "weights"):
-        if values[name].value:
-            check_local(values[name].value)
+    zoo.weights.find(*runs.given(values, "model", "weights", "weights_dir").values())

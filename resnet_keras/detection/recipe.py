@@ -1,7 +1,6 @@
 """What a run of a detector is made of, from explicit arguments."""
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras import zoo
@@ -10,7 +9,8 @@ from resnet_keras.pipelines import objects
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
+
+    from resnet_keras.pipelines.scenes import Scenes
 
 # Columns of metrics.csv: what Keras's logs call them.
 COLUMNS = {
@@ -38,55 +38,19 @@ class Data(NamedTuple):
     max_faulty: int = 0
     scale: tuple[int, int] | None = None
 
-    def open_split(self, split: str) -> Any:
-        """The source of a split."""
-        return objects.open_split(self.dataset, split, **self._where())
-
-    def _where(self):
-        names = ("data_dir", "annotations", "exif_orientation", "max_faulty")
-        return {name: getattr(self, name) for name in names}
-
-    def streams(
-        self,
-        *,
-        batch_size: int,
-        eval_batch_size: int,
-        seed: int,
-        scales: Sequence[tuple[int, int]] | None = None,
-        max_corrupt: int = 100,
-    ) -> "tuple[Callable[[int], tf.data.Dataset], tf.data.Dataset]":
-        """The training batches from a step on, and those of the evaluation.
+    def open(self) -> "tuple[Scenes, Scenes]":
+        """Opens the splits to train and to evaluate on, which must have the same classes.
 
         Raises:
             InputError: what is wrong with the data.
         """
-        names = self.open_split(self.train_split).class_names
-
-        @functools.cache
-        def train(start_step: int) -> "tf.data.Dataset":
-            return objects.training(
-                self.dataset,
-                self.train_split,
-                batch_size,
-                seed=seed,
-                start_step=start_step,
-                scales=scales or (self.scale and [self.scale]),
-                max_corrupt=max_corrupt,
-                device=None,
-                **self._where(),
-            )
-
-        train(0)  # what is wrong with the data shows before anything is written
-        test = objects.evaluation(
-            self.dataset,
-            self.eval_split,
-            eval_batch_size,
-            scale=self.scale,
-            class_names=names,
-            device=None,
-            **self._where(),
+        names = ("data_dir", "annotations", "exif_orientation", "max_faulty")
+        where = {name: getattr(self, name) for name in names}
+        train = objects.open_split(self.dataset, self.train_split, **where)
+        classes = train.class_names
+        return train, objects.open_split(
+            self.dataset, self.eval_split, class_names=classes, **where
         )
-        return train, test
 
 
 def build(

@@ -7,20 +7,22 @@ The run's folder receives the detector (weights.keras and best.keras), run.flags
 checkpoints and TensorBoard events. The same command goes on with a run that was stopped.
 """
 
-import signal
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from resnet_keras import processes
-from resnet_keras.commands import decoders, shell
-from resnet_keras.errors import InputError, told
+from resnet_keras.commands import runs, shell
+from resnet_keras.errors import InputError
+from resnet_keras.pipelines import objects
 from resnet_keras.training import run_folder
 
 from . import flags, recipe
 
 FLAGS = flags.train_flags()
+given = functools.partial(runs.given, FLAGS)
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -35,20 +37,7 @@ def _main() -> int:
     shell.announce(f"detector on {FLAGS.model}, {FLAGS.dataset}{named}")
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
 
-    from resnet_keras.training import replicas
-    from resnet_keras.training.signals import Preempted, Signals
-
-    try:
-        with Signals() as signals, decoders.quiet():
-            return _run(signals)
-    except Preempted as stopped:
-        print(f"{stopped}: the same command goes on from there, with its --workdir")
-        return processes.INTERRUPTED if stopped.signum == signal.SIGINT else processes.PREEMPTED
-    except replicas.WORKER_LOST as error:
-        if FLAGS.strategy != "multi_worker" or told(error):
-            raise
-        print(f"error: another worker is out of reach: {error}", file=sys.stderr)
-        return processes.PREEMPTED
+    return runs.until_stopped(_run)
 
 
 def _run(signals) -> int:
@@ -63,26 +52,28 @@ def _run(signals) -> int:
 
     strategy = replicas.make_strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     signals.listen()
-    replicas.check(strategy, **_given("batch_size", "jit_compile"))
+    replicas.check(strategy, **given("batch_size", "jit_compile"))
     if FLAGS.roi_form == "crop":
         _make_crop_repeat(replicas.device_kind(), tf)
-    identity = flags.run_flags(FLAGS)
-    if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, flags.FREE, flags.STEPS):
+    identity = runs.flagfile(FLAGS, "detection.train")
+    if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, flags.FREE, runs.STEPS):
         print(
             f"{FLAGS.workdir} holds a finished run: {run_folder.last_weights(Path(FLAGS.workdir))}"
         )
         return 0
     data = flags.data_of(FLAGS)
-    train, test = data.streams(**_given("batch_size", "eval_batch_size", "seed", "max_corrupt"))
-    source = data.open_split(FLAGS.train_split)
+    source, tested = data.open()
+    train = functools.cache(functools.partial(_batches, source, data.scale))
+    train(0)  # what is wrong with the data shows before anything is written
+    test = objects.evaluation_of(tested, FLAGS.eval_batch_size, scale=data.scale, device=None)
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        model = _model(source)
+        model = _model(source, data)
         model.compile(
             recipe.optimizer(**_optimizer()), jit_compile=FLAGS.jit_compile, auto_scale_loss=False
         )
     workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or f"detector_{FLAGS.model}")
-    workers, count = replicas.workers(strategy), strategy.num_replicas_in_sync
+    count = strategy.num_replicas_in_sync
     print(
         f"detector on {FLAGS.model}, {FLAGS.dataset}/{FLAGS.train_split} ({source.num_examples} "
         f"images, {len(source.class_names)} classes): {FLAGS.train_steps} steps of "
@@ -103,19 +94,29 @@ def _run(signals) -> int:
         columns=recipe.COLUMNS,
         keep=FLAGS.keep_checkpoints,
         free=flags.FREE,
-        steps_name=flags.STEPS,
+        steps_name=runs.STEPS,
         test_name=FLAGS.eval_split,
         handle_signals=signals,
-        **_given("eval_every", "checkpoint_every", "tensorboard"),
+        **given("eval_every", "checkpoint_every", "tensorboard"),
     )
-    if workers.is_chief:
-        last = result.rows[-1]
-        print(
-            f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f} after "
-            f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
-            f"metrics.csv and run.flags are in {result.workdir}"
-        )
+    last = result.rows[-1]
+    print(
+        f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f} after "
+        f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
+        f"metrics.csv and run.flags are in {result.workdir}"
+    )
     return 0
+
+
+def _batches(source, scale, start_step):
+    return objects.training_of(
+        source,
+        FLAGS.batch_size,
+        start_step=start_step,
+        scales=scale and [scale],
+        device=None,
+        **given("seed", "max_corrupt"),
+    )
 
 
 def _make_crop_repeat(device, tf):
@@ -125,14 +126,14 @@ def _make_crop_repeat(device, tf):
     tf.config.experimental.enable_op_determinism()
 
 
-def _model(source):
+def _model(source, data):
     return recipe.build(
         FLAGS.model,
         FLAGS.weights,
         class_names=source.class_names,
-        scale=flags.scale_of(FLAGS) or source.scale,
-        **_given("weights_dir", "dtype", "frozen_statistics", "freeze"),
-        **_given("neck", "preset", "box_head", "context", "refine"),
+        scale=data.scale or source.scale,
+        **given("weights_dir", "dtype", "frozen_statistics", "freeze"),
+        **given("neck", "preset", "box_head", "context", "refine"),
         **flags.detector_changes(FLAGS),
     )
 
@@ -141,13 +142,8 @@ def _optimizer() -> dict[str, Any]:
     names = ("schedule", "learning_rate", "train_steps", "decay_factor", "warmup_steps")
     return {
         "boundaries": flags.whole_numbers("boundaries", FLAGS.boundaries),
-        **_given(*names, "momentum", "weight_decay", "clip_norm"),
+        **given(*names, "momentum", "weight_decay", "clip_norm"),
     }
-
-
-def _given(*names: str) -> dict[str, Any]:
-    """Flags as the arguments of the same names."""
-    return {name: FLAGS[name].value for name in names}
 
 
 if __name__ == "__main__":

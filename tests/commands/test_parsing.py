@@ -6,7 +6,7 @@ import pytest
 import run_folders
 
 from resnet_keras import evaluate, predict, train, zoo
-from resnet_keras.commands import train_arguments, train_messages
+from resnet_keras.commands import runs, train_arguments, train_messages
 from resnet_keras.errors import InputError
 from resnet_keras.training import run_folder
 
@@ -153,7 +153,7 @@ def test_photographs_that_workers_cannot_share(monkeypatch):
 def test_a_run_that_began_without_a_flag_goes_on(tmp_path):
     """A run that was begun before --cluster was there, or with another one."""
     train.shared_flags.parse(train.FLAGS, ["train", "--dataset=digits"])
-    now = train_arguments._lines()
+    now = runs.lines(train.FLAGS)
     assert "--cluster=tf_config\n" in now
     assert "help" not in now
     before = now.replace("--cluster=tf_config\n", "")
@@ -166,7 +166,7 @@ def test_a_run_that_began_without_a_flag_goes_on(tmp_path):
     ]
     # And its flagfile is still read.
     train.shared_flags.parse(train.FLAGS, ["train", f"--flagfile={tmp_path / 'run.flags'}"])
-    assert train_arguments._lines() == now
+    assert runs.lines(train.FLAGS) == now
 
 
 if __name__ == "__main__":
