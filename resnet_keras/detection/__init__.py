@@ -17,6 +17,7 @@ _MODULES = (
     "boxes",
     "detections",
     "detectors",
+    "examples",
     "heads",
     "improve",
     "layout",

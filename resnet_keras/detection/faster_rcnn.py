@@ -22,8 +22,7 @@ from resnet_keras.errors import InputError, unknown
 from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.networks.network import dtype_policy
 
-from . import anchors, detections, heads, losses, matching, necks, padding, roi, sampling
-from . import boxes as geometry
+from . import anchors, detections, examples, heads, losses, necks, padding, roi
 from . import statistics as statistics  # whose layer is in saved detectors
 from .proposals import Level, propose
 from .settings import settings as make_settings
@@ -32,7 +31,6 @@ MULTIPLE = 32  # images are padded to sides that leave no rest at any stride of 
 SLICE = 64  # RoIs of an image that are looked at together in inference: memory, Sec. 4
 LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss")
 _PROBE = 256  # side of the image by which strides are found out
-_SECOND_DRAW = 0x2545F491  # turns an image's key into another for the second stage
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
@@ -117,6 +115,10 @@ class FasterRCNN(keras.Model):
         endpoints = _endpoints(backbone)
         with dtype_policy(self.dtype_policy):
             if neck == "c4":
+                if box_head != "two_mlp":
+                    raise InputError(
+                        'box_head is for neck="fpn": that of "c4" is the backbone\'s last stage.'
+                    )
                 self._make_c4(endpoints, rpn_convolutions)
             else:
                 self._make_fpn(endpoints, box_head, rpn_convolutions)
@@ -226,7 +228,7 @@ class FasterRCNN(keras.Model):
         if targets is None:
             return self._detections(maps, boxes, is_box, sizes)
         truth = self._truth(targets, sizes)
-        rpn = self._rpn_losses(levels, truth, sizes)
+        rpn = examples.rpn_losses(levels, truth, sizes, self.settings)
         head = self._head_losses(maps, boxes, is_box, truth, sizes, training)
         losses = [tf.where(truth.valid, loss, float("nan")) for loss in (*rpn, *head)]
         return dict(zip(LOSSES, losses, strict=True))
@@ -287,88 +289,22 @@ class FasterRCNN(keras.Model):
         )
 
     def _truth(self, targets, sizes):
-        """Targets with all that may be left out, checked."""
-        boxes, labels = tf.cast(targets["boxes"], "float32"), tf.cast(targets["labels"], "int32")
-        if self.jit_compile:  # XLA has nothing to raise with: the loss becomes no number
-            valid = geometry.valid(boxes, labels, sizes, self.num_classes)
-        else:
-            checked = geometry.check(boxes, labels, sizes, self.num_classes)
-            with tf.control_dependencies([checked] if checked is not None else []):
-                boxes, labels = tf.identity(boxes), tf.identity(labels)
-            valid = tf.ones(tf.shape(labels)[0], "bool")
-        # A place at least: the largest IoU of none would be nothing.
-        empty = tf.maximum(1 - tf.shape(labels)[1], 0)
-        boxes = tf.pad(boxes, [[0, 0], [0, empty], [0, 0]])
-        labels = tf.pad(labels, [[0, 0], [0, empty]], constant_values=-1)
-        crowd = targets.get("crowd")
-        if crowd is None:
-            crowd = tf.zeros(tf.shape(labels), "bool")
-        else:
-            crowd = tf.pad(tf.cast(crowd, "bool"), [[0, 0], [0, empty]])
         key = targets.get("key")
         if key is None:
-            shape = (tf.shape(labels)[0], 2)
+            shape = (tf.shape(targets["labels"])[0], 2)
             key = keras.random.randint(shape, 0, 2**31 - 1, "int32", seed=self.seeds)
-        return types.SimpleNamespace(boxes=boxes, labels=labels, crowd=crowd, key=key, valid=valid)
-
-    def _rpn_losses(self, levels, truth, sizes):
-        values = self.settings
-        grid = tf.concat([level.anchors for level in levels], 0)
-        usable = tf.concat([level.present for level in levels], 1)
-        if not values.cross_boundary:
-            usable &= anchors.inside(grid, sizes)
-        index, state = matching.assign(
-            grid,
-            truth.boxes,
-            values.rpn_negative,
-            values.rpn_positive,
-            crowd=truth.crowd,
-            low_quality=True,
-            usable=usable,
-        )
-        drawn, weights = sampling.balanced(
-            state, values.rpn_samples, values.rpn_positive_share, truth.key
-        )
-        objects = _rows(truth.boxes, _rows(index, drawn))
-        return losses.rpn(
-            _rows(tf.concat([level.objectness for level in levels], 1), drawn),
-            _rows(tf.concat([level.deltas for level in levels], 1), drawn),
-            _rows(state, drawn) == 1,
-            geometry.encode(tf.gather(grid, drawn), objects),
-            weights,
-            beta=values.rpn_beta,
-        )
+        # XLA has nothing to raise with: a loss becomes no number.
+        return examples.read(targets, key, sizes, self.num_classes, raises=not self.jit_compile)
 
     def _head_losses(self, maps, boxes, is_box, truth, sizes, training):
         values = self.settings
-        # Objects themselves are candidates, as in all implementations: without them there would
-        # be no positive RoI while the proposals are bad.
-        candidates = tf.concat([boxes, truth.boxes], 1)
-        # An image without objects would have no background from an IoU of .1 on.
-        is_object = (truth.labels >= 0) & ~truth.crowd
-        any_object = tf.reduce_any(is_object, 1, keepdims=True)
-        floor = tf.where(any_object, values.roi_negative[0], 0.0)
-        usable = tf.concat([is_box, is_object], 1)
-        index, state = matching.assign(
-            candidates,
-            truth.boxes,
-            values.roi_negative[1],
-            values.roi_positive,
-            floor=floor,
-            crowd=truth.crowd,
-            usable=usable,
-        )
-        key = tf.bitwise.bitwise_xor(tf.cast(truth.key, "int32"), _SECOND_DRAW)
-        drawn, weights = sampling.balanced(
-            state, values.roi_samples, values.roi_positive_share, key
-        )
-        rois, index = _rows(candidates, drawn), _rows(index, drawn)
-        labels = tf.where(_rows(state, drawn) == 1, _rows(truth.labels, index), self.num_classes)
+        rois = examples.rois(boxes, is_box, truth, self.num_classes, values)
         whole = self.whole_image(sizes)
-        features = self.features(maps, tf.concat([rois, whole], 1), training)
+        features = self.features(maps, tf.concat([rois.boxes, whole], 1), training)
         logits, deltas = self.classify(features)
-        targets = geometry.encode(rois, _rows(truth.boxes, index), values.box_weights)
-        return losses.head(logits, deltas, labels, targets, weights, beta=values.box_beta)
+        return losses.head(
+            logits, deltas, rois.labels, rois.deltas, rois.weights, beta=values.box_beta
+        )
 
     def whole_image(self, sizes):
         """What the RoIs given to `features` must end with: (batch, 1, 4), or (batch, 0, 4).
@@ -534,7 +470,3 @@ def padded(images):
     """Images whose sides are multiples of 32."""
     margin = -tf.shape(images)[1:3] % MULTIPLE
     return tf.pad(images, [[0, 0], [0, margin[0]], [0, margin[1]], [0, 0]])
-
-
-def _rows(values, index):
-    return tf.gather(values, index, batch_dims=1)

@@ -10,7 +10,7 @@ from resnet_keras.pipelines import objects
 if TYPE_CHECKING:
     import keras
 
-    from resnet_keras.pipelines.scenes import Scenes
+    from resnet_keras.pipelines import scenes
 
 # Columns of metrics.csv: what Keras's logs call them.
 COLUMNS = {
@@ -38,7 +38,7 @@ class Data(NamedTuple):
     max_faulty: int = 0
     scale: tuple[int, int] | None = None
 
-    def open(self) -> "tuple[Scenes, Scenes]":
+    def open(self) -> "tuple[scenes.Scenes, scenes.Scenes]":
         """Opens the splits to train and to evaluate on, which must have the same classes.
 
         Raises:

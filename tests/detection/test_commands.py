@@ -112,6 +112,8 @@ def test_a_new_process_asks_the_detector(trained, image, command):
         (["--anchor_sizes=a,b"], "--anchor_sizes are numbers"),
         (["--scale=600"], "--scale is the shorter side"),
         (["--boundaries=5", "--schedule=cosine"], "--schedule=step"),
+        (["--box_head=convolutions"], "--box_head is for --neck=fpn"),
+        (["--strategy=multi_worker"], "mirrored, one_device"),
         (["--freeze=conv2"], "--freeze is for backbones with --weights"),
         (["--model=resnet5"], "resnet5"),
         (["--dataset=coco"], "data_dir"),

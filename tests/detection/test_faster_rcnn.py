@@ -330,6 +330,8 @@ def test_backbones_that_do_not_fit():
         FasterRCNN(single, 3)
     with pytest.raises(InputError, match="num_classes"):
         FasterRCNN(single, 0)
+    with pytest.raises(InputError, match='box_head is for neck="fpn"'):
+        FasterRCNN(single, 3, box_head="convolutions")
     assert backbones
 
 
