@@ -84,36 +84,6 @@ def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[
     return pipelines.open_split(dataset, split, data_dir=data_dir).class_names
 
 
-def check_schedule(
-    schedule: str,
-    *,
-    train_steps: int,
-    boundaries: Sequence[int] = (),
-    warmup_steps: int = 0,
-    warmup_until_error: float = 0.0,
-) -> None:
-    """Refuses arguments of `make_optimizer` that contradict each other; needs no Keras.
-
-    Raises:
-        InputError: as said.
-    """
-    from resnet_keras.training import limits
-
-    if boundaries and schedule != "step":
-        raise InputError(
-            f'`boundaries` belong to schedule="step", not to schedule="{schedule}": take '
-            "boundaries=[] (none)."
-        )
-    if schedule == "plateau" and warmup_until_error:
-        raise InputError(
-            'warmup_until_error cannot be combined with schedule="plateau": take '
-            'warmup_until_error=0, or schedule="step".'
-        )
-    limits.check_boundaries(boundaries)
-    if schedule == "cosine":
-        limits.check_cosine(train_steps, warmup_steps, "train_steps")
-
-
 def make_optimizer(
     *,
     schedule: str,
@@ -154,19 +124,23 @@ def make_optimizer(
     Raises:
         InputError: the arguments contradict each other.
     """
-    from resnet_keras.training import optimizers, schedules
+    from resnet_keras.training import limits, optimizers, schedules
 
-    check_schedule(
+    limits.check_schedule(
         schedule,
         train_steps=train_steps,
         boundaries=boundaries,
         warmup_steps=warmup_steps,
         warmup_until_error=warmup_until_error,
     )
-    if schedule == "cosine":
-        rate = schedules.CosineDecay(learning_rate, train_steps, warmup_steps)
-    else:
-        rate = schedules.StepDecay(learning_rate, boundaries, decay_factor, warmup_steps)
+    rate = schedules.make(
+        schedule,
+        learning_rate,
+        train_steps=train_steps,
+        boundaries=boundaries,
+        decay_factor=decay_factor,
+        warmup_steps=warmup_steps,
+    )
     rules = []
     if schedule == "plateau":
         rules.append(schedules.DivideOnPlateau(factor=decay_factor, patience=patience))

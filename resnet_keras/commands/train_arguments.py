@@ -43,7 +43,7 @@ def check() -> None:
     _check_replicas()
     limits.check_sgd(**given("decayed", "weight_decay", "accumulate_steps", "clip_norm", "ema"))
     steps = given("train_steps", "warmup_steps", "warmup_until_error")
-    classifier.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
+    limits.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
     _warn_of_a_short_run()
     _warn_of_idle_flags()
     for name in ("train_steps", "eval_every", "checkpoint_every"):

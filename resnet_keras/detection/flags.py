@@ -147,12 +147,11 @@ def check_train(values: flags.FlagValues) -> None:
     scores_need()
     limits.check_strategy(values["strategy"].value, values["logical_cpus"].value)
     limits.check_xla(values["strategy"].value, values["jit_compile"].value)
-    bounds = whole_numbers("boundaries", values["boundaries"].value)
-    if bounds and values["schedule"].value != "step":
-        raise InputError("--boundaries belong to --schedule=step.")
-    limits.check_boundaries(bounds)
-    if values["schedule"].value == "cosine":
-        limits.check_cosine(values["train_steps"].value, values["warmup_steps"].value)
+    limits.check_schedule(
+        values["schedule"].value,
+        boundaries=whole_numbers("boundaries", values["boundaries"].value),
+        **runs.given(values, "train_steps", "warmup_steps"),
+    )
     if values["freeze"].value and not values["weights"].value:
         raise InputError("--freeze is for backbones with --weights.")
     make_settings(values["preset"].value, values["neck"].value, **detector_changes(values))

@@ -118,10 +118,14 @@ def optimizer(
     """SGD with a schedule, "step" or "cosine"; arguments as for a classifier's."""
     from resnet_keras.training import optimizers, schedules
 
-    if schedule == "cosine":
-        rate = schedules.CosineDecay(learning_rate, train_steps, warmup_steps)
-    else:
-        rate = schedules.StepDecay(learning_rate, boundaries, decay_factor, warmup_steps)
+    rate = schedules.make(
+        schedule,
+        learning_rate,
+        train_steps=train_steps,
+        boundaries=boundaries,
+        decay_factor=decay_factor,
+        warmup_steps=warmup_steps,
+    )
     return optimizers.SGD(rate, momentum, weight_decay, clip_norm=clip_norm)
 
 

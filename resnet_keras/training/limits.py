@@ -36,6 +36,41 @@ def check_cosine(steps: int, warmup_steps: int, name: str = "total_steps") -> No
         )
 
 
+def check_schedule(
+    schedule: str,
+    *,
+    train_steps: int,
+    boundaries: Sequence[int] = (),
+    warmup_steps: int = 0,
+    warmup_until_error: float = 0.0,
+) -> None:
+    """Refuses arguments of a schedule that contradict each other.
+
+    Args:
+        schedule: "step", "cosine" or "plateau".
+        train_steps: where a run ends, and a cosine with it.
+        boundaries: of "step".
+        warmup_steps: of a linear warm-up.
+        warmup_until_error: training error that ends the warm-up of ResNet-110; 0 for none.
+
+    Raises:
+        InputError: as said.
+    """
+    if boundaries and schedule != "step":
+        raise InputError(
+            f'`boundaries` belong to schedule="step", not to schedule="{schedule}": take '
+            "boundaries=[] (none)."
+        )
+    if schedule == "plateau" and warmup_until_error:
+        raise InputError(
+            'warmup_until_error cannot be combined with schedule="plateau": take '
+            'warmup_until_error=0, or schedule="step".'
+        )
+    check_boundaries(boundaries)
+    if schedule == "cosine":
+        check_cosine(train_steps, warmup_steps, "train_steps")
+
+
 def check_sgd(
     *,
     decayed: str = "kernels",

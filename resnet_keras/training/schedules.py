@@ -107,6 +107,31 @@ def _own_optimizer(model):
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
+def make(
+    schedule: str,
+    learning_rate: float,
+    *,
+    train_steps: int,
+    boundaries: Sequence[int] = (),
+    decay_factor: float = 0.1,
+    warmup_steps: int = 0,
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate of a recipe by the name of its schedule.
+
+    Args:
+        schedule: "cosine" falls to 0 at `train_steps`; "step" is multiplied by `decay_factor` at
+            `boundaries`, and "plateau", which `DivideOnPlateau` steers, has none.
+        learning_rate: after the warm-up.
+        train_steps: where the run ends.
+        boundaries: steps in increasing order.
+        decay_factor: see `schedule`.
+        warmup_steps: of a linear warm-up.
+    """
+    if schedule == "cosine":
+        return CosineDecay(learning_rate, train_steps, warmup_steps)
+    return StepDecay(learning_rate, boundaries, decay_factor, warmup_steps)
+
+
 class DivideOnPlateau(keras.callbacks.Callback):
     """Multiplies the learning rate by `factor` when the monitored error plateaus (Sec. 3.4).
 
