@@ -97,7 +97,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
         **key,
         "examples": errors.examples,
         "top1_error": round(errors.top1, 6),
-        **({} if errors.top5 is None else {"top5_error": round(errors.top5, 6)}),
+        "top5_error": None if errors.top5 is None else round(errors.top5, 6),
         "training": training,
         "versions": {
             "resnet_keras": __version__,

@@ -180,7 +180,7 @@ def read(path: Path) -> dict[str, Any] | None:
     """
     try:
         row = json.loads(path.read_text())[-1]
-        top5 = row.get("top5_error")  # of five classes or fewer there is none
+        top5 = row["top5_error"]  # None of five classes or fewer
         top5 = None if top5 is None else float(top5)
         return {**row, "top1_error": float(row["top1_error"]), "top5_error": top5}
     except FileNotFoundError:
