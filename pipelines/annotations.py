@@ -11,7 +11,7 @@ import numpy as np
 
 from resnet_keras.errors import InputError
 
-TOLERANCE = 1.0  # pixels by which boxes may leave their image: they are cut, as tools round
+TOLERANCE = 1.0  # pixels by which boxes may leave their image, as tools round
 REMEDY = "`python -m resnet_keras.pipelines check` lists all such faults"
 
 
@@ -181,7 +181,7 @@ def _fault(annotations, number, ways):
 def checked(
     annotations: Annotations, problems: Iterable[Fault] = (), *, max_faulty: int = 0
 ) -> Annotations:
-    """What a stream is made of: boxes cut to their images; raises where something is wrong.
+    """What a stream is made of; raises where something is wrong.
 
     Args:
         annotations: as they were read.
@@ -206,9 +206,7 @@ def checked(
         )
         kept = np.setdiff1d(np.arange(len(annotations.boxes)), sorted(numbers))
         annotations = _only(annotations, kept)
-    height, width = annotations.sizes[annotations.images].T
-    limits = np.stack([width, height] * 2, axis=1)
-    return annotations._replace(boxes=np.clip(annotations.boxes, 0, limits))
+    return annotations  # boxes as they are written, for scoring: streams cut them to their images
 
 
 def _first(problems):

@@ -85,24 +85,49 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
     Raises:
         InputError: the file is there and is no such list, or cannot be written.
     """
-    import keras
-    import tensorflow as tf
-
-    try:
-        rows = json.loads(path.read_text()) if path.exists() else []
-        others = [row for row in rows if any(row.get(k) != v for k, v in key.items())]
-    except (ValueError, AttributeError, TypeError, OSError) as error:
-        raise InputError(f"{path} is not a JSON list of results ({error}).") from error
     row = {
-        **key,
         "examples": errors.examples,
         "top1_error": round(errors.top1, 6),
         "top5_error": None if errors.top5 is None else round(errors.top5, 6),
         "training": training,
-        "versions": {
-            "resnet_keras": __version__,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-        },
     }
-    write_atomically(path, json.dumps([*others, row], indent=2) + "\n")
+    put(path, key, row)
+
+
+def put(path: Path, key: dict[str, Any], row: dict[str, Any]) -> None:
+    """Puts a row into a JSON list, in place of the one with the same `key`, with the versions.
+
+    Args:
+        path: of the list, made if it is not there.
+        key: the first entries of the row, by which it is told from others.
+        row: the other ones.
+
+    Raises:
+        InputError: the file is there and is no such list, or cannot be written.
+    """
+    import keras
+    import tensorflow as tf
+
+    versions = {
+        "resnet_keras": __version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
+    others = [other for other in rows(path) if any(other.get(k) != v for k, v in key.items())]
+    written = [*others, {**key, **row, "versions": versions}]
+    write_atomically(path, json.dumps(written, indent=2) + "\n")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON list; none where there is no such file.
+
+    Raises:
+        InputError: it is no list of results.
+    """
+    try:
+        content = json.loads(path.read_text()) if path.exists() else []
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is not a JSON list of results ({error}).") from error
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        raise InputError(f"{path} is not a JSON list of results.")
+    return content

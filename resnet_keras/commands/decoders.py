@@ -40,6 +40,8 @@ _BEGINNINGS = (
     "Warning: unknown JFIF",
 )
 _PLACES = ("core/lib/jpeg/", "core/lib/png/", "core/lib/webp/")
+# Said once on processors without AVX-512, as an error, of kernels for which there are others.
+_PLACES += ("oneDNN supports DT_INT64 only on platforms with AVX-512. Falling back",)
 _FILTER = f"""
 import sys
 begin, places = {[text.encode() for text in _BEGINNINGS]}, {[text.encode() for text in _PLACES]}

@@ -2,30 +2,31 @@
 
     python -m resnet_keras.detection.evaluate --model=runs/mine --dataset=shapes
     python -m resnet_keras.detection.evaluate --model=runs/mine --dataset=voc --data_dir=my_data \
-        --per_class
+        --protocol=paper_multi_scale --refine --metric=voc07,voc --per_class
+    python -m resnet_keras.detection.evaluate --ensemble=runs/one,runs/two --dataset=coco \
+        --data_dir=my_data --predictions=found.json --precision_recall=curves.png
 
-AP is printed as COCO has it, and as VOC had it in 2007 (at 11 recalls) and has it since (the area).
+AP is printed as COCO has it, and as VOC had it in 2007 (voc07, at 11 recalls) and has it since (voc,
+the area).
 """
 
+import datetime
+import json
+import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from resnet_keras import processes
-from resnet_keras.commands import decoders, shell
-from resnet_keras.commands.definitions import Group, new_flags
-from resnet_keras.errors import InputError
+from resnet_keras import drawing, processes
+from resnet_keras.classification import measurements
+from resnet_keras.commands import decoders, runs, shell
+from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.pipelines import objects
 from resnet_keras.tables import Table, markdown
 
-from . import flags, loading, scores
+from . import curves, flags, loading, scores
 
-FLAGS = new_flags()
-_run = Group(FLAGS, "Run")
-_run.path("model", "Detector to measure. The folder of a run, or a .keras file.")
-_run.choice("which", "best", ["best", "last"], "Which weights of a run are taken: best or last.")
-_run.whole("batch_size", 2, "Images at once.", 1)
-_run.switch("per_class", False, "Print average precision of each class.")
-flags.define_data(FLAGS, None).split("split", "Split to measure on. Without the flag, val.", "val")
+FLAGS = flags.evaluate_flags()
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -34,53 +35,127 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 
 def _main() -> None:
-    if FLAGS.model is None or FLAGS.dataset is None:
-        raise InputError("Give --model=RUN and --dataset=NAME.")
-    file = loading.find(FLAGS.model, FLAGS.which)
-    flags.check_dataset(FLAGS.dataset)
-    flags.scores_need()
-    scale = flags.scale_of(FLAGS)
-    shell.announce(f"{file} on {FLAGS.dataset}/{FLAGS.split}", file=sys.stderr)
+    flags.check_evaluate(FLAGS)
+    files = [loading.find(path, FLAGS.which) for path in FLAGS.ensemble or [FLAGS.model]]
+    _check_outputs()
+    what = f"{' + '.join(map(str, files))} on {FLAGS.dataset}/{FLAGS.split}"
+    shell.announce(what, file=sys.stderr)
     shell.start_tensorflow()
 
-    from . import measuring
+    source, scale, truth, found = _detections(files)
+    if FLAGS.predictions:
+        results = scores.coco_results(found, source.category_ids)
+        write_atomically(FLAGS.predictions, json.dumps(results) + "\n")
+    coco = scores.coco(truth, found, source.category_ids)
+    classes = len(source.class_names)
+    voc = {
+        metric: scores.voc(truth, found, classes, metric=metric) for metric in scores.VOC_METRICS
+    }
+    title = f"{what}, {len(truth)} images"
+    print(title)
+    _print(coco, voc, source.class_names)
+    if FLAGS.precision_recall:
+        write_atomically(FLAGS.precision_recall, curves.draw(coco, source.class_names, title))
+    if FLAGS.results:
+        row = _row(coco, voc, source.class_names, len(truth))
+        measurements.put(Path(FLAGS.results), _key(files, scale), row)
 
-    model = loading.load(file)
-    names = ("data_dir", "annotations", "exif_orientation", "max_faulty")
-    where = {name: FLAGS[name].value for name in names}
-    source = objects.open_split(FLAGS.dataset, FLAGS.split, **where)
-    if len(source.class_names) != model.num_classes:
-        raise InputError(
-            f"{file} tells {model.num_classes} classes, and {FLAGS.dataset} has "
-            f"{len(source.class_names)}: {', '.join(source.class_names[:8])}."
-        )
-    own = getattr(model, "scale", None)
-    test = objects.evaluation(
-        FLAGS.dataset,
-        FLAGS.split,
-        FLAGS.batch_size,
-        scale=scale or (tuple(own) if own else None),
-        class_names=getattr(model, "class_names", None),
-        device=None,
-        **where,
+
+def _check_outputs():
+    """Refuses files that cannot be written, before hours of work for them."""
+    for path in (FLAGS.results, FLAGS.predictions, FLAGS.precision_recall):
+        if path:
+            make_folder(Path(path).parent)
+    if FLAGS.results:
+        measurements.rows(Path(FLAGS.results))
+    if FLAGS.precision_recall:
+        drawing.check()
+
+
+def _detections(files):
+    """The data set, the scale at which it is shown, and its objects and those that are found."""
+    from . import measuring, testing
+
+    models = [loading.load(file) for file in files]
+    for model in models:
+        testing.adjust(model, **runs.given(FLAGS, "refine", "score_threshold", "detections"))
+    model, scale = testing.combine(
+        models,
+        FLAGS.protocol,
+        scale=flags.scale_of(FLAGS),
+        scales=flags.whole_numbers("scales", FLAGS.scales),
     )
+    where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation", "max_faulty")
+    source = objects.open_split(FLAGS.dataset, FLAGS.split, **where)
+    names = measuring.names_of(model, source.class_names)
+    scores.check_classes(names, source.class_names)
+    test = objects.evaluation_of(source, FLAGS.batch_size, scale=scale, device=None)
     with decoders.quiet():
         truth, found = measuring.detections(model, test)
-    measured = scores.coco(truth, found, source.category_ids)
-    voc = {
-        metric: scores.voc(truth, found, model.num_classes, metric=metric)
-        for metric in scores.VOC_METRICS
+    if names != source.class_names:
+        found = scores.relabelled(found, names, source.class_names)
+    return source, scale, truth, found
+
+
+def _print(coco, voc, names):
+    printed = {name: name in FLAGS.metric for name in flags.METRICS}
+    if printed["coco"]:
+        print("COCO: " + ", ".join(f"{name} {_text(value)}" for name, value in coco.values.items()))
+    means = {
+        "voc07": f"11 points (07) {_text(voc['07'].mean)}",
+        "voc": f"area {_text(voc['area'].mean)}",
     }
-    print(f"{file} on {FLAGS.dataset}/{FLAGS.split}, {len(truth)} images")
-    print("COCO: " + ", ".join(f"{name} {value:.3f}" for name, value in measured.values.items()))
-    print(f"VOC: mAP at IoU .5, 11 points (07) {voc['07'].mean:.3f}, area {voc['area'].mean:.3f}")
+    if printed["voc07"] or printed["voc"]:
+        shown = [text for name, text in means.items() if printed[name]]
+        print(f"VOC: mAP at IoU .5, {', '.join(shown)}")
     if FLAGS.per_class:
-        columns = (measured.ap, measured.ap50, voc["07"].ap, voc["area"].ap)
+        columns = {
+            **({"AP": coco.ap, "AP50": coco.ap50} if printed["coco"] else {}),
+            **({"VOC 07": voc["07"].ap} if printed["voc07"] else {}),
+            **({"VOC area": voc["area"].ap} if printed["voc"] else {}),
+        }
         rows = [
-            [name, *(f"{value:.3f}" if value >= 0 else None for value in values)]  # -1, NaN: none
-            for name, *values in zip(source.class_names, *columns, strict=True)
+            [name, *map(_text, values)] for name, *values in zip(names, *columns.values(), strict=True)
         ]
-        print(markdown(Table("", ["class", "AP", "AP50", "VOC 07", "VOC area"], rows)))
+        print(markdown(Table("", ["class", *columns], rows)))
+
+
+def _known(value):
+    """A measure in [0, 1]; None for what there are no objects of: COCO's -1, and VOC's NaN."""
+    return None if math.isnan(value) or value < 0 else round(float(value), 6)
+
+
+def _text(value):
+    return "-" if _known(value) is None else f"{value:.3f}"
+
+
+def _key(files, scale):
+    """What was measured, and how."""
+    given = runs.given(FLAGS, "refine", "score_threshold", "detections", "max_faulty")
+    return {
+        "weights": "+".join(map(str, files)),
+        **runs.given(FLAGS, "dataset", "data_dir", "annotations", "split", "protocol"),
+        "scale": list(scale),
+        "scales": flags.whole_numbers("scales", FLAGS.scales),
+        "exif_orientation": FLAGS.exif_orientation,
+        **{name: value for name, value in given.items() if value is not None},
+    }
+
+
+def _row(coco, voc, names, images):
+    per_class = zip(names, coco.ap, coco.ap50, voc["07"].ap, voc["area"].ap, strict=True)
+    columns = ("ap", "ap50", "voc07", "voc")
+    return {
+        "images": images,
+        "coco": {name: _known(value) for name, value in coco.values.items()},
+        "voc07": _known(voc["07"].mean),
+        "voc": _known(voc["area"].mean),
+        "per_class": {
+            name: dict(zip(columns, map(_known, values), strict=True))
+            for name, *values in per_class
+        },
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 if __name__ == "__main__":

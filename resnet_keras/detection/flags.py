@@ -12,9 +12,10 @@ from resnet_keras.errors import InputError, require, unknown
 from resnet_keras.pipelines import objects
 
 from . import backbones as backbones  # adds its networks to the zoo
-from . import recipe, scores
+from . import protocols, recipe, scores
 from .settings import settings as make_settings
 
+METRICS = ("coco", "voc07", "voc")
 # Flags that decide nothing: a run goes on with other values.
 FREE = {"annotations", "checkpoint_every", "data_dir", "keep_checkpoints", "tensorboard"}
 
@@ -48,6 +49,80 @@ def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
         0,
     )
     return group
+
+
+def evaluate_flags() -> flags.FlagValues:
+    """The flags of `evaluate`."""
+    values = new_flags()
+    run = Group(values, "Run")
+    run.path("model", "Detector to measure. The folder of a run, or a .keras file.")
+    run.choice("which", "best", ["best", "last"], "Which weights of a run are taken: best or last.")
+    run.paths("ensemble", "Detectors to join, instead of --model. RUN,RUN of the same classes.")
+    run.whole("batch_size", 2, "Images at once.", 1)
+    data = define_data(values, None)
+    data.split("split", "Split to measure on. Without the flag, val.", "val")
+    test = Group(values, "Test")
+    test.choice(
+        "protocol",
+        protocols.SINGLE,
+        protocols.PROTOCOLS,
+        "single is one scale, paper_multi_scale is five. Of these each proposal is seen at two "
+        "adjacent ones, and the larger of their features is taken (appendix B).",
+    )
+    test.items(
+        "scales",
+        [],
+        "Shorter sides of paper_multi_scale. Without the flag, 200,400,600,800,1000 for a "
+        "detector trained at 600, and in proportion for others.",
+    )
+    test.switch("refine", None, "Look at each box again, and vote. Without the flag, as the model.")
+    test.number("score_threshold", None, "Detections of lower scores do not count.", 0, 1)
+    test.whole("detections", None, "Detections of an image at most.", 1)
+    output = Group(values, "Output")
+    output.items("metric", METRICS, "What is printed: coco, voc07 and voc, which is the area.")
+    output.switch("per_class", False, "Print average precision of each class.")
+    output.path(
+        "results",
+        "JSON file to add the measurement to. It takes the place of an older one of the same "
+        "weights, data set and test.",
+    )
+    output.path("predictions", "JSON file for the detections, in COCO's results format.")
+    output.path("precision_recall", "PNG file for the curves of precision over recall.")
+    return values
+
+
+def check_evaluate(values: flags.FlagValues) -> None:
+    """Refuses flags of `evaluate` that contradict each other; needs no TensorFlow.
+
+    Raises:
+        InputError: as said.
+    """
+    model, ensemble = values["model"].value, values["ensemble"].value
+    if not (model or ensemble) or values["dataset"].value is None:
+        raise InputError("Give --model=RUN and --dataset=NAME.")
+    if model and ensemble:
+        raise InputError("--ensemble names detectors: leave --model out.")
+    if len(ensemble) == 1:
+        raise InputError("--ensemble is RUN,RUN,... of two detectors or more; one is --model.")
+    check_dataset(values["dataset"].value)
+    for name in values["metric"].value:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+    if not values["metric"].value:
+        raise InputError(f"--metric is one or more of {','.join(METRICS)}.")
+    scales = whole_numbers("scales", values["scales"].value)
+    if scales and values["protocol"].value != protocols.PAPER_MULTI_SCALE:
+        raise InputError("--scales is for --protocol=paper_multi_scale; the one of single is --scale.")
+    if scales:
+        protocols.check_scales(scales)
+    scale_of(values)
+    for name, suffix in (("results", ".json"), ("predictions", ".json"), ("precision_recall", ".png")):
+        path = values[name].value
+        if path and not path.lower().endswith(suffix):
+            raise InputError(f"--{name} is a {suffix[1:].upper()} file: name it {path}{suffix}.")
+    if values["results"].value and values["results"].value == values["predictions"].value:
+        raise InputError("--results and --predictions are one file: name another.")
+    scores_need()
 
 
 def train_flags() -> flags.FlagValues:

@@ -19,9 +19,7 @@ from resnet_keras.errors import InputError
 from . import detections
 from .faster_rcnn import FasterRCNN, unpack
 from .proposals import propose
-
-SCALES = (200, 400, 600, 800, 1000)  # shorter sides in pixels: the paper's
-LONGEST = 1000 / 600  # the longer side of an image is at most so many shorter sides of its scale
+from .protocols import CANONICAL, LONGEST, SCALES, check_classes, check_scales
 
 
 class View(NamedTuple):
@@ -45,7 +43,7 @@ def multi_scale(
     scales: Sequence[int] = SCALES,
     *,
     proposal_scales: Sequence[int] | None = None,
-    canonical_size: float = 224,
+    canonical_size: float = CANONICAL,
 ) -> "Combination":
     """A detector that looks at each RoI at two scales.
 
@@ -71,7 +69,7 @@ def ensemble(
     scales: Sequence[int] | None = None,
     *,
     proposal_scales: Sequence[int] | None = None,
-    canonical_size: float = 224,
+    canonical_size: float = CANONICAL,
 ) -> "Combination":
     """A detector whose proposals are those of several, each judged by all of them.
 
@@ -102,7 +100,7 @@ class Combination(keras.Model):
         members: Sequence[FasterRCNN],
         scales: Sequence[int] | None = None,
         proposal_scales: Sequence[int] | None = None,
-        canonical_size: float = 224,
+        canonical_size: float = CANONICAL,
         *,
         name: str = "combination",
         **base: Any,
@@ -118,6 +116,26 @@ class Combination(keras.Model):
         self.canonical_size = canonical_size
         self.jit_compile = False  # each image has its own size, at each scale
         self.built = True
+
+    @property
+    def num_classes(self) -> int:
+        """Of objects."""
+        return self.members[0].num_classes
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Of the labels, in their order; None where they have no names."""
+        return next((m.class_names for m in self.members if m.class_names is not None), None)
+
+    @property
+    def scale(self) -> tuple[int, int] | None:
+        """Shorter side and most of the longer one, in pixels, at which it is shown images.
+
+        With `scales` that is the largest of them, so that no detail is lost before.
+        """
+        if self.scales is None:
+            return self.members[0].scale
+        return self.scales[-1], round(LONGEST * self.scales[-1])
 
     def call(self, inputs):
         """Detections of each image, by itself: scales depend on its size."""
@@ -228,7 +246,7 @@ def _maxout(member, views, rois, canonical_size):
     return tf.ensure_shape(merged, [rois.shape[1], width])[None]
 
 
-def adjacent(boxes, factors, canonical_size=224):
+def adjacent(boxes, factors, canonical_size=CANONICAL):
     """The lower of the two adjacent scales at which each box is looked at.
 
     Args:
@@ -258,11 +276,11 @@ def _check(members, scales, proposal_scales):
         raise InputError(
             f"The models of an ensemble must have the same classes, not {sorted(counts)} of them."
         )
+    check_classes([member.class_names for member in members])
     if scales is None:
         if proposal_scales is not None:
             raise InputError("proposal_scales are some of scales, which are not given.")
         return
-    if len(scales) < 2 or list(scales) != sorted(set(scales)) or scales[0] < 1:
-        raise InputError(f"scales must be two or more ascending sides in pixels, not {scales!r}.")
+    check_scales(scales)
     if not set(proposal_scales or ()) <= set(scales):
         raise InputError(f"proposal_scales {proposal_scales!r} must be among scales {scales!r}.")

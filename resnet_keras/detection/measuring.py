@@ -11,7 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from resnet_keras.errors import InputError
+
 from . import scores
+from .scores import some
 
 
 def detections(
@@ -45,6 +48,23 @@ def detections(
                 )
             )
     return truth, found
+
+
+def names_of(model: keras.Model, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The names of a detector's classes; those `wanted` where it has none, but as many.
+
+    Raises:
+        InputError: it has no names, and not so many classes.
+    """
+    names = getattr(model, "class_names", None)
+    if names is not None:
+        return tuple(names)
+    if model.num_classes != len(wanted):
+        raise InputError(
+            f"The detector tells {model.num_classes} classes without names, and the data set has "
+            f"{len(wanted)}: {some(wanted)}."
+        )
+    return tuple(wanted)
 
 
 def _truth(image):
@@ -102,7 +122,9 @@ class AveragePrecision(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Measures, and adds to the logs."""
-        ids = self.category_ids or range(1, self.model.num_classes + 1)
+        ids = self.category_ids
+        if ids is None:
+            ids = range(1, self.model.num_classes + 1)
         measured = average_precision(self.model, self.batches, ids)
         if isinstance(logs, dict):
             logs.update(measured)

@@ -13,11 +13,13 @@ import numpy as np
 
 from resnet_keras.errors import InputError, require, unknown
 
+from .precision import VOC_METRICS, Curve, average_precision, curve, iou_with, share_within
+
 COCO = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
-VOC_METRICS = ("07", "area")
+CURVE_IOUS = (0.5, 0.75)
 EXTRA = "detection"
 
 
@@ -50,13 +52,6 @@ class Found(NamedTuple):
     labels: np.ndarray
 
 
-class Curve(NamedTuple):
-    """Precision at each recall, float (points,), of one class or of several together."""
-
-    recall: np.ndarray
-    precision: np.ndarray
-
-
 class CocoScores(NamedTuple):
     """What `coco` finds; -1 stands where there is nothing to find.
 
@@ -64,13 +59,15 @@ class CocoScores(NamedTuple):
         values: the twelve numbers by their names in `COCO`, in COCO's order.
         ap: float (classes,), at IoU .5 to .95.
         ap50: float (classes,), at IoU .5.
-        curve: at IoU .5, the mean over the classes, at COCO's 101 recalls.
+        recall: float (101,), from 0 to 1.
+        precision: float (IoUs, classes, 101), at the IoUs `CURVE_IOUS` and these recalls.
     """
 
     values: dict[str, float]
     ap: np.ndarray
     ap50: np.ndarray
-    curve: Curve
+    recall: np.ndarray
+    precision: np.ndarray
 
 
 class VocScores(NamedTuple):
@@ -107,7 +104,7 @@ def coco(truth: Iterable[Truth], found: Iterable[Found], category_ids: Sequence[
         MissingExtraError: pycocotools is not installed.
     """
     tools = require("pycocotools.coco", extra=EXTRA)
-    cocoeval = require("pycocotools.cocoeval", extra=EXTRA)
+    metric = require("pycocotools.cocoeval", extra=EXTRA)
     truth, found = _checked(truth, found, len(category_ids))
     ids = np.asarray(category_ids)
     number = iter(range(1, 2**62))
@@ -125,16 +122,7 @@ def coco(truth: Iterable[Truth], found: Iterable[Found], category_ids: Sequence[
             image.boxes, image.labels, _flags(image.crowd, image), _areas(image), strict=True
         )
     ]
-    detections = [
-        {
-            "image_id": image.image_id,
-            "category_id": int(ids[label]),
-            "bbox": _xywh(box),
-            "score": float(score),
-        }
-        for image in found
-        for box, score, label in zip(image.boxes, image.scores, image.labels, strict=True)
-    ]
+    detections = coco_results(found, category_ids)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of every step
         data = tools.COCO()
         data.dataset = {
@@ -143,11 +131,78 @@ def coco(truth: Iterable[Truth], found: Iterable[Found], category_ids: Sequence[
             "categories": [{"id": int(key)} for key in category_ids],
         }
         data.createIndex()
-        evaluation = cocoeval.COCOeval(data, _results(tools, data, detections), "bbox")
+        evaluation = metric.COCOeval(data, _results(tools, data, detections), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return _coco_scores(evaluation, category_ids)
+
+
+def coco_results(
+    found: Iterable[Found], category_ids: Sequence[int]
+) -> list[dict[str, int | float | list[float]]]:
+    """Detections in COCO's results format, which its server and pycocotools read.
+
+    Args:
+        found: what was detected.
+        category_ids: of the labels, in their order, as in the data set's file.
+
+    Returns:
+        A dict of image_id, category_id, bbox (x, y, width, height) and score for each detection.
+    """
+    return [
+        {
+            "image_id": image.image_id,
+            "category_id": int(category_ids[label]),
+            "bbox": _xywh(box),
+            "score": float(score),
+        }
+        for image in found
+        for box, score, label in zip(image.boxes, image.scores, image.labels, strict=True)
+    ]
+
+
+def relabelled(
+    found: Iterable[Found], names: Sequence[str], wanted: Sequence[str]
+) -> list[Found]:
+    """Detections with the labels of a data set, where a detector has more classes or another order.
+
+    Args:
+        found: what was detected.
+        names: of the detector's classes.
+        wanted: of the data set's classes.
+
+    Returns:
+        The detections, but those of classes that the data set has not.
+
+    Raises:
+        InputError: see `check_classes`.
+    """
+    check_classes(names, wanted)
+    labels = {name: label for label, name in enumerate(wanted)}
+    table = np.array([labels.get(name, -1) for name in names], np.int32)
+    return [_chosen(image, table[np.asarray(image.labels, np.int64)]) for image in found]
+
+
+def _chosen(image, labels):
+    kept = labels >= 0
+    boxes, scores = np.reshape(image.boxes, [-1, 4])[kept], np.asarray(image.scores)[kept]
+    return Found(image.image_id, boxes, scores, labels[kept])
+
+
+def check_classes(names: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raises `InputError` where one of the classes `wanted` is none of a detector's, or is twice."""
+    for name in wanted:
+        if list(names).count(name) != 1 or list(wanted).count(name) != 1:
+            raise InputError(
+                f"The detector has the classes {some(names)}, and the data set has {some(wanted)}: "
+                f"{name!r} is not once in each of them."
+            )
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names of a list, in words."""
+    return f"{', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
 
 
 def _results(tools, data, detections):
@@ -166,10 +221,11 @@ def _coco_scores(evaluation: Any, category_ids) -> CocoScores:
     known = (precision > -1).any(axis=(0, 1))
     ap = np.where(known, precision.mean(axis=(0, 1)), -1.0)
     ap50 = np.where(known, precision[0].mean(axis=0), -1.0)
-    recall = np.asarray(evaluation.params.recThrs)
-    mean = precision[0][:, known].mean(axis=1) if known.any() else np.full(len(recall), -1.0)
     values = dict(zip(COCO, map(float, evaluation.stats), strict=True))
-    return CocoScores(values, ap, ap50, Curve(recall, mean))
+    params = evaluation.params
+    places = [int(np.argmin(np.abs(params.iouThrs - iou))) for iou in CURVE_IOUS]
+    curves = precision[places].transpose(0, 2, 1)
+    return CocoScores(values, ap, ap50, np.asarray(params.recThrs), curves)
 
 
 def _xywh(box):
@@ -200,7 +256,9 @@ def voc(
 
     In the order of their scores, detections take the object of their class that they overlap most.
     The first one of an object with an IoU above `iou` is true, others are false. Difficult objects
-    need not be found, and a detection of one counts neither way; nor do crowd regions.
+    need not be found, and a detection of one counts neither way. Crowd regions, of which VOC has
+    none, need not be found either; what finds no object and lies in one by more than half of its
+    area counts neither way. Equal scores are in the order of the images' ids.
 
     Args:
         truth: of every image.
@@ -232,16 +290,17 @@ def voc(
 
 def _matched(label, truth, found, least):
     """Whether each detection of a class that counts is true, by score, and how many objects are."""
-    objects, ignored, positives = {}, {}, 0
+    objects, difficult, crowds, positives = {}, {}, {}, 0
     for image in truth:
-        chosen = np.asarray(image.labels) == label
-        objects[image.image_id] = np.reshape(image.boxes, [-1, 4])[chosen]
-        easy = ~_flags(image.difficult, image) & ~_flags(image.crowd, image)
-        ignored[image.image_id] = ~easy[chosen]
-        positives += int(easy[chosen].sum())
+        own = np.asarray(image.labels) == label
+        crowd = _flags(image.crowd, image)
+        boxes = np.reshape(np.asarray(image.boxes, np.float64), [-1, 4])
+        objects[image.image_id], crowds[image.image_id] = boxes[own & ~crowd], boxes[own & crowd]
+        difficult[image.image_id] = _flags(image.difficult, image)[own & ~crowd]
+        positives += int((~difficult[image.image_id]).sum())
     rows = [
         (image.image_id, box, score)
-        for image in found
+        for image in sorted(found, key=lambda image: image.image_id)
         for box, score, other in zip(image.boxes, image.scores, image.labels, strict=True)
         if other == label
     ]
@@ -249,53 +308,16 @@ def _matched(label, truth, found, least):
     taken = {key: np.zeros(len(boxes), bool) for key, boxes in objects.items()}
     is_true = []
     for key, box, _ in (rows[n] for n in order):
-        overlaps = _iou(objects[key], np.asarray(box, np.float64))
+        box = np.asarray(box, np.float64)
+        overlaps = iou_with(objects[key], box)
         best = int(np.argmax(overlaps)) if len(overlaps) else -1
-        if best < 0 or overlaps[best] <= least:
+        if best >= 0 and overlaps[best] > least:
+            if not difficult[key][best]:
+                is_true.append(not taken[key][best])
+                taken[key][best] = True
+        elif not (share_within(crowds[key], box) > 0.5).any():
             is_true.append(False)
-        elif not ignored[key][best]:
-            is_true.append(not taken[key][best])
-            taken[key][best] = True
     return is_true, positives
-
-
-def _iou(boxes, box):
-    """Of each of boxes (n, 4) with one box (4,)."""
-    boxes = np.asarray(boxes, np.float64)
-    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-    shared = np.maximum(sides, 0.0).prod(axis=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
-    return shared / np.maximum(areas - shared, np.finfo(np.float64).tiny)
-
-
-def curve(is_true: Sequence[bool], positives: int) -> Curve:
-    """Recall and precision after each detection.
-
-    Args:
-        is_true: of each detection, the highest score first.
-        positives: how many objects there are to be found.
-    """
-    true = np.cumsum(np.asarray(is_true, np.float64))
-    count = np.arange(1, len(true) + 1)
-    return Curve(true / max(positives, 1), true / count)
-
-
-def average_precision(curve: Curve, metric: str) -> float:
-    """VOC's average precision; the curve is made monotone from the right first.
-
-    Args:
-        curve: of one class.
-        metric: "07" or "area", see `voc`.
-    """
-    recall = np.concatenate([[0.0], curve.recall, [1.0]])
-    precision = np.concatenate([[0.0], curve.precision, [0.0]])
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    if metric == "area":
-        return float(np.sum(np.diff(recall) * precision[1:]))
-    # arange's own thresholds, of which the third is a little above .3, as in the reference.
-    thresholds = np.arange(0.0, 1.1, 0.1)
-    reached = [curve.precision[curve.recall >= least] for least in thresholds]
-    return float(sum(values.max() if len(values) else 0.0 for values in reached) / 11)
 
 
 def _checked(truth, found, classes):

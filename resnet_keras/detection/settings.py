@@ -148,7 +148,7 @@ def settings(preset: str, neck: str, **changes: Any) -> Settings:
     if sizes is not None and all(isinstance(size, int | float) for size in sizes):
         changes["anchor_sizes"] = (tuple(sizes),)
     changed = PRESETS[preset][neck]._replace(**{k: _tuples(v) for k, v in changes.items()})
-    _check(changed)
+    check(changed)
     return changed
 
 
@@ -157,7 +157,7 @@ def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def _check(values: Settings) -> None:
+def check(values: Settings) -> None:
     """Raises `InputError` for numbers that nothing could be computed with."""
     if values.roi not in ("align", "max_pool"):
         raise unknown("roi", values.roi, ("align", "max_pool"))

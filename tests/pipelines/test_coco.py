@@ -216,7 +216,11 @@ def test_boxes_that_leave_their_image_by_rounding_are_cut(root):
     changed(root, box([0, 0, 60.4, 40.9]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        np.testing.assert_array_equal(read(root).boxes[0], [0, 0, 60, 40])
+        test = objects.evaluation("coco", "train", 1, data_dir=root, scale=(80, 120), device=None)
+    targets = next(t for _, t in test.as_numpy_iterator() if t["image_id"][0] == 11)
+    np.testing.assert_array_equal(targets["boxes"][0, 0], [0, 0, 120, 80])
+    # Scores are of the boxes as they are written, as pycocotools has them.
+    np.testing.assert_array_equal(targets["original_boxes"][0, 0], [0, 0, 60.4, 40.9])
 
 
 def test_a_missing_split_names_those_there(root):
