@@ -20,6 +20,7 @@ _DPI = 100  # at which matplotlib's points become pixels
 _FONT, _LINE, _LETTER = 9, 17, 8  # size in points; line height and a letter's width in pixels
 _NARROWEST = 600  # pixels that a caption needs
 _GAP = 8  # pixels between images
+_MARGIN = 2  # pixels of ground around the name of an object
 _SMALLEST = 128  # images of fewer pixels are enlarged
 _OBJECTS_SCALE = (240, 400)  # of images with boxes
 
@@ -299,10 +300,21 @@ def _outline(axes, outline, shape):
     axes.plot(x, y, color=colour, linewidth=1.5, linestyle="--" if crowd else "-")
     # Above the object, where there is room, which it would hide.
     side = "bottom" if y1 > shape[0] / 10 else "top"
+    name = _shortened(name, int(axes.bbox.width))
     text = axes.text(x1, y1 - 1, name, size=_FONT - 2, color="white", va=side, parse_math=False)
     text.set_bbox({"facecolor": colour, "edgecolor": "none", "pad": 1})
     axes.set_xlim(-0.5, shape[1] - 0.5)  # which `plot` moves
     axes.set_ylim(shape[0] - 0.5, -0.5)
+    _move_inside(axes, text)
+
+
+def _move_inside(axes, text):
+    """Moves a text with its ground into the axes, where the image's edge would cut it off."""
+    extent, inside = text.get_window_extent().padded(_MARGIN), axes.bbox
+    right = max(min(0.0, inside.x1 - extent.x1), inside.x0 - extent.x0)  # its beginning first
+    up = max(min(0.0, inside.y1 - extent.y1), inside.y0 - extent.y0)
+    x, y = axes.transData.transform(text.get_position())
+    text.set_position(axes.transData.inverted().transform((x + right, y + up)))
 
 
 def _columns(count, aspect):

@@ -27,13 +27,19 @@ def new_figure(inches: tuple[float, float], dpi: float, **options: Any) -> "Figu
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    figure = require("matplotlib.figure", extra=EXTRA).Figure
-    return figure(inches, dpi=dpi, facecolor="white", **options)
+    figure = require("matplotlib.figure", extra=EXTRA).Figure(
+        inches, dpi=dpi, facecolor="white", **options
+    )
+    _canvas(figure)  # whose renderer measures texts, which is slow without
+    return figure
 
 
 def png(figure: "Figure") -> bytes:
     """Returns a figure as the content of a PNG file, in its own dots per inch."""
-    canvas = require("matplotlib.backends.backend_agg", extra=EXTRA).FigureCanvasAgg(figure)
     content = io.BytesIO()
-    canvas.print_png(content)
+    _canvas(figure).print_png(content)
     return content.getvalue()
+
+
+def _canvas(figure):
+    return require("matplotlib.backends.backend_agg", extra=EXTRA).FigureCanvasAgg(figure)

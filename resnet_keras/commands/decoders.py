@@ -1,4 +1,4 @@
-"""Keeps what image decoders say by themselves from between a command's own lines.
+"""Keeps what image decoders say by themselves from between a command's own lines; so oneDNN.
 
 libjpeg writes a line to stderr for each broken image that it meets, without the image's name; the
 commands name such images.
@@ -40,18 +40,19 @@ _BEGINNINGS = (
     "Warning: unknown JFIF",
 )
 _PLACES = ("core/lib/jpeg/", "core/lib/png/", "core/lib/webp/")
-# Said once on processors without AVX-512, as an error, of kernels for which there are others.
-_PLACES += ("oneDNN supports DT_INT64 only on platforms with AVX-512. Falling back",)
+# Said once on processors without AVX-512, as an error, of operations that have another kernel.
+_HARMLESS = ("oneDNN supports DT_INT64 only on platforms with AVX-512. Falling back",)
 _FILTER = f"""
 import sys
-begin, places = {[text.encode() for text in _BEGINNINGS]}, {[text.encode() for text in _PLACES]}
+begin = {[text.encode() for text in _BEGINNINGS]}
+inside = {[text.encode() for text in (*_PLACES, *_HARMLESS)]}
 warned = set()
 for line in sys.stdin.buffer:
     if line in warned:
         continue
     if line.startswith(b"warning: "):
         warned.add(line)
-    if not line.startswith(tuple(begin)) and not any(place in line for place in places):
+    if not line.startswith(tuple(begin)) and not any(text in line for text in inside):
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
 """

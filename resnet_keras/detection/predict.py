@@ -4,7 +4,8 @@
     python -m resnet_keras.detection.predict --model=runs/mine --json street.jpg
 
 Prints each image's objects: class, score and the corners x1, y1, x2, y2 in pixels. --out writes a
-picture of each image into a folder (extra `plot`).
+picture of each image into a folder (extra `plot`). Images are JPEG, PNG or WebP; of a folder, all
+below it. One that cannot be decoded is named, and the exit status is 2.
 """
 
 import json
@@ -18,6 +19,8 @@ from resnet_keras.commands import decoders, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
+from resnet_keras.pipelines import listing
+from resnet_keras.zoo.prediction import undecodable
 
 from . import flags, loading
 
@@ -55,35 +58,37 @@ def _main(arguments: list[str]) -> None:
 
     model = loading.load(file)
     names = getattr(model, "class_names", None)
+    broken = []
     with decoders.quiet():
-        answers = prediction.of_files(
-            model, paths, scale=scale, exif_orientation=FLAGS.exif_orientation
-        )
-        for path, image, found in answers:
-            good = found["scores"] >= FLAGS.threshold
-            objects = [
-                {
-                    "class": prediction.name_of(label, names),
-                    "score": round(float(score), 4),
-                    "box": [round(float(corner), 1) for corner in box],
-                }
-                for box, score, label in zip(
-                    *(found[key][good] for key in ("boxes", "scores", "labels")), strict=True
+        for path in paths:
+            try:
+                image, found = prediction.of_file(
+                    model, path, scale=scale, exif_orientation=FLAGS.exif_orientation
                 )
-            ]
-            print(_line(path, objects), flush=True)
+            except InputError as error:
+                broken.append(path)
+                if FLAGS.json:
+                    print(json.dumps({"image": path, "error": str(error)}), flush=True)
+                continue
+            print(_line(path, prediction.told(found, names, FLAGS.threshold)), flush=True)
             if FLAGS.out:
                 picture = prediction.draw(
-                    image, found, names, threshold=FLAGS.threshold, caption=Path(path).name
+                    image,
+                    found,
+                    names,
+                    threshold=FLAGS.threshold,
+                    caption=listing.readable(Path(path).name),
                 )
                 write_atomically(_picture(path), picture)
+    if broken:
+        raise InputError(undecodable(broken, len(paths)))
 
 
 def _line(path, objects):
     if FLAGS.json:
         return json.dumps({"image": path, "objects": objects})
-    told = [f"  {o['class']} {o['score']:.2f} at {', '.join(map(str, o['box']))}" for o in objects]
-    return "\n".join([path, *(told or ["  nothing"])])
+    lines = [f"  {o['class']} {o['score']:.2f} at {', '.join(map(str, o['box']))}" for o in objects]
+    return "\n".join([listing.readable(path), *(lines or ["  nothing"])])
 
 
 def _picture(path):

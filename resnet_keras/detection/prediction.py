@@ -18,6 +18,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
 
 Detections = dict[str, np.ndarray]
+LARGEST = 1600  # pixels of the longer side of a picture; larger photographs are drawn smaller
 
 
 def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = None) -> Detections:
@@ -71,18 +72,48 @@ def of_files(
     Raises:
         InputError: a file cannot be read or decoded.
     """
-    shrunk = scenes.encoded(tf.io.read_file, exif_orientation)
     for path in map(str, paths):
-        try:
-            content = tf.io.read_file(path)
-            image = decode.decode(content, exif_orientation=exif_orientation).numpy()
-            wanted = _wanted(model, image.shape, scale)
-            pixels = shrunk(path, image.shape[:2], tf.reduce_min(wanted))
-        except tf.errors.NotFoundError as error:
-            raise InputError(f"There is no image {path}.") from error
-        except tf.errors.OpError as error:
-            raise InputError(f"{path} cannot be decoded as {listing.FORMATS}.") from error
-        yield path, image, _detections(model, pixels, image.shape, wanted)
+        yield path, *of_file(model, path, scale=scale, exif_orientation=exif_orientation)
+
+
+def of_file(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    scale: tuple[int, int] | None = None,
+    exif_orientation: bool = True,
+) -> tuple[np.ndarray, Detections]:
+    """Detects objects in one image file.
+
+    Args:
+        model: a detector.
+        path: of a JPEG, PNG or WebP file.
+        scale: as of `of_image`.
+        exif_orientation: as of `of_files`.
+
+    Returns:
+        The pixels, uint8 (height, width, 3), and what was found.
+
+    Raises:
+        InputError: the file cannot be read or decoded.
+    """
+    path = os.fspath(path)
+    name = os.fsencode(path)  # need not be UTF-8
+    try:
+        content = tf.io.read_file(name)
+        image = decode.decode(content, exif_orientation=exif_orientation).numpy()
+        wanted = _wanted(model, image.shape, scale)
+        shrunk = scenes.encoded(lambda _: content, exif_orientation)
+        pixels = shrunk(name, image.shape[:2], tf.reduce_min(wanted))
+    except tf.errors.NotFoundError as error:
+        raise InputError(f"There is no image {listing.readable(path)}.") from error
+    except tf.errors.PermissionDeniedError as error:
+        raise InputError(f"{listing.readable(path)} may not be read.") from error
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"{listing.readable(path)} cannot be decoded as {listing.FORMATS}."
+        ) from error
+    return image, _detections(model, pixels, image.shape, wanted)
 
 
 def _wanted(model, shape, scale):
@@ -130,14 +161,51 @@ def draw(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
+    image, boxes = _reduced(np.asarray(image), found["boxes"])
     outlines = [
         (box, int(label), f"{name_of(label, class_names)} {score:.2f}", False)
-        for box, score, label in zip(found["boxes"], found["scores"], found["labels"], strict=True)
+        for box, score, label in zip(boxes, found["scores"], found["labels"], strict=True)
         if score >= threshold
     ]
     text = f"{len(outlines)} object{'' if len(outlines) == 1 else 's'}"
     # The worst first, so that the best are not hidden.
-    return preview.draw(np.asarray(image)[None], [text], caption, [outlines[::-1]])
+    return preview.draw(image[None], [text], caption, [outlines[::-1]])
+
+
+def _reduced(image, boxes):
+    """An image of a size at which lines and names can be seen, and its boxes."""
+    times = max(1, -(-max(image.shape[:2]) // LARGEST))
+    if times == 1:
+        return image, boxes
+    sides = [-(-side // times) for side in image.shape[:2]]
+    pixels = tf.image.resize(image, sides, antialias=True)
+    factor = np.array([sides[1] / image.shape[1], sides[0] / image.shape[0]] * 2)
+    return tf.cast(tf.round(tf.clip_by_value(pixels, 0, 255)), "uint8").numpy(), boxes * factor
+
+
+def told(
+    found: Detections, class_names: Sequence[str] | None = None, threshold: float = 0.5
+) -> list[dict[str, Any]]:
+    """Detections as plain data, the best first.
+
+    Args:
+        found: of `of_image`.
+        class_names: see `draw`.
+        threshold: see `draw`.
+
+    Returns:
+        {"class": name, "score": float, "box": [x1, y1, x2, y2]} of each.
+    """
+    rows = zip(found["boxes"], found["scores"], found["labels"], strict=True)
+    return [
+        {
+            "class": name_of(label, class_names),
+            "score": round(float(score), 4),
+            "box": [round(float(corner), 1) for corner in box],
+        }
+        for box, score, label in rows
+        if score >= threshold
+    ]
 
 
 def name_of(label: int, class_names: Sequence[str] | None) -> str:
