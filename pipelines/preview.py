@@ -21,7 +21,7 @@ _FONT, _LINE, _LETTER = 9, 17, 8  # size in points; line height and a letter's w
 _NARROWEST = 600  # pixels that a caption needs
 _GAP = 8  # pixels between images
 _MARGIN = 2  # pixels of ground around the name of an object
-_SMALLEST = 128  # images of fewer pixels are enlarged
+_SMALLEST, _HIGHEST = 128, 1280  # narrower images are enlarged, to no more than this height
 _OBJECTS_SCALE = (240, 400)  # of images with boxes
 
 Outline = tuple[np.ndarray, int, str, bool]  # xyxy, label, class, whether it is a crowd region
@@ -266,7 +266,8 @@ def draw(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    times = max(1, math.ceil(_SMALLEST / images.shape[2]))
+    times = min(math.ceil(_SMALLEST / images.shape[2]), _HIGHEST // images.shape[1])
+    times = max(1, times)
     high, wide = images.shape[1] * times, images.shape[2] * times
     above = _LINE * max(text.count("\n") + 1 for text in texts)
     columns = _columns(len(images), (wide + _GAP) / (high + above + _GAP))
@@ -323,7 +324,8 @@ def _columns(count, aspect):
     They are chosen for full rows, if it can be.
     """
     ideal = math.sqrt(1.5 * count / aspect)
-    near = range(max(1, math.floor(0.75 * ideal)), min(count, math.ceil(1.35 * ideal)) + 1)
+    least = min(count, max(1, math.floor(0.75 * ideal)))
+    near = range(least, min(count, math.ceil(1.35 * ideal)) + 1)
     return min(near, key=lambda columns: (-count % columns, abs(columns - ideal)))
 
 

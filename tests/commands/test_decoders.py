@@ -14,7 +14,10 @@ def test_lines_of_decoders_and_repeated_warnings_are_left_out(capfd):
             "Corrupt JPEG data: premature end of data segment",
             "warning: cannot decode a.jpg",
             "2026-01-01: E tensorflow/core/lib/jpeg/jpeg_mem.cc:323] Premature end",
+            "E0000 00:00:1 7 util.cc:1] oneDNN supports DT_INT64 only on platforms with AVX-512. "
+            "Falling back to the default Eigen-based implementation if present.",
             "warning: cannot decode a.jpg",
+            "E0000 00:00:1 7 util.cc:1] oneDNN has another error",
             "F a fatal error\nF a fatal error",
         ):
             os.write(2, f"{line}\n".encode())
@@ -22,7 +25,8 @@ def test_lines_of_decoders_and_repeated_warnings_are_left_out(capfd):
     print("afterwards", file=sys.stderr)
     said = capfd.readouterr().err.splitlines()
     assert sorted(said[:-1]) == [
-        *("F a fatal error", "F a fatal error", "of Python", "warning: cannot decode a.jpg")
+        "E0000 00:00:1 7 util.cc:1] oneDNN has another error",
+        *("F a fatal error", "F a fatal error", "of Python", "warning: cannot decode a.jpg"),
     ]
     assert said[-1] == "afterwards"
 

@@ -1,11 +1,12 @@
 """COCO's and VOC's metrics against values computed independently."""
 
+import struct
 import sys
 
 import numpy as np
 import pytest
 
-from resnet_keras.detection import precision, scores
+from resnet_keras.detection import curves, precision, scores
 from resnet_keras.detection.scores import Found, Truth
 from resnet_keras.errors import InputError, MissingExtraError
 
@@ -129,6 +130,69 @@ def test_the_second_detection_of_an_object_is_wrong():
 def test_difficult_objects_count_neither_way(flag):
     assert one([BOX, FAR], [FAR, FAR, BOX], **{flag: [False, True]}) == 1
     assert one([BOX, FAR], [BOX], **{flag: [False, True]}) == 1
+
+
+def test_what_lies_in_a_crowd_counts_neither_way():
+    crowd = {"crowd": [False, True]}
+    inside, half_out = [52, 52, 54, 54], [55, 55, 75, 75]
+    assert one([BOX, FAR], [inside, BOX], **crowd) == 1
+    assert one([BOX, FAR], [half_out, BOX], **crowd) == 0.5
+    # What finds an object is true there too.
+    assert one([inside, FAR], [inside, inside], **crowd) == 1
+    assert one([BOX, [0, 0, 60, 60]], [BOX, BOX], **crowd) == 1
+
+
+def test_equal_scores_do_not_depend_on_the_order_of_images():
+    truth = [Truth(key, np.array([BOX]), [0]) for key in range(4)]
+    found = [Found(key, np.array([BOX if key % 2 else FAR]), [0.5], [0]) for key in range(4)]
+    for order in ([0, 1, 2, 3], [1, 3, 0, 2]):
+        chosen = [found[n] for n in order]
+        assert scores.voc(truth, chosen, 1).mean == pytest.approx((1 / 2 + 2 / 4) / 4)
+        ap = scores.coco([truth[n] for n in order], chosen, (1,)).values["ap50"]
+        assert ap == pytest.approx(51 / 101 * 0.5)
+
+
+def test_cocos_sizes_are_those_of_the_masks():
+    box = np.array([[0, 0, 40, 40.0]])
+    found = [Found(1, box, [0.9], [0])]
+    sizes = {}
+    for area in (1000, 1600, 10000):
+        values = scores.coco([Truth(1, box, [0], areas=np.array([area]))], found, (1,)).values
+        sizes[area] = [name for name in ("small", "medium", "large") if values[f"ap_{name}"] > 0.99]
+    assert sizes == {1000: ["small"], 1600: ["medium"], 10000: ["large"]}
+
+
+def test_more_than_a_hundred_detections_of_a_class_are_not_looked_at():
+    boxes = np.array([[20.0 * n, 0, 20 * n + 10, 10] for n in range(120)])
+    truth, found = [Truth(1, boxes, [0] * 120)], [Found(1, boxes, np.arange(120, 0, -1), [0] * 120)]
+    assert scores.coco(truth, found, (1,)).values["ar100"] == pytest.approx(100 / 120)
+    assert scores.voc(truth, found, 1).mean == 1
+
+
+def test_detections_get_the_labels_of_the_data_set():
+    found = [Found(4, np.arange(12.0).reshape(3, 4), np.array([0.9, 0.8, 0.7]), [0, 1, 2])]
+    (image,) = scores.relabelled(found, ("N/A", "dog", "cat"), ("cat", "dog"))
+    np.testing.assert_array_equal(image.labels, [1, 0])
+    np.testing.assert_array_equal(image.scores, [0.8, 0.7])
+    np.testing.assert_array_equal(image.boxes, np.arange(4, 12.0).reshape(2, 4))
+    (empty,) = scores.relabelled([Found(4, np.zeros([0, 4]), [], [])], ("a",), ("a",))
+    assert empty.boxes.shape == (0, 4)
+    with pytest.raises(InputError, match="'cow' is not once in each"):
+        scores.relabelled(found, ("dog", "cat"), ("cow", "dog"))
+    with pytest.raises(InputError, match="'cat' is not once in each"):
+        scores.relabelled(found, ("cat", "cat"), ("cat",))
+
+
+@pytest.mark.parametrize("classes", [1, 3, 20, 80])
+def test_curves_are_drawn_of_any_number_of_classes(classes):
+    truth = [Truth(n, np.array([BOX, FAR]), [n, n]) for n in range(classes)]
+    found = [Found(n, np.array([FAR, BOX]), [0.9, 0.8], [n, n]) for n in range(0, classes, 2)]
+    result = scores.coco(truth, found, range(1, classes + 1))
+    names = [f"class {n} with $ and a long name" for n in range(classes)]
+    content = curves.draw(result, names, "title")
+    width, height = struct.unpack(">2I", content[16:24])  # of a PNG
+    assert width == 1200
+    assert 600 < height < 1000
 
 
 def test_classes_without_objects_are_left_out_of_the_mean():

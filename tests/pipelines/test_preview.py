@@ -138,6 +138,23 @@ def test_long_names_and_dollars_are_drawn():
     assert (sheet[:, -1] == 255).all()  # nothing is written over the edge
 
 
+@pytest.mark.parametrize("place", ["left", "right", "top", "bottom"])
+def test_names_of_objects_are_not_cut_off_at_the_edges(place):
+    corners = {"left": (-20, 70), "right": (180, 70), "top": (80, -5), "bottom": (80, 155)}
+
+    def ground(x, y):
+        """Pixels of the name's own colour, which is also the outline's."""
+        outline = (np.array([x, y, x + 15.0, y + 8]), 0, "motorcycle 0.93", False)
+        content = preview.draw(np.zeros((1, 150, 200, 3), "uint8"), [""], "", [[outline]])
+        pixels = tf.io.decode_png(content, channels=3).numpy().astype(int)
+        return (np.abs(pixels - [31, 119, 180]).max(axis=-1) < 8).sum()
+
+    in_the_middle = ground(80, 70)
+    line = 100  # pixels that the outline has at most, whose part outside is not seen
+    assert in_the_middle - line < ground(*corners[place]) < in_the_middle + line
+    assert in_the_middle > 5 * line
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
