@@ -6,8 +6,8 @@
     python -m resnet_keras.detection.evaluate --ensemble=runs/one,runs/two --dataset=coco \
         --data_dir=my_data --predictions=found.json --precision_recall=curves.png
 
-AP is printed as COCO has it, and as VOC had it in 2007 (voc07, at 11 recalls) and has it since (voc,
-the area).
+AP is printed as COCO has it, and as VOC had it in 2007 (voc07, at 11 recalls) and has had it since
+2010 (voc, the area).
 """
 
 import datetime
@@ -114,9 +114,8 @@ def _print(coco, voc, names):
             **({"VOC 07": voc["07"].ap} if printed["voc07"] else {}),
             **({"VOC area": voc["area"].ap} if printed["voc"] else {}),
         }
-        rows = [
-            [name, *map(_text, values)] for name, *values in zip(names, *columns.values(), strict=True)
-        ]
+        values = zip(*columns.values(), strict=True)
+        rows = [[name, *map(_text, own)] for name, own in zip(names, values, strict=True)]
         print(markdown(Table("", ["class", *columns], rows)))
 
 

@@ -112,11 +112,17 @@ def check_evaluate(values: flags.FlagValues) -> None:
         raise InputError(f"--metric is one or more of {','.join(METRICS)}.")
     scales = whole_numbers("scales", values["scales"].value)
     if scales and values["protocol"].value != protocols.PAPER_MULTI_SCALE:
-        raise InputError("--scales is for --protocol=paper_multi_scale; the one of single is --scale.")
+        raise InputError(
+            "--scales is for --protocol=paper_multi_scale; the one of single is --scale."
+        )
     if scales:
         protocols.check_scales(scales)
     scale_of(values)
-    for name, suffix in (("results", ".json"), ("predictions", ".json"), ("precision_recall", ".png")):
+    for name, suffix in (
+        ("results", ".json"),
+        ("predictions", ".json"),
+        ("precision_recall", ".png"),
+    ):
         path = values[name].value
         if path and not path.lower().endswith(suffix):
             raise InputError(f"--{name} is a {suffix[1:].upper()} file: name it {path}{suffix}.")

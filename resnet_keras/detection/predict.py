@@ -13,14 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_keras import drawing, processes
+from resnet_keras import drawing, processes, zoo
 from resnet_keras.classification.prediction import image_files
 from resnet_keras.commands import decoders, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.pipelines import listing
-from resnet_keras.zoo.prediction import undecodable
 
 from . import flags, loading
 
@@ -81,7 +80,7 @@ def _main(arguments: list[str]) -> None:
                 )
                 write_atomically(_picture(path), picture)
     if broken:
-        raise InputError(undecodable(broken, len(paths)))
+        raise InputError(zoo.prediction.undecodable(broken, len(paths)))
 
 
 def _line(path, objects):

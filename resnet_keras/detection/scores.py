@@ -162,9 +162,7 @@ def coco_results(
     ]
 
 
-def relabelled(
-    found: Iterable[Found], names: Sequence[str], wanted: Sequence[str]
-) -> list[Found]:
+def relabelled(found: Iterable[Found], names: Sequence[str], wanted: Sequence[str]) -> list[Found]:
     """Detections with the labels of a data set, where a detector has more classes or another order.
 
     Args:
@@ -191,7 +189,7 @@ def _chosen(image, labels):
 
 
 def check_classes(names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raises `InputError` where one of the classes `wanted` is none of a detector's, or is twice."""
+    """Raises `InputError` where one of the classes `wanted` is not one of a detector's."""
     for name in wanted:
         if list(names).count(name) != 1 or list(wanted).count(name) != 1:
             raise InputError(

@@ -84,11 +84,12 @@ def members_of(model: keras.Model) -> list[FasterRCNN]:
 
 
 def _own_scale(models):
-    scales = {tuple(model.scale or objects.SCALE) for model in models}
+    sides = (model.scale or objects.SCALE for model in models)
+    scales = {(shorter, longest) for shorter, longest in sides}
     if len(scales) > 1:
         told = " and ".join(f"{shorter},{longest}" for shorter, longest in sorted(scales))
         raise InputError(
-            f"The detectors are trained at different scales, {told}: say with `scale` at which they "
-            "see images."
+            f"The detectors are trained at different scales, {told}: say with `scale` at which "
+            "they see images."
         )
     return scales.pop()

@@ -12,9 +12,15 @@ import numpy as np
 import object_files
 import pytest
 
-from resnet_keras.detection import evaluate, improve, loading, prediction, protocols, scores, testing
+from resnet_keras.detection import (
+    evaluate,
+    improve,
+    loading,
+    prediction,
+    protocols,
+    testing,
+)
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import objects
 
 NAMES = ("fork", "cup", "plate")  # not in the order of the data set, cup, plate, fork
 SCALE = (64, 96)
@@ -283,16 +289,18 @@ def test_the_pyramid_is_in_proportion_to_the_scale_of_training():
 
 def test_voc_is_measured_without_difficult_objects(models, tmp_path, capsys):
     root = object_files.write_voc(tmp_path / "voc")
-    arguments = [f"--model={models[0]}", "--dataset=voc", f"--data_dir={root}", "--metric=voc07,voc"]
+    arguments = [
+        f"--model={models[0]}",
+        "--dataset=voc",
+        f"--data_dir={root}",
+        "--metric=voc07,voc",
+    ]
     assert evaluate.main(["evaluate", *arguments, "--per_class"]) == 0
     rows = [line.split("|")[1:] for line in capsys.readouterr().out.splitlines() if "|" in line]
     table = {row[0].strip(): [cell.strip() for cell in row[1:-1]] for row in rows}
     # The only plate of the split is difficult.
     assert table["plate"] == ["-", "-"]
     assert "-" not in table["cup"]
-    source = objects.open_split("voc", "val", data_dir=root)
-    assert source.class_names == ("cup", "fork", "plate")
-    assert scores.VOC_METRICS == ("07", "area")
 
 
 if __name__ == "__main__":
