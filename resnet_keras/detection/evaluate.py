@@ -1,4 +1,4 @@
-"""Measures how well a detector finds objects: COCO's and Pascal VOC's average precision.
+r"""Measures how well a detector finds objects: COCO's and Pascal VOC's average precision.
 
     python -m resnet_keras.detection.evaluate --model=runs/mine --dataset=shapes
     python -m resnet_keras.detection.evaluate --model=runs/mine --dataset=voc --data_dir=my_data \
