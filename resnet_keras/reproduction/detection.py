@@ -5,7 +5,6 @@ weights, and kept in the folder of their first run; those of other weights or se
 Imports no TensorFlow.
 """
 
-import functools
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -174,18 +173,13 @@ def facts(measurement: Measurement, begun: Mapping[Member, Run]) -> dict[str, An
     scales = {"scales": list(SCALES), "canonical_size": CANONICAL_SIZE}
     return {
         "runs": [member.name for member in measurement.members],
-        "weights": [_digest(run.weights) for run in own],
+        "weights": [digest(run.weights) for run in own if run.weights],
         "network": measurement.members[0].network,
         "dataset": own[0].flags.get("dataset", DATASETS[0]),
         "split": own[0].flags.get("eval_split", "val"),
         "refine": measurement.refine,
         **(scales if measurement.multi_scale else {}),
     }
-
-
-@functools.cache
-def _digest(path):
-    return digest(path)
 
 
 def place(folder: Path, facts: Mapping[str, Any]) -> Path:

@@ -95,8 +95,9 @@ def _measures(own):
     """The texts of `_HEAD`."""
     means = [spread([row[name] for row in own]) for name in MEASURES]
     single = ", ".join(percent(row["ap"]) for row in own) or NOT_RUN
-    count = max((len(row["runs"]) for row in own), default=0)
-    return str(count if count > 1 else len(own)), *means, single
+    together = [len(row["runs"]) for row in own if len(row["runs"]) > 1]
+    count = f"{together[0]} together" if together else str(len(own))
+    return count, *means, single
 
 
 def all_runs(members: Sequence[Member], begun: Mapping[Member, Run]) -> Table:

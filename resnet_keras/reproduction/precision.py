@@ -35,14 +35,17 @@ def draw(
     """
     figure, (over_time, ours, papers) = panels.row(3, (17, 5))
     _curves(over_time, grouped, column)
-    panels.style(over_time, f"{title}: every run", "iterations", AP)
+    panels.style(over_time, f"{title}: every run", "iterations (bold: mean of the seeds)", AP)
     measured = {name: list(values.values()) for name, values in steps.items()}
     _steps(ours, steps)
     panels.style(ours, f"{title}: {images}", "each with those before it", AP)
     papers.plot(range(len(theirs)), list(theirs.values()), "o", color="0.3")
-    panels.style(papers, "paper: ResNet-101 on COCO", "each with those before it", AP)
+    name = "paper: COCO val (ensemble: test-dev)"
+    panels.style(papers, name, "each with those before it", AP)
     for axes in (ours, papers):
-        panels.name_places(axes, [name.replace(" ", "\n") for name in theirs])
+        names = [name.replace(" ", "\n").replace("+\n", "+ ") for name in theirs]
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.4, len(names) - 0.6)
     _align(ours, papers, [v for values in measured.values() for v in values], theirs.values())
     return figure
 
