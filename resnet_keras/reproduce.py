@@ -122,7 +122,8 @@ def _train(order, depths, seeds):
     if order.experiment == DETECTION:
         more = ("context", "refine", "weights", "neck")
         _check_rest(detector, "detection.train", order.flags, (*own, *more))
-        return course.detect(order, seeds, _differences(detector))
+        longer = not detector.FLAGS["train_steps"].present  # of which all are given as many
+        return course.detect(order, seeds, longer, _differences(detector))
     _check_rest(train, "train", order.flags, (*own, "shortcut"))
     return course.train(order, depths, seeds, _differences(train))
 

@@ -95,13 +95,24 @@ def train(
 def detect(
     order: Order,
     seeds: Sequence[int],
+    longer: bool,
     differences: Callable[[Path, Sequence[str]], Sequence[str]],
 ) -> tuple[int, Results | None]:
     """Trains the members of `detection` that are not finished, and measures what was not.
 
-    Arguments, returns and errors are those of `train`; `differences` is of `detection.train`.
+    Args:
+        order: what is asked.
+        seeds: see `detection.members`.
+        longer: see `detection.members`.
+        differences: of `detection.train`, between a run that is there and flags.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        InputError: a run has other flags, or files that are there cannot be used.
     """
-    members = detection.members(order.scale, seeds)
+    members = detection.members(order.scale, seeds, longer)
     arguments = {
         member.name: [*detection.arguments(member, order.scale), *order.flags] for member in members
     }

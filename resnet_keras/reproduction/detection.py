@@ -101,17 +101,18 @@ class Measurement(NamedTuple):
         return ", ".join([own, *(name for name, there in more.items() if there)])
 
 
-def members(scale: str, seeds: Sequence[int]) -> list[Member]:
+def members(scale: str, seeds: Sequence[int], longer: bool = True) -> list[Member]:
     """Lists the runs, all of one seed after those of another.
 
     Args:
         scale: "paper" or "quick".
         seeds: none for the scale's own.
+        longer: whether, at the paper's scale, there are runs of `LONG` steps.
     """
     listed = []
     for seed in seeds or _SEEDS[scale]:
         listed += [Member(RESIDUAL, seed), Member(PLAIN, seed), Member(RESIDUAL, seed, True)]
-        listed += [Member(RESIDUAL, seed, steps=LONG)] if scale == "paper" else []
+        listed += [Member(RESIDUAL, seed, steps=LONG)] if longer and scale == "paper" else []
     return listed
 
 

@@ -81,6 +81,7 @@ def _measure(files: Sequence[Path | None], facts: Mapping[str, Any]) -> dict[str
 
 def _counts(network, sides):
     """The parameters and multiply-adds of a backbone, for an image of such sides."""
+    from resnet_keras.detection import backbones  # noqa: F401  # adds its networks to the zoo
     from resnet_keras.networks.counts import count_multiply_adds, count_parameters
 
     backbone = zoo.backbone(network, input_shape=(*sides, 3))

@@ -181,7 +181,7 @@ def test_the_figure_shows_every_run_and_every_seed(read):
     assert over_time.get_ylabel() == "AP (%)"
     named = [text.get_text() for text in over_time.get_legend().get_texts()]
     assert named[:2] == [f"{RESIDUAL}, 2 seeds", f"{PLAIN}, 2 seeds"]
-    dots = [[*x.get_ydata()] for x in ours.lines if x.get_marker() == "o"]
+    dots = [list(x.get_ydata()) for x in ours.lines if x.get_marker() == "o"]
     assert dots == [pytest.approx([50, 55, 56, 57]), pytest.approx([52, 57, 58, 59])]
     (ensemble,) = [x.get_ydata()[0] for x in ours.lines if x.get_marker() == "D"]
     assert ensemble == pytest.approx(70)
