@@ -4,6 +4,7 @@
     python -m resnet_keras.reproduce shortcuts --dataset=cifar10 --scale=quick
     python -m resnet_keras.reproduce depth --dataset=cifar10 --depths=20,56,1202 --seeds=0,1,2,3,4
     python -m resnet_keras.reproduce imagenet --data_dir=/data/tensorflow_datasets --trained=runs
+    python -m resnet_keras.reproduce detection
     python -m resnet_keras.reproduce responses runs/plain20_digits runs/resnet20_digits
 
 degradation trains plain and residual networks of several depths (Fig. 6), shortcuts options A, B
@@ -13,12 +14,14 @@ common. imagenet trains nothing: it evaluates networks trained here and public w
 5). Nor does responses where it is given finished runs of `train`, or folders of such runs: each
 receives responses.json, the standard deviation of what each 3x3 convolution gives after batch
 normalization and before the nonlinearity or the addition, over the images of the run's evaluation.
+detection trains detectors on images of shapes, with a plain and a residual backbone (Table 7) and
+with the improvements of Table 9, and measures them.
 
 The runs are made one after another, or over --workers; the same command goes on where it was
-stopped or killed. What stands after -- are further flags of every run: `train`'s, or `evaluate`'s
-for imagenet. At the end OUT.png, OUT.md and OUT.json are written; what was not run is marked so.
-Sums are made in another order where a run has more threads, which changes errors a little: on a
-CPU, repeat a result with as many --workers.
+stopped or killed. What stands after -- are further flags of every run: `train`'s, `evaluate`'s for
+imagenet, or `detection.train`'s. At the end OUT.png, OUT.md and OUT.json are written; what was not
+run is marked so. Sums are made in another order where a run has more threads, which changes errors
+a little: on a CPU, repeat a result with as many --workers.
 """
 
 import shlex
@@ -28,15 +31,16 @@ from pathlib import Path
 
 from . import drawing, processes
 from .commands import evaluate_flags, reproduce_flags, shared_flags, shell, train_flags
+from .detection import train as detector
 from .errors import InputError, unknown
 from .files import make_folder
-from .reproduction import course, experiments, responses, results
+from .reproduction import course, detection, experiments, responses, results
 from .reproduction.jobs import Machine
 from .reproduction.runs import readable
 
 FLAGS = reproduce_flags.FLAGS
-TASKS = (*experiments.EXPERIMENTS, "imagenet")
-_TRAINED, _EVALUATED = ("training", train_flags.FLAGS), ("evaluation", evaluate_flags.FLAGS)
+DETECTION = detection.EXPERIMENT
+TASKS = (*experiments.EXPERIMENTS, "imagenet", DETECTION)
 # Flags that say where things are, or that only look: left out of the command that is written down.
 _PLACES = ("out", "data_dir", "weights_dir", "run")
 
@@ -53,7 +57,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         positional=task == "responses",  # of these folders' runs
         task=task,
         groups=_groups(task),
-        after=_EVALUATED if task == "imagenet" else _TRAINED,
+        after=_after(task),
     )
 
 
@@ -61,7 +65,15 @@ def _groups(task):
     """Of the flags that an experiment has."""
     if task not in TASKS:
         return None
-    return ("Data", "ImageNet" if task == "imagenet" else "Networks", "Devices")
+    own = {"imagenet": ("ImageNet",), DETECTION: ("Seeds",)}
+    return ("Data", *own.get(task, ("Networks", "Seeds")), "Devices")
+
+
+def _after(task):
+    """What the flags after -- are for, and which there are."""
+    if task == "imagenet":
+        return "evaluation", evaluate_flags.FLAGS
+    return "training", detector.FLAGS if task == DETECTION else train_flags.FLAGS
 
 
 def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
@@ -106,18 +118,29 @@ def _numbers(flag) -> list[int]:
 def _train(order, depths, seeds):
     from . import train
 
+    own = ("recipe", "model", "dataset", "seed", "workdir", "data_dir")
+    if order.experiment == DETECTION:
+        more = ("context", "refine", "weights", "neck")
+        _check_rest(detector, "detection.train", order.flags, (*own, *more))
+        longer = not detector.FLAGS["train_steps"].present  # of which all are given as many
+        return course.detect(order, seeds, longer, _differences(detector))
+    _check_rest(train, "train", order.flags, (*own, "shortcut"))
+    return course.train(order, depths, seeds, _differences(train))
+
+
+def _differences(command):
+    """`differences` of a command that trains, which checks its flags here, and not in each run."""
+
     def differences(workdir, arguments):
-        differing = train.differences(workdir, arguments)
+        differing = command.differences(workdir, arguments)
         if FLAGS.run:
             try:
-                train.check()  # here, and not in each run
+                command.check()
             except InputError as error:
-                raise InputError(shared_flags.in_flags(train.FLAGS, str(error))) from error
+                raise InputError(shared_flags.in_flags(command.FLAGS, str(error))) from error
         return differing
 
-    own = ("recipe", "model", "dataset", "seed", "shortcut", "workdir", "data_dir")
-    _check_rest(train, "train", order.flags, own)
-    return course.train(order, depths, seeds, differences)
+    return differences
 
 
 def _evaluate(order):

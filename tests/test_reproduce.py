@@ -61,6 +61,11 @@ def run(tmp_path, monkeypatch, capfd):
         (("imagenet", "--norun", "--", "--protocol=ten_crop"), "--protocol after -- would make"),
         (("imagenet", "--norun", "--weights=digits"), "No network of Tables 2 to 5 has weights"),
         (("imagenet", "--norun", "--trained=nowhere"), "There is no folder nowhere"),
+        (("detection", "--depths=20"), "--depths is no flag of detection"),
+        (("detection", "--dataset=digits"), "Unknown data set of detection: 'digits'"),
+        (("detection", "--norun", "--", "--refine"), "--refine after -- would make other runs"),
+        (("detection", "--norun", "--", "--shortcut=A"), "Unknown flag --shortcut"),
+        (("detection", "--", "--train_steps=10"), "--warmup_steps=20"),
         (("responses", "nowhere"), "There is no folder nowhere"),
         (("responses", "nowhere", "--seeds=1"), "responses RUN... takes no flag but --data_dir"),
         (("responses", "nowhere", "--", "--seed=1"), "takes no flag but --data_dir"),
@@ -85,6 +90,50 @@ def test_the_former_name_of_responses_says_where_it_went(capsys):
     assert (said.out, said.err) == ("", f"error: This command is now {command}\n")
 
 
+# A few steps, and samples for tens of RoIs.
+TINY_DETECTOR = (
+    *("--train_steps=4", "--eval_every=2", "--warmup_steps=0", "--batch_size=4"),
+    *("--eval_batch_size=4", "--train_split=train[:32]", "--eval_split=val[:8]"),
+    "--settings=proposals=32/16,proposals_before=64/32,roi_samples=8,rpn_samples=16",
+    "--notensorboard",
+)
+
+
+@pytest.mark.slow
+def test_detectors_are_trained_and_measured_once(run, tmp_path):
+    """Two seeds of everything for a few steps, to the ensemble and the figure."""
+    arguments = ("detection", "--scale=quick", "--seeds=0,1", "--", *TINY_DETECTOR)
+    status, out, err = run(*arguments)
+    assert status == 0, err
+    assert "6 run(s), 0 of them finished before" in out
+    folder = tmp_path / "reproduced"
+    result = json.loads((folder / "detection_shapes_quick_seeds0-1.json").read_text())
+    assert (folder / "detection_shapes_quick_seeds0-1.png").read_bytes()[1:4] == b"PNG"
+    rows = result["measurements"]
+    assert len(rows) == 6 + 3 * 2 + 1  # runs, three improvements of each seed, the ensemble
+    assert {row["images"] for row in rows} == {8}
+    assert {(row["parameters"], row["multiply_adds"]) for row in rows} == {
+        (307_536, 64_684_032),
+        (296_336, 63_111_168),
+    }
+    # The last evaluation of the training sees what is measured without improvements.
+    for row in rows[:6]:
+        last = torture.rows(folder / "shapes_quick" / "runs" / row["runs"][0])[-1]
+        assert row["ap"] == pytest.approx(float(last["val_ap"]), abs=1e-4)
+    *_, ensemble = rows
+    assert [len(ensemble["runs"]), ensemble["refine"], len(ensemble["scales"])] == [2, True, 5]
+    assert result["command"].startswith(
+        "python -m resnet_keras.reproduce detection --scale=quick --seeds=0,1 -- "
+    )
+
+    status, out, err = run(*arguments)
+    assert (status, err) == (0, "")
+    assert "6 run(s), 6 of them finished before" in out
+    assert "measurement(s)" not in out  # nor trained: nothing starts TensorFlow
+    again = json.loads((folder / "detection_shapes_quick_seeds0-1.json").read_text())
+    assert again == result
+
+
 def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
     for task in ("degradation", "shortcuts", "responses", "depth"):
         status, out, err = run(task, "--dataset=cifar10", "--norun")
@@ -92,6 +141,14 @@ def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
         assert " | not run |" in out
         assert (tmp_path / "reproduced" / f"{task}_cifar10.png").read_bytes()[1:4] == b"PNG"
     assert "| resnet110 | 1.7M | 6.43 (best of 5; 6.61 +- 0.16) | 6.32 | not run |" in out
+    status, out, err = run("detection", "--norun")
+    assert (status, err) == (0, "")
+    assert "| plain10_shapes | not run | not run | VGG-16 | 73.2 / 70.4 | 41.5 / 21.2 |" in out
+    assert "| + context | 51.1 / 30.0 (val) | 0 | not run |" in out
+    assert "| resnet10_shapes-2500-seed2 | not run |" in out
+    status, out, err = run("detection", "--norun", "--", "--train_steps=2000")
+    assert (status, err) == (0, "")
+    assert "9 run(s), 0 of them finished before" in out  # all are as long
     status, out, err = run("imagenet", "--norun", "--out=tables/imagenet")
     assert (status, err) == (0, "")
     assert "| resnet50 | B | 20.74 | 5.25 | not run | not run | keras_in1k |" in out

@@ -20,13 +20,14 @@ _data = Group(FLAGS, "Data")
 _data.text(
     "dataset",
     None,
-    "digits or cifar10; imagenet2012 or folder. The first of each is the default; imagenet2012 and "
-    "folder are for the experiment imagenet.",
+    "digits or cifar10; imagenet2012 or folder; shapes. The first of each is the default; "
+    "imagenet2012 and folder are for the experiment imagenet, shapes for detection.",
 )
 _data.path("data_dir", "The data set's folder, as train takes it.", local=False)
 _networks = Group(FLAGS, "Networks")
 _networks.items("depths", [], "Layers of the networks. Without the flag, the experiment's own.")
-_networks.items(
+_seeds = Group(FLAGS, "Seeds")
+_seeds.items(
     "seeds", [], "A run of each network for each. Without the flag, 0,1,2, or 0 for quick."
 )
 _imagenet = Group(FLAGS, "ImageNet")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_keras import processes
-from resnet_keras.commands import runs, shell
+from resnet_keras.commands import runs, shared_flags, shell
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import objects
 from resnet_keras.training import run_folder
@@ -30,8 +30,29 @@ def main(argv: Sequence[str] = sys.argv) -> int:
     return shell.run(_main, FLAGS, argv, __doc__)
 
 
-def _main() -> int:
+def check() -> None:
+    """Refuses flags that contradict each other; needs no TensorFlow.
+
+    Raises:
+        InputError: as said.
+    """
     flags.check_train(FLAGS)
+
+
+def differences(workdir: Path, arguments: Sequence[str]) -> list[str]:
+    """Tells how a run that has begun differs from what these arguments would make of it.
+
+    Raises:
+        InputError, absl.flags.Error: the arguments are none of this command's.
+    """
+    shared_flags.parse(FLAGS, ["detection.train", *arguments])
+    if not (workdir / run_folder.FLAGS).exists():
+        return []
+    return run_folder.differences(workdir, runs.lines(FLAGS), flags.FREE)
+
+
+def _main() -> int:
+    check()
     flags.find_backbone(FLAGS)
     named = f", recipe {FLAGS.recipe}" if FLAGS.recipe else ""
     shell.announce(f"detector on {FLAGS.model}, {FLAGS.dataset}{named}")

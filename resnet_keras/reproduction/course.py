@@ -8,7 +8,7 @@ from typing import NamedTuple
 from resnet_keras import pipelines
 from resnet_keras.errors import unknown
 
-from . import experiments, imagenet, jobs, results
+from . import detection, experiments, imagenet, improvements, jobs, results
 from .jobs import FAILED, Machine
 from .results import Results
 
@@ -41,7 +41,8 @@ def dataset(experiment: str, given: str | None) -> str:
     Raises:
         InputError: the experiment is not made on it.
     """
-    known = imagenet.DATASETS if experiment == "imagenet" else experiments.DATASETS
+    own = {"imagenet": imagenet.DATASETS, detection.EXPERIMENT: detection.DATASETS}
+    known = own.get(experiment, experiments.DATASETS)
     if given and given not in known:
         raise unknown(f"data set of {experiment}:", given, known)
     return given or known[0]
@@ -73,7 +74,11 @@ def train(
         seeds or experiments.seeds(order.scale),
     )
     dataset, scale, folder, data_dir = order.dataset, order.scale, order.folder, order.data_dir
-    missing = jobs.training(members, dataset, scale, folder, order.flags, data_dir, differences)
+    arguments = {
+        member.name: [*experiments.arguments(member, dataset, scale), *order.flags]
+        for member in members
+    }
+    missing = jobs.training(arguments, folder, data_dir, differences)
     if missing and order.machine.run:
         jobs.check_data(lambda: pipelines.arrays(dataset, "test", data_dir=data_dir))
     _tell(members, missing)
@@ -85,6 +90,44 @@ def train(
     if status not in (0, FAILED):
         return status, None
     return status, results.of_members(order.experiment, dataset, scale, folder, members, failed)
+
+
+def detect(
+    order: Order,
+    seeds: Sequence[int],
+    longer: bool,
+    differences: Callable[[Path, Sequence[str]], Sequence[str]],
+) -> tuple[int, Results | None]:
+    """Trains the members of `detection` that are not finished, and measures what was not.
+
+    Args:
+        order: what is asked.
+        seeds: see `detection.members`.
+        longer: see `detection.members`.
+        differences: of `detection.train`, between a run that is there and flags.
+
+    Returns:
+        As `train`.
+
+    Raises:
+        InputError: a run has other flags, or files that are there cannot be used.
+    """
+    members = detection.members(order.scale, seeds, longer)
+    arguments = {
+        member.name: [*detection.arguments(member, order.scale), *order.flags] for member in members
+    }
+    command = "detection.train"
+    missing = jobs.training(arguments, order.folder, order.data_dir, differences, command)
+    _tell(members, missing)
+    status, failed = jobs.run(missing, order.machine)
+    if status not in (0, FAILED):
+        return status, None
+    begun = detection.read(order.folder, members, failed)
+    listed = detection.measurements(members)
+    if order.machine.run:
+        improvements.measure(order.folder, listed, begun)
+    rows = detection.measured(order.folder, listed, begun)
+    return status, results.of_detectors(members, begun, rows, order.dataset, order.scale)
 
 
 def evaluate(

@@ -8,7 +8,7 @@ import re
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
@@ -149,8 +149,13 @@ def read(
     return by_member
 
 
-def groups(members: Sequence[Member], begun: Mapping[Member, Run]) -> dict[str, list[Run]]:
-    """The runs of each network by the name of its group; an empty list for one not begun."""
+def groups(members: Sequence[Any], begun: Mapping[Any, Run]) -> dict[str, list[Run]]:
+    """The runs of each network by the name of its group; an empty list for one not begun.
+
+    Args:
+        members: all runs, `Member`s of this module or of `detection`.
+        begun: those that have.
+    """
     grouped: dict[str, list[Run]] = {member.group: [] for member in members}
     for member in members:
         if member in begun:

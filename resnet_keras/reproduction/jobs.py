@@ -10,8 +10,9 @@ from resnet_keras import processes
 from resnet_keras.commands import shell
 from resnet_keras.errors import InputError
 from resnet_keras.processes import Job
+from resnet_keras.training.run_folder import last_weights
 
-from . import experiments, imagenet, responses, runs
+from . import imagenet, responses
 from .experiments import Member
 from .imagenet import Evaluation
 from .runs import Run
@@ -34,42 +35,36 @@ class Machine(NamedTuple):
 
 
 def training(
-    members: Sequence[Member],
-    dataset: str,
-    scale: str,
+    members: Mapping[str, Sequence[str]],
     folder: Path,
-    flags: Sequence[str],
     data_dir: str | None,
     differences: Callable[[Path, Sequence[str]], Sequence[str]],
+    command: str = "train",
 ) -> list[Job]:
     """A job for each member that is not finished.
 
     Args:
-        members: to train.
-        dataset: one of `experiments.DATASETS`.
-        scale: one of `experiments.SCALES`.
+        members: the flags of each run to train, by the name of its folder.
         folder: of the members' folders.
-        flags: of `train`, for every member, after its own.
         data_dir: as `train` takes it.
         differences: of `train`, between a run that is there and flags.
+        command: "train" or "detection.train".
 
     Raises:
-        InputError: a member has no recipe, or a run that is there was made with other flags.
+        InputError: a run that is there was made with other flags.
     """
     jobs = []
-    for member in members:
-        arguments = [*experiments.arguments(member, dataset, scale), *flags]
-        workdir = folder / member.name
+    for name, arguments in members.items():
+        workdir = folder / name
         differing = differences(workdir, arguments)
         if differing:
             raise InputError(
                 f"{workdir} holds a run with other flags: {'; '.join(differing)}. Choose another "
                 "folder."
             )
-        if not (workdir / runs.WEIGHTS).exists():
+        if last_weights(workdir) is None:
             places = _given(data_dir=data_dir, workdir=workdir)
-            log = folder / f"{member.name}.log"
-            jobs.append(_job(member.name, log, "train", *arguments, *places))
+            jobs.append(_job(name, folder / f"{name}.log", command, *arguments, *places))
     return jobs
 
 

@@ -10,7 +10,16 @@ from resnet_keras import drawing
 from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.tables import Table, markdown
 
-from . import degradation, experiments, figures, imagenet, responses
+from . import (
+    degradation,
+    detection,
+    detectors,
+    experiments,
+    figures,
+    imagenet,
+    precision,
+    responses,
+)
 from .experiments import Member
 from .imagenet import Evaluation
 from .runs import Run, readable
@@ -60,7 +69,7 @@ def of_members(
     """
     begun = experiments.read(folder, members, failed)
     grouped = experiments.groups(members, begun)
-    title = dataset if scale == "paper" else f"{dataset}, {scale} runs"
+    title = _title(dataset, scale)
     tables, figure, more = _OF[experiment](grouped, title, dataset, folder)
     return Results(
         tables,
@@ -69,6 +78,43 @@ def of_members(
         experiments.versions(begun.values()),
         {**more, "curves": experiments.curves(begun)},
     )
+
+
+def of_detectors(
+    members: Sequence[detection.Member],
+    begun: Mapping[detection.Member, Run],
+    rows: detection.Rows,
+    dataset: str,
+    scale: str,
+) -> Results:
+    """Puts together what came of the runs of `detection`, of which some may not have begun.
+
+    Args:
+        members: all runs.
+        begun: those that have.
+        rows: of `detection.measured`.
+        dataset: one of `detection.DATASETS`.
+        scale: one of `experiments.SCALES`.
+    """
+    figure = precision.draw(
+        experiments.groups(members, begun),
+        detection.AP,
+        detectors.by_step(members, rows),
+        {step.name: step.paper[1] for step in detection.STEPS},
+        _title(dataset, scale),
+        detectors.images(rows),
+    )
+    return Results(
+        detectors.tables(members, rows),
+        figure,
+        detectors.all_runs(members, begun),
+        experiments.versions(begun.values()),
+        {"curves": detectors.curves(begun), "measurements": list(rows.values())},
+    )
+
+
+def _title(dataset, scale):
+    return dataset if scale == "paper" else f"{dataset}, {scale} runs"
 
 
 def of_evaluations(evaluations: Sequence[Evaluation], scale: str) -> Results:

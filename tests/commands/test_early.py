@@ -101,6 +101,7 @@ EXTRAS = [
     (TRAINED, "sklearn", "digits"),
     (["reproduce", "depth"], "sklearn", "digits"),
     (["reproduce", "depth"], "matplotlib", "plot"),
+    (["reproduce", "detection"], "pycocotools", "detection"),
     (["report", "runs"], "matplotlib", "plot"),
     (["benchmark", "input"], "cv2", "benchmark"),
     (["benchmark", "input"], "PIL", "benchmark"),

@@ -20,6 +20,7 @@ TASKS = {
     ("pipelines.__main__", "serve"): ("--port", "--dataset"),
     ("reproduce", "depth"): ("--seeds", "--trained"),
     ("reproduce", "imagenet"): ("--trained", "--seeds"),
+    ("reproduce", "detection"): ("--seeds", "--depths"),
 }
 
 
