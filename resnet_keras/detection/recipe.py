@@ -63,6 +63,7 @@ def build(
     dtype: str | None = None,
     frozen_statistics: bool = True,
     freeze: str | None = None,
+    sync_batch_norm: bool = False,
     **arguments: Any,
 ) -> "keras.Model":
     """Builds a detector, under the strategy's scope; it is yet to be compiled.
@@ -77,6 +78,7 @@ def build(
         frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
             see `statistics.frozen`; with `weights` only.
         freeze: the last stage of the backbone that is not trained.
+        sync_batch_norm: whether batch statistics are taken over all replicas.
         **arguments: of `FasterRCNN`.
 
     Raises:
@@ -98,9 +100,13 @@ def build(
         if weights is None:
             raise InputError("freeze is for backbones with weights.")
         zoo.freeze(backbone, freeze)
-    return FasterRCNN(
+    model = FasterRCNN(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
+    parts = (model.backbone, model.neck, model.box_head)
+    for layer in statistics.normalizations(*(part for part in parts if part is not None)):
+        layer.synchronized = sync_batch_norm
+    return model
 
 
 def optimizer(

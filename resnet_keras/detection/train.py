@@ -17,7 +17,7 @@ from resnet_keras import processes
 from resnet_keras.commands import runs, shell
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import objects
-from resnet_keras.training import run_folder
+from resnet_keras.training import cluster, run_folder
 
 from . import flags, recipe
 
@@ -36,8 +36,9 @@ def _main() -> int:
     named = f", recipe {FLAGS.recipe}" if FLAGS.recipe else ""
     shell.announce(f"detector on {FLAGS.model}, {FLAGS.dataset}{named}")
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
-
-    return runs.until_stopped(_run)
+    if FLAGS.cluster == "slurm":
+        cluster.use_slurm()
+    return runs.until_stopped(_run, FLAGS.strategy)
 
 
 def _run(signals) -> int:
@@ -47,8 +48,9 @@ def _run(signals) -> int:
 
     from resnet_keras import training
     from resnet_keras.training import replicas
+    from resnet_keras.training.signals import Agreement
 
-    from . import measuring
+    from . import sharing
 
     strategy = replicas.make_strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     signals.listen()
@@ -63,9 +65,23 @@ def _run(signals) -> int:
         return 0
     data = flags.data_of(FLAGS)
     source, tested = data.open()
-    train = functools.cache(functools.partial(_batches, source, data.scale))
+    workers = replicas.workers(strategy)
+    train = functools.cache(functools.partial(_batches, source, data.scale, tuple(workers)))
     train(0)  # what is wrong with the data shows before anything is written
-    test = objects.evaluation_of(tested, FLAGS.eval_batch_size, scale=data.scale, device=None)
+    agreement = Agreement(signals, strategy)
+    evaluate = sharing.SharedAveragePrecision(
+        strategy,
+        objects.evaluation_of(
+            tested,
+            FLAGS.eval_batch_size,
+            scale=data.scale,
+            replicas=strategy.num_replicas_in_sync,
+            shard=tuple(workers),
+            device=None,
+        ),
+        source.category_ids,
+        lambda model: agreement.heed(int(keras.ops.convert_to_numpy(model.optimizer.iterations))),
+    )
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = _model(source, data)
@@ -78,7 +94,8 @@ def _run(signals) -> int:
         f"detector on {FLAGS.model}, {FLAGS.dataset}/{FLAGS.train_split} ({source.num_examples} "
         f"images, {len(source.class_names)} classes): {FLAGS.train_steps} steps of "
         f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}, "
-        f"{FLAGS.dtype}; workdir {workdir}",
+        f"{FLAGS.dtype}; "
+        f"{f'workdir {workdir}' if workers.is_chief else f'worker {workers.place}'}",
         flush=True,
     )
     result = training.fit(
@@ -88,7 +105,7 @@ def _run(signals) -> int:
         steps=FLAGS.train_steps,
         identity=identity,
         monitor=recipe.MONITOR,
-        evaluate=lambda model: measuring.average_precision(model, test, source.category_ids),
+        evaluate=evaluate,
         save=lambda path: model.save(f"{path}.keras"),
         strategy=strategy,
         columns=recipe.COLUMNS,
@@ -99,21 +116,23 @@ def _run(signals) -> int:
         handle_signals=signals,
         **given("eval_every", "checkpoint_every", "tensorboard"),
     )
-    last = result.rows[-1]
-    print(
-        f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f} after "
-        f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
-        f"metrics.csv and run.flags are in {result.workdir}"
-    )
+    if workers.is_chief:
+        last = result.rows[-1]
+        print(
+            f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f} after "
+            f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
+            f"metrics.csv and run.flags are in {result.workdir}"
+        )
     return 0
 
 
-def _batches(source, scale, start_step):
+def _batches(source, scale, shard, start_step):
     return objects.training_of(
         source,
         FLAGS.batch_size,
         start_step=start_step,
         scales=scale and [scale],
+        shard=shard,
         device=None,
         **given("seed", "max_corrupt"),
     )
@@ -132,7 +151,7 @@ def _model(source, data):
         FLAGS.weights,
         class_names=source.class_names,
         scale=data.scale or source.scale,
-        **given("weights_dir", "dtype", "frozen_statistics", "freeze"),
+        **given("weights_dir", "dtype", "frozen_statistics", "freeze", "sync_batch_norm"),
         **given("neck", "preset", "box_head", "context", "refine"),
         **flags.detector_changes(FLAGS),
     )
