@@ -1,9 +1,9 @@
 """Kills a training run at random moments, spoils its files and its disk, and compares the bits.
 
     python tests/torture.py --folder=/tmp/torture --kills=25
-    python tests/torture.py --folder=/tmp/torture --kills=10 detection --logical_cpus=2
+    python tests/torture.py --folder=/tmp/torture --kills=10 detection -- --logical_cpus=2
 
-The run is a classifier's, or a detector's; what comes after that are more of its flags.
+The run is a classifier's, or a detector's; what comes after -- are more of its flags.
 
 Trains once undisturbed. Then trains the same with SIGKILL at random moments, bytes flipped in and
 cut off the last checkpoint between the starts, SIGTERM, a full disk, and folders and a disk that
@@ -133,6 +133,16 @@ def in_evaluation(folder: Path, run=RUN) -> bool:
     every = int(dict(flag.split("=", 1) for flag in run.flags if "=" in flag)["--eval_every"])
     steps = [int(path.name.split("-")[1]) for path in checkpoints(folder)]
     return bool(steps) and not steps[-1] % every and len(rows(folder)) < steps[-1] // every
+
+
+def kill_in_evaluation(folder: Path, run, number=signal.SIGKILL) -> int:
+    """Starts the run and kills it in the next evaluation, which must last; returns its status."""
+    process = start(folder, run)
+    while process.poll() is None and not in_evaluation(folder, run):
+        time.sleep(0.01)
+    time.sleep(1.0)
+    process.send_signal(number)
+    return process.wait()
 
 
 def spoil_last_checkpoint(folder: Path, moments: random.Random) -> None:

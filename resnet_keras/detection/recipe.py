@@ -1,6 +1,7 @@
 """What a run of a detector is made of, from explicit arguments."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras import zoo
@@ -9,6 +10,7 @@ from resnet_keras.pipelines import objects
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from resnet_keras.pipelines import scenes
 
@@ -51,6 +53,58 @@ class Data(NamedTuple):
         return train, objects.open_split(
             self.dataset, self.eval_split, class_names=classes, **where
         )
+
+
+def streams(
+    data: Data,
+    strategy: "tf.distribute.Strategy",
+    *,
+    batch_size: int,
+    eval_batch_size: int,
+    seed: int = 0,
+    max_corrupt: int = 100,
+) -> "tuple[scenes.Scenes, Callable[[int], tf.data.Dataset], tf.data.Dataset]":
+    """What is trained on, its batches from a step on, and the evaluation's: this worker's share.
+
+    Args:
+        data: the images.
+        strategy: whose replicas share a batch.
+        batch_size: of training, over all replicas.
+        eval_batch_size: images evaluated at once, over all replicas.
+        seed: of the order and of every draw.
+        max_corrupt: how many images that cannot be decoded are left out.
+
+    Raises:
+        InputError: what is wrong with the data, shown by a first batch.
+    """
+    from resnet_keras.training import replicas
+
+    shard = tuple(replicas.workers(strategy))
+    source, tested = data.open()
+
+    @functools.cache  # a new run's first batches are those that were tried below
+    def train(start_step: int) -> "tf.data.Dataset":
+        return objects.training_of(
+            source,
+            batch_size,
+            seed=seed,
+            start_step=start_step,
+            scales=data.scale and [data.scale],
+            max_corrupt=max_corrupt,
+            shard=shard,
+            device=None,  # the strategy brings batches to the devices
+        )
+
+    train(0)  # what is wrong with the data shows before anything is written
+    test = objects.evaluation_of(
+        tested,
+        eval_batch_size,
+        scale=data.scale,
+        replicas=strategy.num_replicas_in_sync,
+        shard=shard,
+        device=None,
+    )
+    return source, train, test
 
 
 def build(

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import tree
+from keras import ops, tree
 
 from resnet_keras.training import replicas
 from resnet_keras.training.feed import Feed
@@ -23,7 +23,7 @@ class SharedAveragePrecision:
         strategy: whose replicas look at the images.
         batches: of `pipelines.objects.evaluation`, for as many replicas and this worker's shard.
         category_ids: of the labels, in their order.
-        heed: called after each batch, with the model; may raise.
+        heed: called after each batch with the step of the training; may raise.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class SharedAveragePrecision:
         strategy: tf.distribute.Strategy,
         batches: tf.data.Dataset,
         category_ids: Sequence[int],
-        heed: Callable[[keras.Model], None] = lambda model: None,
+        heed: Callable[[int], None] = lambda step: None,
     ):
         self.strategy, self.category_ids, self.heed = strategy, category_ids, heed
         self._feed = Feed(strategy, batches)
@@ -41,11 +41,12 @@ class SharedAveragePrecision:
         """Measures; see `measuring.average_precision`."""
         if model is not self._model:  # what is traced is kept from one evaluation to the next
             self._model, self._predict = model, _predicting(model, self.strategy)
+        step = int(ops.convert_to_numpy(model.optimizer.iterations))
         rows: list[dict[str, Any]] = []
         for features, targets, weights in self._feed:
             share = {"answers": self._predict(features), "targets": targets, "weights": weights}
             rows.append(tree.map_structure(self._local, share))
-            self.heed(model)
+            self.heed(step)
         together = tree.map_structure(lambda *columns: np.concatenate(columns), *rows)
         images = tree.map_structure(self._of_all_workers, together)
         return measuring.precision(*measuring.in_original_pixels(**images), self.category_ids)

@@ -16,7 +16,6 @@ from typing import Any
 from resnet_keras import processes
 from resnet_keras.commands import runs, shell
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import objects
 from resnet_keras.training import cluster, run_folder
 
 from . import flags, recipe
@@ -64,30 +63,16 @@ def _run(signals) -> int:
         )
         return 0
     data = flags.data_of(FLAGS)
-    source, tested = data.open()
-    workers = replicas.workers(strategy)
-    train = functools.cache(functools.partial(_batches, source, data.scale, tuple(workers)))
-    train(0)  # what is wrong with the data shows before anything is written
-    agreement = Agreement(signals, strategy)
-    evaluate = sharing.SharedAveragePrecision(
-        strategy,
-        objects.evaluation_of(
-            tested,
-            FLAGS.eval_batch_size,
-            scale=data.scale,
-            replicas=strategy.num_replicas_in_sync,
-            shard=tuple(workers),
-            device=None,
-        ),
-        source.category_ids,
-        lambda model: agreement.heed(int(keras.ops.convert_to_numpy(model.optimizer.iterations))),
-    )
+    sizes = given("batch_size", "eval_batch_size", "seed", "max_corrupt")
+    source, train, test = recipe.streams(data, strategy, **sizes)
+    stopping = Agreement(signals, strategy)
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = _model(source, data)
         model.compile(
             recipe.optimizer(**_optimizer()), jit_compile=FLAGS.jit_compile, auto_scale_loss=False
         )
+    workers = replicas.workers(strategy)
     workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or f"detector_{FLAGS.model}")
     count = strategy.num_replicas_in_sync
     print(
@@ -105,7 +90,7 @@ def _run(signals) -> int:
         steps=FLAGS.train_steps,
         identity=identity,
         monitor=recipe.MONITOR,
-        evaluate=evaluate,
+        evaluate=sharing.SharedAveragePrecision(strategy, test, source.category_ids, stopping.heed),
         save=lambda path: model.save(f"{path}.keras"),
         strategy=strategy,
         columns=recipe.COLUMNS,
@@ -124,18 +109,6 @@ def _run(signals) -> int:
             f"metrics.csv and run.flags are in {result.workdir}"
         )
     return 0
-
-
-def _batches(source, scale, shard, start_step):
-    return objects.training_of(
-        source,
-        FLAGS.batch_size,
-        start_step=start_step,
-        scales=scale and [scale],
-        shard=shard,
-        device=None,
-        **given("seed", "max_corrupt"),
-    )
 
 
 def _make_crop_repeat(device, tf):
