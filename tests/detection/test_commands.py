@@ -165,7 +165,7 @@ def test_a_new_process_asks_the_detector(trained, image, command):
         (["--strategy=multi_worker"], "TF_CONFIG"),
         (["--cluster=slurm"], "--cluster=slurm is for --strategy=multi_worker"),
         (["--logical_cpus=3", "--batch_size=4"], "split equally among 3 replicas"),
-        (["--jit_compile"], "take strategy=one_device"),
+        (["--jit_compile"], "take --strategy=one_device"),
         (["--freeze=conv2"], "--freeze is for backbones with --weights"),
         (["--model=resnet5"], "resnet5"),
         (["--dataset=coco"], "data_dir"),
