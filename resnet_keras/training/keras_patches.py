@@ -6,7 +6,8 @@ Two faults keep `fit` from running on replicas; `mend` replaces the two function
   shape; `Strategy.reduce` refuses batches under `MultiWorkerMirroredStrategy`, and truth values,
   as a detector's targets have them, under every strategy. The shapes of one local replica's share
   serve as well.
-- Under `MultiWorkerMirroredStrategy`, `reduce_per_replica` averages the logs, scalars, with `axis=0`, which they do not have.
+- Under `MultiWorkerMirroredStrategy`, `reduce_per_replica` averages the logs, scalars, with
+  `axis=0`, which they do not have.
 
 And two needs of `fitting`: to build a model before `fit` does, and to call `fit` several times
 without its last act. tests/training/test_keras_patches.py fails when a new Keras has mended or

@@ -1,10 +1,12 @@
 """The commands of detection, from training to pictures, on images that are made."""
 
 import json
+import re
 import shutil
 import sys
 
 import numpy as np
+import object_files
 import pytest
 
 from resnet_keras import zoo
@@ -176,6 +178,26 @@ def test_mistakes_in_training_are_told_in_one_sentence(arguments, words, tmp_pat
     assert train.main(["train", f"--workdir={tmp_path / 'run'}", *arguments]) == 2
     (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error: "))
     assert words in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_faults_of_the_data_are_told_in_one_sentence(form, tmp_path, capsys):
+    root = getattr(object_files, f"write_{form}")(tmp_path / "mine")
+    if form == "coco":
+        content = object_files.coco_content()
+        content["annotations"][0].update(bbox=[10, 10, -5, 5])
+        object_files.rewrite_coco(root, content)
+        told = r"instances_train.json: annotation 100: the box .* is inverted"
+    else:
+        (root / "Annotations" / "a.xml").write_text("<annotation><object>")
+        told = r"a\.xml"
+    arguments = [f"--dataset={form}", f"--data_dir={root}", f"--workdir={tmp_path / 'run'}"]
+    assert train.main(["train", *arguments]) == 2
+    error = capsys.readouterr().err
+    (line,) = (x for x in error.splitlines() if x.startswith("error: "))
+    assert re.search(told, line)
+    assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
 
 

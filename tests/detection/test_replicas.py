@@ -1,12 +1,19 @@
 """Detectors on one, two and four replicas, and on two machines, learn the same."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 
+import numpy as np
 import pytest
+import test_launch
 import torture
+
+from resnet_keras.detection import loading
 
 CODE = """
     import os, sys
@@ -98,6 +105,55 @@ def test_one_two_and_four_replicas_agree(kind, dtype, apart, losses):
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+
+
+RUN = torture.Run(
+    "detection.train",
+    (
+        *torture.DETECTOR,
+        "--eval_split=val[:120]",
+        "--train_steps=16",
+        "--eval_every=8",
+        "--sync_batch_norm",
+        "--notensorboard",
+    ),
+)
+
+
+@pytest.mark.slow
+def test_two_machines_train_as_one_and_stop_together_in_an_evaluation(tmp_path):
+    one, two, stopped = (tmp_path / name for name in ("one", "two", "stopped"))
+
+    def start(folder):
+        return test_launch.launch(folder, RUN.flags, "--command=detection.train")
+
+    process = start(two)
+    output = test_launch.finished(process, timeout=600)
+    assert process.returncode == 0, output
+    assert re.search(r"^\[0\] step 16/16 ", output, re.MULTILINE)
+    assert not re.search(r"^\[1\] step", output, re.MULTILINE)
+    torture.run_to_end(one, RUN)
+    weights = [loading.load(folder, "last").get_weights() for folder in (one, two)]
+    for here, there in zip(*weights, strict=True):
+        np.testing.assert_allclose(there, here, atol=1e-4)
+    for here, there in zip(torture.rows(one), torture.rows(two), strict=True):
+        np.testing.assert_allclose(float(there["loss"]), float(here["loss"]), rtol=1e-3)
+        np.testing.assert_allclose(float(there["val_ap"]), float(here["val_ap"]), atol=1e-3)
+
+    process = start(stopped)
+    while not torture.in_evaluation(stopped, RUN):
+        assert process.poll() is None, test_launch.finished(process)
+        time.sleep(0.02)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGTERM)
+    output = test_launch.finished(process)
+    assert process.returncode == torture.PREEMPTED, output
+    assert output.count("stopped at step 8") == 2
+    assert torture.in_evaluation(stopped, RUN)
+    process = start(stopped)
+    output = test_launch.finished(process, timeout=600)
+    assert process.returncode == 0, output
+    assert torture.differences(two, stopped) == []
 
 
 if __name__ == "__main__":
