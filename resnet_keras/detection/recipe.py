@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from resnet_keras.pipelines import scenes
 
+    from .faster_rcnn import FasterRCNN
+
 # Columns of metrics.csv: what Keras's logs call them.
 COLUMNS = {
     "loss": "loss",
@@ -119,7 +121,7 @@ def build(
     freeze: str | None = None,
     sync_batch_norm: bool = False,
     **arguments: Any,
-) -> "keras.Model":
+) -> "FasterRCNN":
     """Builds a detector, under the strategy's scope; it is yet to be compiled.
 
     Args:
@@ -157,10 +159,17 @@ def build(
     model = FasterRCNN(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
-    parts = (model.backbone, model.neck, model.box_head)
-    for layer in statistics.normalizations(*(part for part in parts if part is not None)):
+    for layer in of_the_batch(model):
         layer.synchronized = sync_batch_norm
     return model
+
+
+def of_the_batch(model: "FasterRCNN") -> "list[keras.layers.BatchNormalization]":
+    """A detector's batch normalizations that take the statistics of each batch of training."""
+    from . import statistics
+
+    parts = (part for part in (model.backbone, model.neck, model.box_head) if part is not None)
+    return [layer for layer in statistics.normalizations(*parts) if layer.trainable]
 
 
 def optimizer(

@@ -75,11 +75,12 @@ def _run(signals) -> int:
     workers = replicas.workers(strategy)
     workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or f"detector_{FLAGS.model}")
     count = strategy.num_replicas_in_sync
+    alone = count > 1 and recipe.of_the_batch(model) and not FLAGS.sync_batch_norm
     print(
         f"detector on {FLAGS.model}, {FLAGS.dataset}/{FLAGS.train_split} ({source.num_examples} "
         f"images, {len(source.class_names)} classes): {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}, "
-        f"{FLAGS.dtype}; "
+        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}"
+        f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
         f"{f'workdir {workdir}' if workers.is_chief else f'worker {workers.place}'}",
         flush=True,
     )
