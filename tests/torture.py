@@ -136,9 +136,14 @@ def in_evaluation(folder: Path, run=RUN) -> bool:
 
 
 def kill_in_evaluation(folder: Path, run, number=signal.SIGKILL) -> int:
-    """Starts the run and kills it in the next evaluation, which must last; returns its status."""
-    process = start(folder, run)
-    while process.poll() is None and not in_evaluation(folder, run):
+    """Starts the run and kills it in the evaluation after its next steps; returns its status.
+
+    The evaluation must last for more than a second.
+    """
+    before, process = checkpoints(folder), start(folder, run)
+    while process.poll() is None and (
+        checkpoints(folder) == before or not in_evaluation(folder, run)
+    ):
         time.sleep(0.01)
     time.sleep(1.0)
     process.send_signal(number)
