@@ -2,11 +2,11 @@
 
     python -m resnet_keras.launch --workers=2 -- --recipe=resnet20_digits --workdir=runs/two
 
-What stands after -- are flags of `resnet_keras.train`; --strategy=multi_worker is added. Each
-worker gets its place in TF_CONFIG, and each line it prints begins with its number. When one worker
-ends other than well, the others are given --grace seconds to end by themselves. The exit status is
-the first one that was not 0. SIGTERM and SIGINT are passed on: the workers agree on a step, write a
-checkpoint there and exit with status 75.
+What stands after -- are flags of `resnet_keras.train`, or of another --command that trains;
+--strategy=multi_worker is added. Each worker gets its place in TF_CONFIG, and each line it prints
+begins with its number. When one worker ends other than well, the others are given --grace seconds
+to end by themselves. The exit status is the first one that was not 0. SIGTERM and SIGINT are passed
+on: the workers agree on a step, write a checkpoint there and exit with status 75.
 """
 
 import contextlib
@@ -26,6 +26,12 @@ from .errors import InputError
 FLAGS = new_flags()
 _devices = Group(FLAGS, "Devices")
 _devices.whole("workers", 2, "Processes to start.", 1)
+_devices.choice(
+    "command",
+    "train",
+    ["train", "detection.train"],
+    "What they run: train or detection.train. It is a command that trains.",
+)
 _devices.whole(
     "gpus_per_worker", 0, "GPUs that each worker has for itself. With 0, all train on the CPU.", 0
 )
@@ -50,7 +56,8 @@ def _main(arguments: Sequence[str]) -> int:
     if not arguments:
         raise InputError("Give the flags of the training after --, such as -- --recipe=NAME.")
     addresses = [f"localhost:{port}" for port in _free_ports(FLAGS.workers)]
-    command = [sys.executable, "-m", "resnet_keras.train", *arguments, "--strategy=multi_worker"]
+    name = f"resnet_keras.{FLAGS.command}"
+    command = [sys.executable, "-m", name, *arguments, "--strategy=multi_worker"]
     running: list[subprocess.Popen] = []
     readers = []
     with processes.passed_on(running):

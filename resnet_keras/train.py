@@ -25,7 +25,6 @@ from .classification.classifier import (
 from .commands import runs, shell, train_arguments, train_flags, train_messages
 from .commands import shared_flags as shared_flags
 from .commands.train_arguments import given
-from .errors import told
 from .training import cluster, run_folder
 
 FLAGS = train_flags.FLAGS
@@ -47,15 +46,7 @@ def _main() -> int:
     if FLAGS.cluster == "slurm":
         cluster.use_slurm()
 
-    from .training import replicas
-
-    try:
-        return runs.until_stopped(functools.partial(_run, network, file))
-    except replicas.WORKER_LOST as error:
-        if FLAGS.strategy != "multi_worker" or told(error):
-            raise
-        print(train_messages.lost_worker(error), file=sys.stderr)
-        return processes.PREEMPTED
+    return runs.until_stopped(functools.partial(_run, network, file), FLAGS.strategy)
 
 
 def _run(network, file, signals) -> int:

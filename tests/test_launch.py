@@ -56,7 +56,7 @@ def test_two_workers_train_as_one_process(tmp_path):
     process = launch(tmp_path / "two", SMALL)
     output = finished(process)
     assert process.returncode == 0, output
-    torture.run_to_end(tmp_path / "one", SMALL)
+    torture.run_to_end(tmp_path / "one", torture.Run("train", SMALL))
     torture.assert_near(tmp_path / "one", tmp_path / "two")
     # The chief alone tells of the run.
     assert re.search(r"^\[0\] step 9/9 ", output, re.MULTILINE)

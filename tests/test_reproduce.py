@@ -259,7 +259,7 @@ def test_a_stopped_experiment_goes_on_to_the_same_bits(tmp_path):
     assert "[resnet20-B-seed0] going on from the checkpoint of step" in out
     flags = arguments[arguments.index("--") + 1 :]
     straight = ("--recipe=resnet20_digits", "--shortcut=B", "--seed=0", *flags)
-    torture.run_to_end(tmp_path / "straight", straight)
+    torture.run_to_end(tmp_path / "straight", torture.Run("train", straight))
     assert torture.differences(tmp_path / "straight", runs / "resnet20-B-seed0") == []
 
 

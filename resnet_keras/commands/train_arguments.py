@@ -9,7 +9,7 @@ from resnet_keras import pipelines, zoo
 from resnet_keras.classification import classifier, recipe
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.pipelines import sharing, splits
-from resnet_keras.training import cluster, limits, run_folder
+from resnet_keras.training import limits, run_folder
 from resnet_keras.zoo import building
 
 from . import runs, shared_flags
@@ -90,20 +90,10 @@ def _choose_splits():
 
 
 def _check_replicas():
-    limits.check_strategy(FLAGS.strategy, FLAGS.logical_cpus)
-    limits.check_xla(FLAGS.strategy, FLAGS.jit_compile)
-    replicas = FLAGS.logical_cpus  # GPUs, which would make more of them, are not known yet
-    if FLAGS.strategy == "multi_worker":
-        if not FLAGS.workdir:
-            raise InputError("Workers share one folder: give --workdir, which all can read.")
-        replicas = cluster.check(FLAGS.cluster).total
-    elif FLAGS.cluster != "tf_config":
-        raise InputError(
-            f"--cluster={FLAGS.cluster} is for --strategy=multi_worker: add it, or leave --cluster "
-            "out."
-        )
-    limits.check_batch(FLAGS.batch_size, replicas, FLAGS.accumulate_steps)
-    _check_hosts(replicas if FLAGS.strategy == "multi_worker" else 1)
+    workers = runs.check_workers(FLAGS)
+    # GPUs, which would make more replicas, are not known yet.
+    limits.check_batch(FLAGS.batch_size, max(workers, FLAGS.logical_cpus), FLAGS.accumulate_steps)
+    _check_hosts(workers)
 
 
 def _check_hosts(workers):

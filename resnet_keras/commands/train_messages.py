@@ -60,11 +60,3 @@ def finished_line() -> str:
         f"{FLAGS.workdir} holds a finished run: {weights}{longer}; --weights={weights} begins "
         "another one from its weights, in another --workdir"
     )
-
-
-def lost_worker(error: Exception) -> str:
-    """That another worker is gone, with what TensorFlow says of it."""
-    return (
-        "error: another worker has failed or is out of reach, so this one stops; start all again, "
-        f"and they go on from the last checkpoint ({str(error).splitlines()[0]})"
-    )

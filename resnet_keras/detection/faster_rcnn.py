@@ -21,6 +21,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.networks.network import dtype_policy
+from resnet_keras.training import keras_patches
 
 from . import anchors, detections, examples, heads, losses, necks, padding, roi
 from . import statistics as statistics  # whose layer is in saved detectors
@@ -209,6 +210,8 @@ class FasterRCNN(keras.Model):
         for name in ("loss", "metrics", "weighted_metrics", "loss_weights"):
             if options.get(name) is not None:
                 raise InputError(f"A detector has its own losses: compile it without {name}.")
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            keras_patches.mend()  # for "crowd" among the targets
         super().compile(optimizer, jit_compile=jit_compile, **options)
 
     def compile_from_config(self, config):

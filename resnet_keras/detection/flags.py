@@ -10,6 +10,7 @@ from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.commands.shared_flags import whole_numbers
 from resnet_keras.errors import InputError, require, unknown
 from resnet_keras.pipelines import objects
+from resnet_keras.training import cluster, limits
 
 from . import backbones as backbones  # adds its networks to the zoo
 from . import protocols, recipe, scores
@@ -17,7 +18,10 @@ from .settings import settings as make_settings
 
 METRICS = ("coco", "voc07", "voc")
 # Flags that decide nothing: a run goes on with other values.
-FREE = {"annotations", "checkpoint_every", "data_dir", "keep_checkpoints", "tensorboard"}
+FREE = {
+    *("annotations", "checkpoint_every", "cluster", "data_dir", "keep_checkpoints"),
+    *("tensorboard", "weights_dir"),
+}
 
 
 def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
@@ -208,11 +212,19 @@ def train_flags() -> flags.FlagValues:
     devices.choice(
         "strategy",
         "mirrored",
-        # Several machines would each train on whole batches: nothing shares them out yet.
-        ["mirrored", "one_device"],
-        "How replicas are made: mirrored or one_device.",
+        limits.STRATEGIES,
+        "Replicas: also one_device or multi_worker. mirrored has one on each GPU, or on each "
+        "logical CPU without one; multi_worker is mirrored over several machines.",
+    )
+    devices.choice(
+        "cluster",
+        "tf_config",
+        cluster.CLUSTERS,
+        "Who lists workers: tf_config or slurm. tf_config is the environment variable TF_CONFIG; "
+        "slurm takes the tasks of a job step, which srun starts.",
     )
     devices.whole("logical_cpus", 1, "Devices that the CPU is split into.", 1, 64)
+    devices.switch("sync_batch_norm", False, "Take batch statistics over all replicas.")
     return values
 
 
@@ -222,12 +234,10 @@ def check_train(values: flags.FlagValues) -> None:
     Raises:
         InputError: as said.
     """
-    from resnet_keras.training import limits
-
     check_dataset(values["dataset"].value)
     scores_need()
-    limits.check_strategy(values["strategy"].value, values["logical_cpus"].value)
-    limits.check_xla(values["strategy"].value, values["jit_compile"].value)
+    replicas = max(runs.check_workers(values), values["logical_cpus"].value)
+    limits.check_batch(values["batch_size"].value, replicas)  # GPUs are not known yet
     limits.check_schedule(
         values["schedule"].value,
         boundaries=whole_numbers("boundaries", values["boundaries"].value),

@@ -34,19 +34,36 @@ def detections(
         answers = {name: np.asarray(v) for name, v in model.predict_on_batch(features).items()}
         images = {name: np.asarray(value) for name, value in targets.items()}
         counted = np.asarray(weights[0]) if weights else np.ones(len(images["image_id"]))
-        for place in np.flatnonzero(counted):
-            truth.append(_truth({name: value[place] for name, value in images.items()}))
-            count = int(answers["count"][place])
-            # Boxes are at the scale that the detector saw.
-            factor = np.tile(images["scale"][place], 2)
-            found.append(
-                scores.Found(
-                    int(images["image_id"][place]),
-                    answers["boxes"][place, :count] / factor,
-                    answers["scores"][place, :count],
-                    answers["labels"][place, :count],
-                )
+        of_batch = in_original_pixels(answers, images, counted)
+        truth += of_batch[0]
+        found += of_batch[1]
+    return truth, found
+
+
+def in_original_pixels(
+    answers: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], weights: np.ndarray
+) -> tuple[list[scores.Truth], list[scores.Found]]:
+    """What a detector answered of some images, and what is there, for scoring.
+
+    Args:
+        answers: of `FasterRCNN.predict`.
+        targets: of `pipelines.objects.evaluation`.
+        weights: float (images,), 0 for copies that fill up.
+    """
+    truth, found = [], []
+    for place in np.flatnonzero(weights):
+        truth.append(_truth({name: value[place] for name, value in targets.items()}))
+        count = int(answers["count"][place])
+        # Boxes are at the scale that the detector saw.
+        factor = np.tile(targets["scale"][place], 2)
+        found.append(
+            scores.Found(
+                int(targets["image_id"][place]),
+                answers["boxes"][place, :count] / factor,
+                answers["scores"][place, :count],
+                answers["labels"][place, :count],
             )
+        )
     return truth, found
 
 
@@ -95,7 +112,14 @@ def average_precision(
     Raises:
         MissingExtraError: pycocotools is not installed.
     """
-    values = scores.coco(*detections(model, batches), category_ids).values
+    return precision(*detections(model, batches), category_ids)
+
+
+def precision(
+    truth: Iterable[scores.Truth], found: Iterable[scores.Found], category_ids: Sequence[int]
+) -> dict[str, float]:
+    """As `average_precision`, of what was found already."""
+    values = scores.coco(truth, found, category_ids).values
     return {f"val_{name}": values[name] for name in ("ap", "ap50", "ap75")}
 
 

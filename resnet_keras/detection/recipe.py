@@ -1,6 +1,7 @@
 """What a run of a detector is made of, from explicit arguments."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras import zoo
@@ -9,8 +10,11 @@ from resnet_keras.pipelines import objects
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from resnet_keras.pipelines import scenes
+
+    from .faster_rcnn import FasterRCNN
 
 # Columns of metrics.csv: what Keras's logs call them.
 COLUMNS = {
@@ -53,6 +57,58 @@ class Data(NamedTuple):
         )
 
 
+def streams(
+    data: Data,
+    strategy: "tf.distribute.Strategy",
+    *,
+    batch_size: int,
+    eval_batch_size: int,
+    seed: int = 0,
+    max_corrupt: int = 100,
+) -> "tuple[scenes.Scenes, Callable[[int], tf.data.Dataset], tf.data.Dataset]":
+    """What is trained on, its batches from a step on, and the evaluation's: this worker's share.
+
+    Args:
+        data: the images.
+        strategy: whose replicas share a batch.
+        batch_size: of training, over all replicas.
+        eval_batch_size: images evaluated at once, over all replicas.
+        seed: of the order and of every draw.
+        max_corrupt: how many images that cannot be decoded are left out.
+
+    Raises:
+        InputError: what is wrong with the data, shown by a first batch.
+    """
+    from resnet_keras.training import replicas
+
+    shard = tuple(replicas.workers(strategy))
+    source, tested = data.open()
+
+    @functools.cache  # a new run's first batches are those that were tried below
+    def train(start_step: int) -> "tf.data.Dataset":
+        return objects.training_of(
+            source,
+            batch_size,
+            seed=seed,
+            start_step=start_step,
+            scales=data.scale and [data.scale],
+            max_corrupt=max_corrupt,
+            shard=shard,
+            device=None,  # the strategy brings batches to the devices
+        )
+
+    train(0)  # what is wrong with the data shows before anything is written
+    test = objects.evaluation_of(
+        tested,
+        eval_batch_size,
+        scale=data.scale,
+        replicas=strategy.num_replicas_in_sync,
+        shard=shard,
+        device=None,
+    )
+    return source, train, test
+
+
 def build(
     network: str,
     weights: str | None = None,
@@ -63,8 +119,9 @@ def build(
     dtype: str | None = None,
     frozen_statistics: bool = True,
     freeze: str | None = None,
+    sync_batch_norm: bool = False,
     **arguments: Any,
-) -> "keras.Model":
+) -> "FasterRCNN":
     """Builds a detector, under the strategy's scope; it is yet to be compiled.
 
     Args:
@@ -77,6 +134,7 @@ def build(
         frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
             see `statistics.frozen`; with `weights` only.
         freeze: the last stage of the backbone that is not trained.
+        sync_batch_norm: whether batch statistics are taken over all replicas.
         **arguments: of `FasterRCNN`.
 
     Raises:
@@ -98,9 +156,20 @@ def build(
         if weights is None:
             raise InputError("freeze is for backbones with weights.")
         zoo.freeze(backbone, freeze)
-    return FasterRCNN(
+    model = FasterRCNN(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
+    for layer in of_the_batch(model):
+        layer.synchronized = sync_batch_norm
+    return model
+
+
+def of_the_batch(model: "FasterRCNN") -> "list[keras.layers.BatchNormalization]":
+    """A detector's batch normalizations that take the statistics of each batch of training."""
+    from . import statistics
+
+    parts = (part for part in (model.backbone, model.neck, model.box_head) if part is not None)
+    return [layer for layer in statistics.normalizations(*parts) if layer.trainable]
 
 
 def optimizer(

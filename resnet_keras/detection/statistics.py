@@ -33,7 +33,7 @@ def recompute(network: keras.Model, batches: Iterable) -> int:
     Raises:
         InputError: there are no batches, or no batch normalization.
     """
-    norms = [x for x in network.layers if isinstance(x, layers.BatchNormalization)]
+    norms = normalizations(network)
     if not norms:
         raise InputError(f"{network.name} has no batch normalization whose statistics to compute.")
     watched = keras.Model(network.input, [norm.input for norm in norms])
@@ -59,6 +59,12 @@ def recompute(network: keras.Model, batches: Iterable) -> int:
         norm.moving_mean.assign(mean)
         norm.moving_variance.assign(np.maximum(second / count - mean**2, 0))
     return images
+
+
+def normalizations(*networks: keras.Model) -> list[layers.BatchNormalization]:
+    """The batch normalizations of functional networks."""
+    every = (layer for network in networks for layer in network.layers)
+    return [layer for layer in every if isinstance(layer, layers.BatchNormalization)]
 
 
 def frozen(network: keras.Model) -> keras.Model:

@@ -16,8 +16,7 @@ from typing import Any
 from resnet_keras import processes
 from resnet_keras.commands import runs, shared_flags, shell
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import objects
-from resnet_keras.training import run_folder
+from resnet_keras.training import cluster, run_folder
 
 from . import flags, recipe
 
@@ -57,8 +56,9 @@ def _main() -> int:
     named = f", recipe {FLAGS.recipe}" if FLAGS.recipe else ""
     shell.announce(f"detector on {FLAGS.model}, {FLAGS.dataset}{named}")
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
-
-    return runs.until_stopped(_run)
+    if FLAGS.cluster == "slurm":
+        cluster.use_slurm()
+    return runs.until_stopped(_run, FLAGS.strategy)
 
 
 def _run(signals) -> int:
@@ -68,8 +68,9 @@ def _run(signals) -> int:
 
     from resnet_keras import training
     from resnet_keras.training import replicas
+    from resnet_keras.training.signals import Agreement
 
-    from . import measuring
+    from . import sharing
 
     strategy = replicas.make_strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     signals.listen()
@@ -83,23 +84,25 @@ def _run(signals) -> int:
         )
         return 0
     data = flags.data_of(FLAGS)
-    source, tested = data.open()
-    train = functools.cache(functools.partial(_batches, source, data.scale))
-    train(0)  # what is wrong with the data shows before anything is written
-    test = objects.evaluation_of(tested, FLAGS.eval_batch_size, scale=data.scale, device=None)
+    sizes = given("batch_size", "eval_batch_size", "seed", "max_corrupt")
+    source, train, test = recipe.streams(data, strategy, **sizes)
+    stopping = Agreement(signals, strategy)
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = _model(source, data)
         model.compile(
             recipe.optimizer(**_optimizer()), jit_compile=FLAGS.jit_compile, auto_scale_loss=False
         )
+    workers = replicas.workers(strategy)
     workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or f"detector_{FLAGS.model}")
     count = strategy.num_replicas_in_sync
+    alone = count > 1 and recipe.of_the_batch(model) and not FLAGS.sync_batch_norm
     print(
         f"detector on {FLAGS.model}, {FLAGS.dataset}/{FLAGS.train_split} ({source.num_examples} "
         f"images, {len(source.class_names)} classes): {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}, "
-        f"{FLAGS.dtype}; workdir {workdir}",
+        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}"
+        f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
+        f"{f'workdir {workdir}' if workers.is_chief else f'worker {workers.place}'}",
         flush=True,
     )
     result = training.fit(
@@ -109,7 +112,7 @@ def _run(signals) -> int:
         steps=FLAGS.train_steps,
         identity=identity,
         monitor=recipe.MONITOR,
-        evaluate=lambda model: measuring.average_precision(model, test, source.category_ids),
+        evaluate=sharing.SharedAveragePrecision(strategy, test, source.category_ids, stopping.heed),
         save=lambda path: model.save(f"{path}.keras"),
         strategy=strategy,
         columns=recipe.COLUMNS,
@@ -120,24 +123,14 @@ def _run(signals) -> int:
         handle_signals=signals,
         **given("eval_every", "checkpoint_every", "tensorboard"),
     )
-    last = result.rows[-1]
-    print(
-        f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f} after "
-        f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
-        f"metrics.csv and run.flags are in {result.workdir}"
-    )
+    if workers.is_chief:
+        last = result.rows[-1]
+        print(
+            f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f} after "
+            f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
+            f"metrics.csv and run.flags are in {result.workdir}"
+        )
     return 0
-
-
-def _batches(source, scale, start_step):
-    return objects.training_of(
-        source,
-        FLAGS.batch_size,
-        start_step=start_step,
-        scales=scale and [scale],
-        device=None,
-        **given("seed", "max_corrupt"),
-    )
 
 
 def _make_crop_repeat(device, tf):
@@ -153,7 +146,7 @@ def _model(source, data):
         FLAGS.weights,
         class_names=source.class_names,
         scale=data.scale or source.scale,
-        **given("weights_dir", "dtype", "frozen_statistics", "freeze"),
+        **given("weights_dir", "dtype", "frozen_statistics", "freeze", "sync_batch_norm"),
         **given("neck", "preset", "box_head", "context", "refine"),
         **flags.detector_changes(FLAGS),
     )

@@ -117,7 +117,8 @@ def fit(
             in the middle of an epoch, with an evaluation right there, which a checkpoint records.
         save: writes the model's weights, given a path without an ending, to which it adds one:
             `lambda path: model.save(f"{path}.keras")`. Without it, path.weights.h5.
-        evaluate: measures more, after `test` or instead of it; its numbers join the others.
+        evaluate: measures more, after `test` or instead of it; its numbers join the others. A
+            signal waits for its end, unless it heeds one itself, see `signals.Agreement`.
         strategy: under whose scope the model was made; without it, the model's own.
         columns: of metrics.csv and the progress line: {column: what Keras's logs call it}. Without,
             all that Keras logs.

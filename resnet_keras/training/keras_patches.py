@@ -1,11 +1,13 @@
 """The one place that touches Keras's private TensorFlow trainer (3.15.1), and why.
 
-Two faults keep `fit` from running under `MultiWorkerMirroredStrategy`; `mend` replaces the two
-functions that have them:
+Two faults keep `fit` from running on replicas; `mend` replaces the two functions that have them:
 
 - `TensorFlowTrainer._maybe_symbolic_build` reduces a batch over the replicas, only to learn its
-  shape; `Strategy.reduce` refuses batches. The shapes of one local replica's share serve as well.
-- `reduce_per_replica` averages the logs, scalars, with `axis=0`, which they do not have.
+  shape; `Strategy.reduce` refuses batches under `MultiWorkerMirroredStrategy`, and truth values,
+  as a detector's targets have them, under every strategy. The shapes of one local replica's share
+  serve as well.
+- Under `MultiWorkerMirroredStrategy`, `reduce_per_replica` averages the logs, scalars, with
+  `axis=0`, which they do not have.
 
 And two needs of `fitting`: to build a model before `fit` does, and to call `fit` several times
 without its last act. tests/training/test_keras_patches.py fails when a new Keras has mended or
@@ -24,7 +26,7 @@ MAYBE_SYMBOLIC_BUILD = trainer.TensorFlowTrainer._maybe_symbolic_build
 
 
 def mend() -> None:
-    """Makes `fit` and `evaluate` work under `MultiWorkerMirroredStrategy`, in this process."""
+    """Makes `fit` and `evaluate` work on workers, and with truth values, in this process."""
     trainer.reduce_per_replica = _reduce_per_replica
     trainer.TensorFlowTrainer._maybe_symbolic_build = _maybe_symbolic_build
 
@@ -37,7 +39,7 @@ def _reduce_per_replica(values, strategy, reduction):
 
 def _maybe_symbolic_build(self, iterator=None, data_batch=None):
     strategy = self.distribute_strategy
-    if iterator is None or not _spans_workers(strategy):
+    if iterator is None or strategy.num_replicas_in_sync == 1:
         return MAYBE_SYMBOLIC_BUILD(self, iterator, data_batch)
     _, _, batches = next(iter(iterator))
     share = tree.map_structure(lambda v: strategy.experimental_local_results(v)[0], next(batches))

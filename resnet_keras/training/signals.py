@@ -113,6 +113,12 @@ class Agreement:
         # Another's number would be no other: they are added up.
         return (self._signals.received or signal.SIGTERM) if received else 0
 
+    def heed(self, step: int) -> None:
+        """Raises `Preempted` where a worker was asked to stop: between batches of an evaluation."""
+        asked = self.asked()
+        if asked:
+            raise Preempted(step, asked)
+
     def _calls_in_time(self):
         seconds = time.monotonic() - self._since
         calls = round(self._calls * AGREE_EVERY / max(seconds, 1e-6))

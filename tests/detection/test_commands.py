@@ -1,12 +1,15 @@
 """The commands of detection, from training to pictures, on images that are made."""
 
 import json
+import re
 import shutil
 import sys
 
 import numpy as np
+import object_files
 import pytest
 
+from resnet_keras import zoo
 from resnet_keras.detection import evaluate, loading, predict, train
 from resnet_keras.pipelines import shapes
 
@@ -69,6 +72,54 @@ def test_a_longer_run_is_the_same_as_one_begun_so(trained, tmp_path):
         np.testing.assert_array_equal(one.numpy(), other.numpy(), err_msg=one.path)
 
 
+def test_a_folder_is_one_runs(trained, capsys):
+    before = (trained / "metrics.csv").read_bytes()
+    assert run(trained, "--train_steps=4") == 0
+    assert "holds a finished run" in capsys.readouterr().out
+    assert run(trained, "--train_steps=4", "--learning_rate=0.5") == 2
+    (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error: "))
+    assert "--learning_rate=0.5" in line
+    assert (trained / "metrics.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_evaluations_that_do_not_divide_a_run(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run(folder, "--train_steps=3") == 0
+    rows = (folder / "metrics.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["2", "3"]
+    assert run(folder, "--train_steps=6") == 2
+    assert "no evaluation at step 3" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cosine_is_as_long_as_it_was_begun(tmp_path, capsys):
+    arguments = ["--schedule=cosine", f"--workdir={tmp_path / 'run'}"]
+    assert train.main(["train", *SMALL, *arguments, "--train_steps=2"]) == 0
+    assert train.main(["train", *SMALL, *arguments, "--train_steps=4"]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be made longer" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_stages_are_frozen(tmp_path, capsys):
+    model = zoo.get("resnet10_shapes", num_classes=3)
+    file = tmp_path / "backbone.safetensors"
+    zoo.weights.save(file, model)
+    given = [f"--weights={file}", "--train_steps=2"]
+    assert run(tmp_path / "other", *given, "--freeze=conv9") == 2
+    assert "Unknown stage" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    assert run(tmp_path / "run", *given, "--freeze=conv3") == 0
+    after = {v.path.split("/", 1)[-1]: v for v in loading.load(tmp_path / "run").backbone.weights}
+    for variable in model.weights:
+        name = variable.path.split("/", 1)[-1]
+        if name.endswith("kernel") and not name.startswith("logits"):
+            same = np.array_equal(variable, after[name])
+            assert same == (name < "conv4"), name
+
+
 def test_a_run_is_evaluated(trained, capsys):
     arguments = [f"--model={trained}", "--dataset=shapes", "--split=val[:8]", "--per_class"]
     assert evaluate.main(["evaluate", *arguments]) == 0
@@ -113,7 +164,10 @@ def test_a_new_process_asks_the_detector(trained, image, command):
         (["--scale=600"], "--scale is the shorter side"),
         (["--boundaries=5", "--schedule=cosine"], "--schedule=step"),
         (["--box_head=convolutions"], "--box_head is for --neck=fpn"),
-        (["--strategy=multi_worker"], "mirrored, one_device"),
+        (["--strategy=multi_worker"], "TF_CONFIG"),
+        (["--cluster=slurm"], "--cluster=slurm is for --strategy=multi_worker"),
+        (["--logical_cpus=3", "--batch_size=4"], "split equally among 3 replicas"),
+        (["--jit_compile"], "take --strategy=one_device"),
         (["--freeze=conv2"], "--freeze is for backbones with --weights"),
         (["--model=resnet5"], "resnet5"),
         (["--dataset=coco"], "data_dir"),
@@ -124,6 +178,26 @@ def test_mistakes_in_training_are_told_in_one_sentence(arguments, words, tmp_pat
     assert train.main(["train", f"--workdir={tmp_path / 'run'}", *arguments]) == 2
     (line,) = (x for x in capsys.readouterr().err.splitlines() if x.startswith("error: "))
     assert words in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("form", ["coco", "voc"])
+def test_faults_of_the_data_are_told_in_one_sentence(form, tmp_path, capsys):
+    root = getattr(object_files, f"write_{form}")(tmp_path / "mine")
+    if form == "coco":
+        content = object_files.coco_content()
+        content["annotations"][0].update(bbox=[10, 10, -5, 5])
+        object_files.rewrite_coco(root, content)
+        told = r"instances_train.json: annotation 100: the box .* is inverted"
+    else:
+        (root / "Annotations" / "a.xml").write_text("<annotation><object>")
+        told = r"a\.xml"
+    arguments = [f"--dataset={form}", f"--data_dir={root}", f"--workdir={tmp_path / 'run'}"]
+    assert train.main(["train", *arguments]) == 2
+    error = capsys.readouterr().err
+    (line,) = (x for x in error.splitlines() if x.startswith("error: "))
+    assert re.search(told, line)
+    assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
 
 

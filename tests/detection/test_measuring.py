@@ -1,12 +1,16 @@
 """Detectors that always or never find what is there, measured by the stream of the evaluation."""
 
+import signal
 import sys
+import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from resnet_keras.detection import measuring, scores
+from resnet_keras.detection import measuring, scores, sharing
 from resnet_keras.pipelines import objects
+from resnet_keras.training import signals
 
 SPLIT = "val[:6]"
 
@@ -48,6 +52,42 @@ def test_what_is_there_is_found(batches):
         np.testing.assert_array_equal(here.labels, there.labels)
     values = measuring.average_precision(Oracle(batches), batches, (1, 2, 3))
     assert values == {"val_ap": 1.0, "val_ap50": 1.0, "val_ap75": 1.0}
+
+
+class Seer:
+    """Stands for a detector that finds all that its features tell it."""
+
+    jit_compile = False
+
+    def __init__(self):
+        self.optimizer = types.SimpleNamespace(iterations=7)
+
+    def predict_step(self, data):
+        ((features,),) = (data,)
+        labels = features["labels"]
+        return {
+            "boxes": features["boxes"],
+            "scores": tf.where(labels >= 0, 0.9, 0.0),
+            "labels": labels,
+            "count": tf.reduce_sum(tf.cast(labels >= 0, tf.int32), 1),
+        }
+
+
+def test_replicas_share_an_evaluation_and_heed_a_signal_in_it(mirrored):
+    def told(features, targets, weights):
+        return {**features, **targets}, targets, weights
+
+    test = objects.evaluation("shapes", SPLIT, 4, replicas=2, device=None).map(told)
+    heard = []
+    shared = sharing.SharedAveragePrecision(mirrored, test, (1, 2, 3), heard.append)
+    assert shared(Seer()) == {"val_ap": 1.0, "val_ap50": 1.0, "val_ap75": 1.0}
+    assert heard == [7, 7]  # after each batch, the step
+
+    with signals.Signals(held=True) as stopped:
+        shared.heed = signals.Agreement(stopped, mirrored).heed
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(signals.Preempted, match="stopped at step 7 by SIGTERM"):
+            shared(Seer())
 
 
 def test_what_is_elsewhere_is_not_found(batches):

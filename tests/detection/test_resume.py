@@ -1,11 +1,14 @@
 """A detector's run that breaks off ends in the bits of one that does not."""
 
+import random
+import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+import torture
 
 CODE = """
     import os, sys
@@ -82,6 +85,30 @@ def test_a_run_that_broke_off_ends_in_the_same_bits(tmp_path, form):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split("\n")[-3:-1] == ["broke off", "equal"]
+
+
+# An evaluation of some seconds, in bfloat16: what is trained and kept is float32 all the same.
+RUN = torture.Run(
+    "detection.train",
+    (*torture.DETECTOR, "--eval_split=val[:80]", "--dtype=mixed_bfloat16", "--notensorboard"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--logical_cpus=2", "--roi_form=matmul")])
+def test_kills_in_training_and_in_evaluations_change_nothing(tmp_path, more):
+    """torture.py kills more."""
+    run, moments = RUN._replace(flags=(*RUN.flags, *more)), random.Random(0)
+    torture.run_to_end(tmp_path / "undisturbed", run)
+    folder = tmp_path / "killed"
+    assert torture.kill_in_evaluation(folder, run) == -signal.SIGKILL
+    assert torture.in_evaluation(folder, run)
+    assert torture.kill_in_evaluation(folder, run, signal.SIGTERM) == torture.PREEMPTED
+    assert torture.in_evaluation(folder, run)  # which did not come to its end before
+    assert torture.kill_somewhere(folder, moments, run, hurried=0) == -signal.SIGKILL
+    torture.run_to_end(folder, run)
+    assert torture.differences(tmp_path / "undisturbed", folder) == []
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,26 @@ def test_keras_still_has_the_two_faults():
     assert "data_batch = self.distribute_strategy.reduce(" in building
 
 
+def test_truth_values_are_trained_on_by_replicas(mirrored, monkeypatch):
+    """As Keras leaves it, they cannot be added up."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensors((np.ones((4, 1), "float32"), np.ones((4, 1), bool)))
+    with mirrored.scope():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("sgd", loss=lambda y, x: (keras.ops.cast(y, x.dtype) - x) ** 2)
+    trainer = keras_patches.trainer
+    monkeypatch.setattr(trainer, "reduce_per_replica", keras_patches.REDUCE_PER_REPLICA)
+    own = keras_patches.MAYBE_SYMBOLIC_BUILD
+    monkeypatch.setattr(trainer.TensorFlowTrainer, "_maybe_symbolic_build", own)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bool"):
+        model.fit(data, verbose=0)
+    keras_patches.mend()
+    assert np.isfinite(model.fit(data, verbose=0).history["loss"][0])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("left", ["reduce_per_replica", "_maybe_symbolic_build"])
 def test_each_of_them_alone_breaks_training(left, tmp_path):

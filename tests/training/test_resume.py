@@ -7,12 +7,15 @@ import signal
 import pytest
 import torture
 
-SMALL = (
-    *torture.RUN,
-    "--logical_cpus=1",
-    "--train_steps=120",
-    "--eval_every=40",
-    "--checkpoint_every=4",
+SMALL = torture.Run(
+    "train",
+    (
+        *torture.CLASSIFIER,
+        "--logical_cpus=1",
+        "--train_steps=120",
+        "--eval_every=40",
+        "--checkpoint_every=4",
+    ),
 )
 
 
@@ -60,7 +63,7 @@ def test_a_finished_run_stays_as_it_is(undisturbed, capsys):
 
     files = [path for path in undisturbed.rglob("*") if path.is_file() and path.name != ".lock"]
     before = {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in files}
-    own = [flag for flag in SMALL if flag != "--logical_cpus=2"]  # the later one is the run's
+    own = [flag for flag in SMALL.flags if flag != "--logical_cpus=2"]  # the later one is the run's
     assert train.main(["train", *own, f"--workdir={undisturbed}"]) == 0
     assert "holds a finished run" in capsys.readouterr().out
     assert before == {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in files}
@@ -71,7 +74,7 @@ def test_other_flags_and_a_second_process_are_refused(undisturbed, tmp_path, cap
 
     from resnet_keras import train
 
-    own = ["train", *SMALL, f"--workdir={undisturbed}"]
+    own = ["train", *SMALL.flags, f"--workdir={undisturbed}"]
     assert train.main([*own, "--batch_size=64", "--nosync_batch_norm"]) == 2
     said = capsys.readouterr().err
     assert "--batch_size=32 there, --batch_size=64 here" in said
@@ -79,7 +82,7 @@ def test_other_flags_and_a_second_process_are_refused(undisturbed, tmp_path, cap
     unfinished = tmp_path / "unfinished"
     shutil.copytree(undisturbed, unfinished, ignore=shutil.ignore_patterns("weights.*"))
     with filelock.FileLock(unfinished / ".lock"):
-        assert train.main(["train", *SMALL, f"--workdir={unfinished}"]) == 2
+        assert train.main(["train", *SMALL.flags, f"--workdir={unfinished}"]) == 2
     assert "Another process trains in" in capsys.readouterr().err
 
 
@@ -100,11 +103,12 @@ def test_photographs_in_bfloat16_resume_too(photographs, tmp_path):
         "--warmup_until_error=0.99",
         "--dtype=mixed_bfloat16",
     )
-    torture.run_to_end(tmp_path / "one", arguments)
+    run = torture.Run("train", arguments)
+    torture.run_to_end(tmp_path / "one", run)
     moments = random.Random(1)
-    status = torture.kill_somewhere(tmp_path / "two", moments, arguments, hurried=0)
+    status = torture.kill_somewhere(tmp_path / "two", moments, run, hurried=0)
     assert status == -signal.SIGKILL
-    torture.run_to_end(tmp_path / "two", arguments)
+    torture.run_to_end(tmp_path / "two", run)
     assert torture.differences(tmp_path / "one", tmp_path / "two") == []
 
 
