@@ -38,6 +38,7 @@ _NAMES = {
     "AveragePrecision": "measuring",
     "FasterRCNN": "faster_rcnn",
     "draw": "prediction",
+    "export": "exporting",
     "get": "weights",
     "load": "loading",
 }

@@ -420,6 +420,11 @@ class FasterRCNN(keras.Model):
     def build(self, input_shape):
         """Everything is built by `__init__`."""
 
+    def export(self, filepath, *arguments, input_signature=None, **options):
+        """Exports as Keras does, without another signature for uint8 images of any size."""
+        signature = input_signature or [keras.InputSpec("uint8", (None, None, None, 3))]
+        super().export(filepath, *arguments, input_signature=signature, **options)
+
     def get_config(self):
         arguments = {**vars(self._arguments), "num_classes": self.num_classes}
         backbone = keras.saving.serialize_keras_object(self.backbone)
