@@ -146,9 +146,11 @@ class FasterRCNN(keras.Model):
         maps = {shared: self.backbone.output[shared]}
         self.neck = None
         channels = maps[shared].shape[-1]
-        # VGG-16's RPN has 512 channels ([32], Sec. 3.1), as many as its features.
         self.rpn = heads.rpn(
-            channels, self._per_cell, channels=min(channels, 512), convolutions=rpn_convolutions
+            channels,
+            self._per_cell,
+            channels=min(channels, self.settings.rpn_channels),
+            convolutions=rpn_convolutions,
         )
         self.box_head = heads.last_stage(self.backbone, shared, last)
         self.predictor = self._make_predictor()

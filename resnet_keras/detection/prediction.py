@@ -15,9 +15,21 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
+from resnet_keras.files import write_atomically
 from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
 
 Detections = dict[str, np.ndarray]
+
+
+class Picture(bytes):
+    """The content of a PNG file, which notebooks show."""
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the file."""
+        write_atomically(path, self)
+
+    def _repr_png_(self):
+        return bytes(self)
 
 
 def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = None) -> Detections:
@@ -114,22 +126,24 @@ def draw(
     *,
     threshold: float = 0.5,
     caption: str = "",
-) -> bytes:
+) -> Picture:
     """Draws boxes with classes and scores into an image.
 
     Args:
         image: uint8 (height, width, 3).
-        found: of `of_image`.
+        found: of `of_image`, or what `predict` gives of a batch of this one image.
         class_names: in the order of the labels; without, classes go by their numbers.
         threshold: detections of lower scores are left out.
         caption: above the image.
 
     Returns:
-        The content of a PNG file.
+        A picture, shown in notebooks, with `save(path)`; the content of a PNG file.
 
     Raises:
+        InputError: `found` is of several images.
         MissingExtraError: matplotlib is not installed.
     """
+    found = _of_one(found)
     outlines = [
         (box, int(label), f"{name_of(label, class_names)} {score:.2f}", False)
         for box, score, label in zip(found["boxes"], found["scores"], found["labels"], strict=True)
@@ -137,7 +151,20 @@ def draw(
     ]
     text = f"{len(outlines)} object{'' if len(outlines) == 1 else 's'}"
     # The worst first, so that the best are not hidden.
-    return preview.draw(np.asarray(image)[None], [text], caption, [outlines[::-1]])
+    return Picture(preview.draw(np.asarray(image)[None], [text], caption, [outlines[::-1]]))
+
+
+def _of_one(found):
+    """Detections of an image, without a batch's first axis and its padding."""
+    if np.ndim(found["scores"]) == 1:
+        return found
+    if len(found["scores"]) != 1:
+        raise InputError(
+            f"These are the detections of {len(found['scores'])} images: draw one at a time, as of "
+            "model.predict(image[None])."
+        )
+    count = int(found["count"][0])
+    return {name: found[name][0][:count] for name in ("boxes", "scores", "labels")}
 
 
 def name_of(label: int, class_names: Sequence[str] | None) -> str:
