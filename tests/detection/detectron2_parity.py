@@ -29,8 +29,8 @@ C4, FPN = "fasterrcnn_resnet50_c4_detectron2", "fasterrcnn_resnet50_fpn_detectro
 # Neither side is a multiple of 16 or 32: a pyramid's images are padded, and C4's are not.
 SIZE = (90, 110)
 CLASSES, PROPOSALS = 80, 40
-# RoIs for the head. C4's end with the image, as proposals do: beyond its border there are zeros, one
-# cell on, and here that of the padded image.
+# RoIs for the head. C4's end with the image, as proposals do: farther than a cell beyond its border
+# detectron2 sees zeros, and a detector here, which pads, the border's values.
 ROIS = {
     FPN: detector_parity.ROIS,
     C4: np.clip(detector_parity.ROIS, 0, np.float32([*SIZE[::-1], *SIZE[::-1]])),
