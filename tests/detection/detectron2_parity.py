@@ -212,7 +212,7 @@ def _pooled(torch, features, rois, side):
     """ROIPooler of ROIAlignV2, which shifts by half a cell; each RoI on its level."""
     maps = [values[0].double().numpy() for values in features.values()]
     pooled = []
-    for x1, y1, x2, y2 in np.float64(rois):
+    for x1, y1, x2, y2 in np.asarray(rois, "float64"):
         area = np.float32(x2 - x1) * np.float32(y2 - y1)
         level = math.floor(4 + math.log2(math.sqrt(area) / 224 + 1e-8))
         level = min(max(level, 2), 5) if len(maps) > 1 else 4
