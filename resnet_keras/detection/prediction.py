@@ -140,7 +140,7 @@ def draw(
         A picture, shown in notebooks, with `save(path)`; the content of a PNG file.
 
     Raises:
-        InputError: `found` is of several images.
+        InputError: `found` is of several images, or of a class without a name.
         MissingExtraError: matplotlib is not installed.
     """
     found = _of_one(found)
@@ -169,4 +169,8 @@ def _of_one(found):
 
 def name_of(label: int, class_names: Sequence[str] | None) -> str:
     """What a class is called."""
-    return class_names[label] if class_names else f"class {label}"
+    if not class_names:
+        return f"class {label}"
+    if label >= len(class_names):
+        raise InputError(f"class {label} was found, and there are {len(class_names)} class_names.")
+    return class_names[label]

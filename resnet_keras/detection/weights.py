@@ -76,7 +76,7 @@ def get(
         _check_project(path, tensors, detector.preset)
         _check_kind(path, tensors, detector.neck, detector.box_head)
         head = _classes(path, tensors)
-        epsilon = _epsilon(path) if epsilon is None else epsilon
+        epsilon = _epsilon(path, tensors) if epsilon is None else epsilon
     backbone = zoo.backbone(
         detector.network,
         input_shape=(None, None, 3),
@@ -132,7 +132,8 @@ def load(
     arguments = model.get_config()
     _check_project(path, tensors, arguments["preset"])
     _check_kind(path, tensors, arguments["neck"], arguments["box_head"])
-    _assign(model, path, tensors, epsilon=_epsilon(path) if epsilon is None else epsilon, head=head)
+    epsilon = _epsilon(path, tensors) if epsilon is None else epsilon
+    _assign(model, path, tensors, epsilon=epsilon, head=head)
 
 
 def _resolve(entry, weights, weights_dir):
@@ -160,8 +161,10 @@ def _converted(entry, weights_dir):
     return path
 
 
-def _epsilon(path):
+def _epsilon(path, tensors):
     """Of torchvision's own files by what they are called, or what they hold."""
+    if layout.of_detectron2(tensors):
+        return EPSILON
     entries = [detector.entry for detector in DETECTORS.values()]
     entries = [entry for entry in entries if entry.layout == "torchvision"]
     for entry in entries:

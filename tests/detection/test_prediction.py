@@ -95,9 +95,13 @@ def test_drawn_in_one_line(tmp_path):
     """What `predict` gives of one image is drawn as what `of_image` gives."""
     image = np.zeros((60, 90, 3), "uint8")
     batch = Witness().predict_on_batch({"image": image[None], "size": [(60, 90)]})
-    picture = prediction.draw(image, batch, ("cup",))
-    assert picture == prediction.draw(image, prediction.of_image(Witness(), image), ("cup",))
-    assert picture != prediction.draw(image, batch, ("fork",))
+    picture = prediction.draw(image, batch, ("plate", "cup"))
+    assert picture == prediction.draw(
+        image, prediction.of_image(Witness(), image), ("plate", "cup")
+    )
+    assert picture != prediction.draw(image, batch, ("plate", "fork"))
+    with pytest.raises(InputError, match="class 1 was found, and there are 1 class_names"):
+        prediction.draw(image, batch, ("plate",))
     picture.save(tmp_path / "found.png")
     assert (tmp_path / "found.png").read_bytes() == picture._repr_png_() == picture
     several = {name: np.repeat(values, 2, axis=0) for name, values in batch.items()}
