@@ -22,6 +22,7 @@ import numpy as np
 from resnet_keras import zoo
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.files import digest
+from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.zoo import networks
 from resnet_keras.zoo import weights as files
 
@@ -220,6 +221,8 @@ def _classes(path, tensors):
 def _assign(model, path, tensors, *, epsilon, head):
     network = _network(model, path, tensors)
     _check_epsilon(model, path, epsilon)
+    if layout.of_detectron2(tensors):
+        _check_pixels(model.backbone, path)
     try:
         given = layout.translate(tensors, network)
     except InputError as error:
@@ -261,6 +264,19 @@ def _network(model, path, tensors):
             "stride_in_1x1=False."
         )
     return network
+
+
+def _check_pixels(backbone, path):
+    """Raises `InputError` where pixels are normalized otherwise than detectron2 does it."""
+    entry = next(d.entry for d in DETECTORS.values() if d.preset == "detectron2")
+    for layer in backbone.layers:
+        if isinstance(layer, PixelNormalization) and not (
+            np.allclose(layer.mean, entry.mean, atol=1e-3) and np.allclose(layer.std, entry.std)
+        ):
+            raise InputError(
+                f"{path} is of a network that sees pixels less their mean alone: make the backbone "
+                f"with mean={entry.mean}, std={entry.std}."
+            )
 
 
 def _check_epsilon(model, path, epsilon):

@@ -171,6 +171,19 @@ def test_names_and_pixels():
         detection.layout.translate(given, networks.find("resnet101"))
 
 
+def test_pixels_of_ones_own_backbone():
+    """Without it, `load` would fill a network that divides by a deviation."""
+    from resnet_keras import zoo
+
+    options = {"input_shape": (None, None, 3)}
+    assert detection.backbones
+    with pytest.raises(InputError, match=r"mean=\(123\.675, 116\.28, 103\.53\), std=\(1\.0"):
+        detection.weights._check_pixels(zoo.backbone("resnet10_shapes", **options), "a file")
+    entry = detection.detectors.DETECTORS[FPN].entry
+    right = zoo.backbone("resnet10_shapes", mean=entry.mean, std=entry.std, **options)
+    detection.weights._check_pixels(right, "a file")
+
+
 def test_registered():
     rows = {n: d for n, d in detection.detectors.DETECTORS.items() if d.preset == "detectron2"}
     published = {name.removesuffix("_detectron2"): row.box_ap for name, row in rows.items()}
