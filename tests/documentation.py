@@ -13,7 +13,9 @@ API = {
     path.relative_to(ROOT).as_posix(): path.read_text()
     for path in sorted((ROOT / "docs" / "api").glob("*.md"))
 }
+NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
+DETECTING = ROOT / "docs" / "detecting.ipynb"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -33,7 +35,7 @@ def block(language: str, containing: str) -> str:
     return only
 
 
-def cells(kind: str) -> list[str]:
-    """The notebook's cells of a kind, "code" or "markdown"."""
-    found = json.loads(NOTEBOOK.read_text())["cells"]
+def cells(kind: str, notebook: Path = NOTEBOOK) -> list[str]:
+    """A notebook's cells of a kind, "code" or "markdown"."""
+    found = json.loads(notebook.read_text())["cells"]
     return ["".join(cell["source"]) for cell in found if cell["cell_type"] == kind]

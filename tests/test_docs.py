@@ -1,4 +1,4 @@
-"""Links, commands, flags and names in README.md and docs/ are real; the notebook runs."""
+"""Links, commands, flags and names in README.md and docs/ are real; the notebooks run."""
 
 import ast
 import importlib
@@ -7,11 +7,12 @@ import json
 import re
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from documentation import API, FENCED, NOTEBOOK, PAGES, ROOT, blocks, cells
+from documentation import API, DETECTING, FENCED, NOTEBOOKS, PAGES, ROOT, blocks, cells
 
 from resnet_keras import train
 from resnet_keras.commands import shared_flags
@@ -38,9 +39,10 @@ def links():
     for page, text in MARKDOWN.items():
         for target in re.findall(r"\]\(([^)\s]*)\)", without_code(text)):
             yield page, target
-    for cell in cells("markdown"):
-        for target in re.findall(r"\]\(([^)\s]*)\)", cell):
-            yield "docs/quickstart.ipynb", target
+    for notebook in NOTEBOOKS:
+        for cell in cells("markdown", notebook):
+            for target in re.findall(r"\]\(([^)\s]*)\)", cell):
+                yield f"docs/{notebook.name}", target
 
 
 def test_links_lead_to_files_and_headings():
@@ -214,8 +216,9 @@ def test_files_that_are_named_are_there():
             assert (ROOT / path).exists(), f"{page} names {path}"
 
 
-def test_the_notebook_holds_no_outputs():
-    for cell in json.loads(NOTEBOOK.read_text())["cells"]:
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_hold_no_outputs(notebook):
+    for cell in json.loads(notebook.read_text())["cells"]:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
 
@@ -232,6 +235,19 @@ def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
     assert "stopped at step 30" in lines
     assert "going on from the checkpoint of step 30" in lines
     assert [row["step"] for row in names["result"].rows] == [20, 40, 60]
+
+
+@pytest.mark.slow
+def test_the_detecting_notebook_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for cell in cells("code", DETECTING):
+        exec(cell, names)
+    assert "the same boxes: True" in capsys.readouterr().out
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+    annotations = json.loads(Path("my_data/annotations/instances_val.json").read_text())
+    assert names["found"]["labels"][0, 0] == annotations["annotations"][0]["category_id"]
+    assert names["found"]["scores"][0, 0] > 0.3
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ _MODULES = (
     "boxes",
     "detections",
     "detectors",
+    "detectron2",
     "examples",
     "heads",
     "improve",
@@ -26,6 +27,7 @@ _MODULES = (
     "necks",
     "nms",
     "padding",
+    "prediction",
     "proposals",
     "roi",
     "sampling",
@@ -38,6 +40,7 @@ _NAMES = {
     "AveragePrecision": "measuring",
     "FasterRCNN": "faster_rcnn",
     "draw": "prediction",
+    "export": "exporting",
     "get": "weights",
     "load": "loading",
 }

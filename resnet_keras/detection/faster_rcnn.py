@@ -147,9 +147,11 @@ class FasterRCNN(keras.Model):
         maps = {shared: self.backbone.output[shared]}
         self.neck = None
         channels = maps[shared].shape[-1]
-        # VGG-16's RPN has 512 channels ([32], Sec. 3.1), as many as its features.
         self.rpn = heads.rpn(
-            channels, self._per_cell, channels=min(channels, 512), convolutions=rpn_convolutions
+            channels,
+            self._per_cell,
+            channels=min(channels, self.settings.rpn_channels),
+            convolutions=rpn_convolutions,
         )
         self.box_head = heads.last_stage(self.backbone, shared, last)
         self.predictor = self._make_predictor()
@@ -422,6 +424,11 @@ class FasterRCNN(keras.Model):
 
     def build(self, input_shape):
         """Everything is built by `__init__`."""
+
+    def export(self, filepath, *arguments, input_signature=None, **options):
+        """Exports as Keras does, without another signature for uint8 images of any size."""
+        signature = input_signature or [keras.InputSpec("uint8", (None, None, None, 3))]
+        super().export(filepath, *arguments, input_signature=signature, **options)
 
     def get_config(self):
         arguments = {**vars(self._arguments), "num_classes": self.num_classes}

@@ -1,4 +1,7 @@
-"""torchvision's names and shapes of a Faster R-CNN's weights, and the same under this package's."""
+"""Other projects' names and shapes of a Faster R-CNN's weights, and the same under this package's.
+
+They are torchvision's here; `detectron2` brings that project's to them.
+"""
 
 import os
 import re
@@ -11,6 +14,8 @@ from resnet_keras.errors import InputError
 from resnet_keras.zoo import networks
 from resnet_keras.zoo import weights as files
 
+from . import detectron2
+
 Tensor = files.formats.Tensor
 changed = files.layouts.changed
 
@@ -20,39 +25,48 @@ _BODY = "backbone.body."
 
 
 def read(path: str | os.PathLike) -> Tensors:
-    """Opens a file of torchvision's Faster R-CNN.
+    """Opens a file of a Faster R-CNN of torchvision's or detectron2's.
 
     Args:
         path: of a .safetensors or, where torch is installed, .pth; of the weights alone, or with
             what training scripts save around them.
 
     Returns:
-        Tensors by torchvision's names, which are read when they are assigned.
+        Tensors by their project's names, which are read when they are assigned.
 
     Raises:
         InputError: the file cannot be read, or is of another network.
     """
-    path, stem = Path(path), f"{_BODY}conv1.weight"
-    tensors = files.wrappers.under(path, files.formats.open_file(path).tensors, stem)
-    for pattern, what in _OTHERS:
+    path = Path(path)
+    if path.suffix == ".pkl":
+        raise InputError(
+            f"{path} is a pickle, which may run anything and is not read: make a .safetensors of "
+            "its tensors with the lines at the top of resnet_keras.detection.detectron2."
+        )
+    opened = files.formats.open_file(path).tensors
+    stems = (f"{_BODY}conv1.weight", *detectron2.STEMS)
+    stem = next((stem for stem in stems if any(name.endswith(stem) for name in opened)), stems[0])
+    tensors = files.wrappers.under(path, opened, stem)
+    for pattern, what in detectron2.OTHERS if stem in detectron2.STEMS else _OTHERS:
         if any(re.match(pattern, name) for name in tensors):
             raise InputError(f"{path} holds {what}.")
     if stem not in tensors:
         raise InputError(
-            f"{path} holds no weights of torchvision's Faster R-CNN with a ResNet: "
+            f"{path} holds no weights of torchvision's or detectron2's Faster R-CNN with a ResNet: "
             f"{files.foreign.contents(tensors)}."
         )
     return tensors
+
+
+def of_detectron2(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors of `read` have detectron2's names."""
+    return any(stem in tensors for stem in detectron2.STEMS)
 
 
 _OTHERS = (
     (r"roi_heads\.(mask|keypoint)_", "a Mask or Keypoint R-CNN, which is not read"),
     (r"head\.(classification|regression)_head\.", "a RetinaNet, FCOS or SSD, and no Faster R-CNN"),
     (r"backbone\.body\.\d+\.", "a detector with a MobileNet, and not with a ResNet"),
-    (
-        r"(backbone\.(bottom_up\.|res\d|stem)|proposal_generator\.)",
-        "a detector of detectron2's, whose files are not read",
-    ),
     (
         r"(layer1\.0\.conv1|module\.layer1\.0\.conv1)\.",
         "a classifier: give it as weights of the backbone, zoo.backbone(name, weights=...)",
@@ -61,17 +75,21 @@ _OTHERS = (
 
 
 def translate(tensors: Mapping[str, Tensor], network: networks.Network) -> Tensors:
-    """Renames torchvision's tensors to those of a `FasterRCNN`, and reshapes them as they are read.
+    """Renames tensors to those of a `FasterRCNN`, and reshapes them as they are read.
 
     What has no counterpart keeps its name.
 
     Args:
-        tensors: by torchvision's names, of the older releases, too.
+        tensors: of `read`; by torchvision's names those of the older releases, too.
         network: of the backbone.
 
     Raises:
-        InputError: two tensors come to one name.
+        InputError: two tensors come to one name, or what a file says of itself does not fit.
     """
+    if of_detectron2(tensors):
+        renamed = detectron2.translate(dict(tensors), network)
+        pairs = (_translated(*pair, background_first=False) for pair in renamed.items())
+        return files.layouts.renamed(pairs)
     body = {
         name.removeprefix(_BODY): tensor
         for name, tensor in tensors.items()
@@ -96,7 +114,7 @@ _LAYERS = {
 }
 
 
-def _translated(name, tensor):
+def _translated(name, tensor, background_first=True):
     layer, leaf = _layer(name)
     if layer is None:
         return name, tensor
@@ -109,9 +127,9 @@ def _translated(name, tensor):
         tensor = changed(tensor, lambda values: values.T, (1, 0))
     if layer in ("fc6", "fc") and rank == 2:
         tensor = changed(tensor, _channels_last)
-    if layer == "class_logits":  # the background is their first class
+    if layer == "class_logits" and background_first:
         tensor = changed(tensor, lambda values: np.roll(values, -1, axis=-1))
-    if layer == "box_deltas":
+    if layer == "box_deltas" and background_first:  # which has deltas, too
         shape = (*tensor.shape[:-1], max(tensor.shape[-1] - 4, 0))
         tensor = Tensor(shape, lambda read=tensor.read: read()[..., 4:])
     return f"{layer}/{'kernel' if leaf == 'weight' else leaf}", tensor

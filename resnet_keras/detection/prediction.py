@@ -15,10 +15,22 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
+from resnet_keras.files import write_atomically
 from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
 
 Detections = dict[str, np.ndarray]
 LARGEST = 1600  # pixels of the longer side of a picture; larger photographs are drawn smaller
+
+
+class Picture(bytes):
+    """The content of a PNG file, which notebooks show."""
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the file."""
+        write_atomically(path, self)
+
+    def _repr_png_(self):
+        return bytes(self)
 
 
 def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = None) -> Detections:
@@ -145,22 +157,24 @@ def draw(
     *,
     threshold: float = 0.5,
     caption: str = "",
-) -> bytes:
+) -> Picture:
     """Draws boxes with classes and scores into an image.
 
     Args:
         image: uint8 (height, width, 3).
-        found: of `of_image`.
+        found: of `of_image`, or what `predict` gives of a batch of this one image.
         class_names: in the order of the labels; without, classes go by their numbers.
         threshold: detections of lower scores are left out.
         caption: above the image.
 
     Returns:
-        The content of a PNG file.
+        A picture, shown in notebooks, with `save(path)`; the content of a PNG file.
 
     Raises:
+        InputError: `found` is of several images, or of a class without a name.
         MissingExtraError: matplotlib is not installed.
     """
+    found = _of_one(found)
     image, boxes = _reduced(np.asarray(image), found["boxes"])
     outlines = [
         (box, int(label), f"{name_of(label, class_names)} {score:.2f}", False)
@@ -169,7 +183,7 @@ def draw(
     ]
     text = f"{len(outlines)} object{'' if len(outlines) == 1 else 's'}"
     # The worst first, so that the best are not hidden.
-    return preview.draw(image[None], [text], caption, [outlines[::-1]])
+    return Picture(preview.draw(image[None], [text], caption, [outlines[::-1]]))
 
 
 def _reduced(image, boxes):
@@ -208,6 +222,23 @@ def told(
     ]
 
 
+def _of_one(found):
+    """Detections of an image, without a batch's first axis and its padding."""
+    if np.ndim(found["scores"]) == 1:
+        return found
+    if len(found["scores"]) != 1:
+        raise InputError(
+            f"These are the detections of {len(found['scores'])} images: draw one at a time, as of "
+            "model.predict(image[None])."
+        )
+    count = int(found["count"][0])
+    return {name: found[name][0][:count] for name in ("boxes", "scores", "labels")}
+
+
 def name_of(label: int, class_names: Sequence[str] | None) -> str:
     """What a class is called."""
-    return class_names[label] if class_names else f"class {label}"
+    if not class_names:
+        return f"class {label}"
+    if label >= len(class_names):
+        raise InputError(f"class {label} was found, and there are {len(class_names)} class_names.")
+    return class_names[label]

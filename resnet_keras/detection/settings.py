@@ -18,6 +18,7 @@ class Settings(NamedTuple):
             `anchors.base`.
         anchor_sizes: side of the square anchors in pixels, for each level of features.
         anchor_ratios: height over width.
+        rpn_channels: of the RPN's convolutions, with neck="c4"; at most as many as the features.
         rpn_positive: IoU from which an anchor is one of an object.
         rpn_negative: IoU below which it is one of the background.
         rpn_samples: anchors per image whose loss is taken.
@@ -50,6 +51,7 @@ class Settings(NamedTuple):
     anchor_form: str = "paper"
     anchor_sizes: tuple[tuple[float, ...], ...] = ((128, 256, 512),)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    rpn_channels: int = 512  # VGG-16's RPN ([32], Sec. 3.1) has as many as its features
     rpn_positive: float = 0.7
     rpn_negative: float = 0.3
     rpn_samples: int = 256
@@ -112,10 +114,12 @@ PRESETS: dict[str, dict[str, Settings]] = {
     "paper": {"c4": PAPER, "fpn": PAPER._replace(**_FPN, proposal_side=0.0)},
     "torchvision": {"fpn": Settings()._replace(**{**_FPN, **_TORCHVISION})},
     "detectron2": {
-        "c4": Settings()._replace(
-            **_DETECTRON2,
+        "c4": Settings(**_DETECTRON2)._replace(
             anchor_sizes=((32, 64, 128, 256, 512),),
             proposals=(2000, 1000),
+            rpn_channels=1024,
+            # It pads images for a pyramid only; in inference it has one at a time.
+            masked=True,
         ),
         "fpn": Settings()._replace(**{**_FPN, **_DETECTRON2, "proposals": (1000, 1000)}),
     },

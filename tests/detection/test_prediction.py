@@ -91,6 +91,24 @@ def test_an_image_in_memory_is_seen_like_its_jpeg(tmp_path):
         prediction.of_image(witness, image[..., 0])
 
 
+def test_drawn_in_one_line(tmp_path):
+    """What `predict` gives of one image is drawn as what `of_image` gives."""
+    image = np.zeros((60, 90, 3), "uint8")
+    batch = Witness().predict_on_batch({"image": image[None], "size": [(60, 90)]})
+    picture = prediction.draw(image, batch, ("plate", "cup"))
+    assert picture == prediction.draw(
+        image, prediction.of_image(Witness(), image), ("plate", "cup")
+    )
+    assert picture != prediction.draw(image, batch, ("plate", "fork"))
+    with pytest.raises(InputError, match="class 1 was found, and there are 1 class_names"):
+        prediction.draw(image, batch, ("plate",))
+    picture.save(tmp_path / "found.png")
+    assert (tmp_path / "found.png").read_bytes() == picture._repr_png_() == picture
+    several = {name: np.repeat(values, 2, axis=0) for name, values in batch.items()}
+    with pytest.raises(InputError, match="of 2 images: draw one at a time"):
+        prediction.draw(image, several)
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
