@@ -1,5 +1,7 @@
 """What the detection benchmark times is the detector and all of its dense parts."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,8 @@ def test_inference_finds_objects_and_its_dense_parts_answer_for_all_anchors():
     found = detectors._whole_step(detectors.Spec(detectors.OURS, "inference", *SHARED))()
     assert found["boxes"].shape == (1, 100, 4)
     assert found["count"] > 0  # or suppression would have nothing to do
-    dense = detectors._dense_step(detectors.Spec(detectors.DENSE, "inference", *SHARED))()
+    dense_step = detectors._dense_step(detectors.Spec(detectors.DENSE, "inference", *SHARED))
+    dense: Any = dense_step()
     anchors = 9 * 20 * 24
     assert [x.shape for x in dense] == [
         (1, anchors),
@@ -25,6 +28,7 @@ def test_inference_finds_objects_and_its_dense_parts_answer_for_all_anchors():
     ]
 
 
+@pytest.mark.slow
 def test_training_reaches_all_weights_whole_and_dense(monkeypatch):
     models = []
     make = detectors._detector
