@@ -5,6 +5,7 @@
     python -m resnet_keras.benchmark predict --peer=keras.applications,torch,onnxruntime,openvino
     python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
+    python -m resnet_keras.benchmark detection --step=inference --neck=fpn --height=800 --width=1088
 
 `train` times training steps, `predict` inference, `build` the construction of the model, `load`
 that and the loading of its weights from a local file (ours safetensors, the peer's .weights.h5).
@@ -14,6 +15,9 @@ commands. Each runs in a process of its own, as its users run it, on all cores. 
 that a peer has not is timed without it.
 
 `input` times the input pipeline of training on one thread, on JPEGs that it makes itself.
+
+`detection` times Faster R-CNN, whole and its dense parts (convolutions and the head), beside the
+dense parts of torchvision's, which has RoIAlign and suppression free.
 
 The contestants take turns, round by round, so that a machine whose speed drifts treats all alike;
 the figures are medians over rounds, in wall time and in CPU time, and the ratio is the median of
@@ -26,28 +30,32 @@ import sys
 from collections.abc import Sequence
 
 from . import zoo
-from .benchmarks import networks
+from .benchmarks import detection, networks
 from .commands import shell
 from .commands.definitions import Group, new_flags
 from .errors import InputError, check_installed, unknown
 
 FLAGS = new_flags()
-TASKS = (*networks.MODEL_TASKS, "input")
+TASKS = (*networks.MODEL_TASKS, "input", "detection")
 # Peers of the input pipeline, and the package that each needs of the extra `benchmark`.
 INPUT_PEERS = {"decode": None, "tf.data": None, "pillow": "PIL", "opencv": "cv2"}
 
 _run = Group(FLAGS, "Run")
 _run.whole("rounds", 5, "Rounds of each contestant.", 1)
-_run.whole("batch_size", 32, "Images in a batch.", 1)
+_run.whole("batch_size", None, "Images in a batch. 32 by default, and 1 for detection.", 1)
 _run.switch("json", False, "Print the result as JSON.")
 
-_network = Group(FLAGS, "Network")
-_network.text("model", "resnet50", "Zoo network.")
-_network.items(
+_model = Group(FLAGS, "Model")
+_model.text("model", "resnet50", "Zoo network.")
+_model.items(
     "peer",
-    ["keras.applications"],
-    f"Whom to compare with, or none. Some of {', '.join(networks.PEERS)}.",
+    None,
+    f"Whom to compare with, or none. Some of {', '.join(networks.PEERS)}; by default "
+    "keras.applications. For detection there is torchvision, which is its default.",
 )
+_model.whole("steps", 3, "Batches in a round. build and load make one model in each.", 1)
+
+_network = Group(FLAGS, "Network")
 _network.whole("image_size", 224, "Side of the images in pixels.", 1)
 _network.choice(
     "dtype",
@@ -55,7 +63,6 @@ _network.choice(
     ["float32", "mixed_bfloat16", "mixed_float16"],
     "Precision, such as mixed_bfloat16. Weights and logits stay float32.",
 )
-_network.whole("steps", 3, "Batches in a round. build and load make one model in each.", 1)
 _network.switch("jit_compile", None, "Compile with XLA. Without the flag, as Keras chooses.")
 
 Group(FLAGS, "Training").switch(
@@ -81,6 +88,13 @@ _input.whole(
     0,
 )
 
+_detection = Group(FLAGS, "Detection")
+_detection.choice("step", "inference", list(detection.TASKS), "What is timed.")
+_detection.choice("neck", "fpn", ["fpn", "c4"], "fpn is torchvision's detector, c4 the paper's.")
+_detection.whole("height", 480, "Of the images in pixels.", 1)
+_detection.whole("width", 640, "Of the images in pixels.", 1)
+_detection.whole("rois", None, "RoIs of an image for the head. By default as detectors have it.", 1)
+
 
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Runs the command line; returns its exit status."""
@@ -94,7 +108,9 @@ def _groups(task):
         return None
     if task == "input":
         return ("Input",)
-    return ("Network", "Training") if task == "train" else ("Network",)
+    if task == "detection":
+        return ("Model", "Detection")
+    return ("Model", "Network", "Training") if task == "train" else ("Model", "Network")
 
 
 def _main(task: str | None) -> None:
@@ -105,13 +121,16 @@ def _main(task: str | None) -> None:
     if task == "input":
         _time_input()
         return
+    if task == "detection":
+        _time_detection()
+        return
     zoo.networks.find(FLAGS.model)
     shell.announce(f"{task} {FLAGS.model} beside its peers", file=sys.stderr)
     result = networks.compare(
         task,
         FLAGS.model,
-        peers=[peer for peer in FLAGS.peer if peer != "none"],
-        batch_size=FLAGS.batch_size,
+        peers=_peers("keras.applications"),
+        batch_size=FLAGS.batch_size or 32,
         image_size=FLAGS.image_size,
         dtype=FLAGS.dtype,
         steps=FLAGS.steps,
@@ -120,6 +139,29 @@ def _main(task: str | None) -> None:
         remat=FLAGS.remat,
     )
     print(json.dumps(result, indent=2) if FLAGS.json else networks.report(result))
+
+
+def _peers(default):
+    names = [default] if FLAGS.peer is None else FLAGS.peer
+    return [name for name in names if name != "none"]
+
+
+def _time_detection() -> None:
+    zoo.networks.find(FLAGS.model)
+    shell.announce(f"{FLAGS.step} of Faster R-CNN beside its peer", file=sys.stderr)
+    result = detection.compare(
+        FLAGS.step,
+        FLAGS.model,
+        neck=FLAGS.neck,
+        peers=_peers("torchvision"),
+        batch_size=FLAGS.batch_size or 1,
+        height=FLAGS.height,
+        width=FLAGS.width,
+        steps=FLAGS.steps,
+        rounds=FLAGS.rounds,
+        rois=FLAGS.rois,
+    )
+    print(json.dumps(result, indent=2) if FLAGS.json else detection.report(result))
 
 
 def _time_input() -> None:
@@ -136,7 +178,7 @@ def _time_input() -> None:
         files=FLAGS.files,
         images=FLAGS.images,
         rounds=FLAGS.rounds,
-        batch_size=FLAGS.batch_size,
+        batch_size=FLAGS.batch_size or 32,
         peers=FLAGS.peers,
         memory_images=FLAGS.memory_images,
     )

@@ -1,5 +1,6 @@
 """The network benchmark's contestants, its table and its JSON; never its speed."""
 
+import contextlib
 import json
 import sys
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from resnet_keras import benchmark, tuning
-from resnet_keras.benchmarks import networks, peers
+from resnet_keras.benchmarks import clocks, detection, networks
 
 TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "--rounds=2")
 FIGURES = ("wall", "cpu", "system", "faults", "peak_memory_gib")
@@ -64,30 +65,30 @@ def test_rematerialized_training_tells_its_peak_memory(dtype, peer, capsys):
     assert table.startswith(f"train resnet8, rematerialized, {dtype}")
     alone = "keras.applications has no resnet8: timed without it"
     assert (alone in table) == (peer == "keras.applications")
-    if peers.CLEAR_REFS.exists():
+    if clocks.CLEAR_REFS.exists():
         peak = result["timings"]["resnet_keras"]["peak_memory_gib"]
         assert 0.1 < peak < 64
         assert f"{peak:.2f}" in table
 
 
 def test_peak_memory_follows_what_is_held():
-    if not peers.reset_peak_memory():
+    if not clocks.reset_peak_memory():
         pytest.skip("peak memory is read from Linux's /proc")
-    before = peers.peak_memory_gib()
+    before = clocks.peak_memory_gib()
     assert before is not None
     # 2 GiB: of less, what the process had freed before may be taken again.
     held = np.ones(2**28)
     del held
-    peak = peers.peak_memory_gib()
+    peak = clocks.peak_memory_gib()
     assert peak is not None
     assert 1 < peak - before < 2.1
 
 
 def test_peak_memory_is_not_measured_without_linux(monkeypatch, tmp_path):
-    monkeypatch.setattr(peers, "CLEAR_REFS", tmp_path / "no" / "clear_refs")
-    monkeypatch.setattr(peers, "STATUS", tmp_path / "status")
-    assert not peers.reset_peak_memory()
-    assert peers.peak_memory_gib() is None
+    monkeypatch.setattr(clocks, "CLEAR_REFS", tmp_path / "no" / "clear_refs")
+    monkeypatch.setattr(clocks, "STATUS", tmp_path / "status")
+    assert not clocks.reset_peak_memory()
+    assert clocks.peak_memory_gib() is None
 
 
 @pytest.mark.parametrize("package", ["torch", "onnxruntime", "openvino"])
@@ -125,10 +126,33 @@ def test_runs_without_a_peer_and_on_jax(command):
     assert result["ratio"] == {}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "neck"), [("inference", "fpn"), ("training", "c4")])
+def test_detectors_are_timed_whole_and_on_their_dense_parts(step, neck, capsys):
+    peer = "none"
+    with contextlib.suppress(ImportError):
+        import torch  # pyright: ignore
+
+        peer = torch and "torchvision"
+    arguments = (f"--step={step}", f"--neck={neck}", f"--peer={peer}", "--height=64", "--width=96")
+    arguments = (*arguments, "--rois=8", "--steps=2", "--rounds=2", "--json")
+    assert benchmark.main(["benchmark", "detection", *arguments]) == 0, capsys.readouterr().err
+    result = json.loads(capsys.readouterr().out)
+    contestants = ["resnet_keras", "resnet_keras dense"]
+    contestants += [f"{peer} dense"] if peer != "none" else []
+    assert list(result["timings"]) == contestants
+    for timing in result["timings"].values():
+        assert timing["cpu"] > 0
+        assert timing.keys() == set(FIGURES)
+    if peer != "none":
+        assert list(result["ratio"][peer]) == contestants[:2]
+    assert detection.report(result).count("beside torchvision") == 2 * (peer != "none")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "train, predict, build, load, input"),
+        ([], "train, predict, build, load, input, detection"),
         (["trian"], "Unknown task 'trian'. Did you mean 'train'?"),
         (["train", "--peer=toch"], "Did you mean 'torch'?"),
         (["train", "--peer=openvino"], "not timed at train, but at predict"),
@@ -140,6 +164,10 @@ def test_runs_without_a_peer_and_on_jax(command):
         (["train", "--model=resnet51"], "Unknown model"),
         (["predict", "--remat"], "--remat is no flag of predict"),
         (["input", "--model=resnet50"], "--model is no flag of input"),
+        (["detection", "--dtype=float32"], "--dtype is no flag of detection"),
+        (["detection", "--peer=torchvison"], "Did you mean 'torchvision'?"),
+        (["detection", "--model=resnet18"], "with resnet50, resnet101, resnet152, not with"),
+        (["train", "--neck=c4"], "--neck is no flag of train"),
         (["input", "--peers=open_cv"], "Did you mean 'opencv'?"),
     ],
 )

@@ -2,17 +2,14 @@
 
 import contextlib
 import functools
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from resnet_keras import tuning
 from resnet_keras.errors import InputError, unknown
 
+from .clocks import Timing
+from .contestants import process
 from .peers import (
     COMPILED,
     IN_KERAS_APPLICATIONS,
@@ -25,7 +22,6 @@ from .peers import (
     UNTUNED,
     WHOLE,
     Spec,
-    Timing,
 )
 from .rounds import medians, ratio, take_turns
 
@@ -46,8 +42,6 @@ _TASKS = {
     UNTUNED: MODEL_TASKS,
 }
 _PRECISIONS = {TORCH: ("float32", "mixed_bfloat16"), ONNXRUNTIME: ("float32",)}
-# All contestants live at once, so that none may take a GPU's whole memory beforehand.
-_SHARED_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 _LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
 
 
@@ -124,7 +118,7 @@ def compare(
         # be installed.
         for name in reversed(contestants):
             spec = Spec(name, *shared, remat and name in (OURS, UNTUNED))
-            running[name], facts[name] = stack.enter_context(_process(spec))
+            running[name], facts[name] = stack.enter_context(process("peers", spec))
         contest = {name: functools.partial(p.ask, "run") for name, p in running.items()}
         answers = take_turns(contest, rounds)
         # Last, for its matrices count in the process's peak memory.
@@ -201,51 +195,3 @@ def report(result: dict[str, Any]) -> str:
             f"resnet_keras makes {100 * result['share_of_limit']:.0f} %"
         )
     return "\n".join(lines)
-
-
-class _Process:
-    """A contestant's process; see `peers`."""
-
-    def __init__(self, process, errors):
-        self._process, self._errors = process, errors
-
-    def ask(self, what: str) -> dict[str, Any]:
-        """Sends it a line; returns its answer."""
-        self._process.stdin.write(f"{what}\n")
-        self._process.stdin.flush()
-        return self.answer()
-
-    def answer(self) -> dict[str, Any]:
-        line = self._process.stdout.readline()
-        if not line:
-            self._errors.seek(0)
-            sys.stderr.write(self._errors.read())
-            status = self._process.wait()
-            raise RuntimeError(f"{' '.join(self._process.args)} ended with status {status}.")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise InputError(answer["error"])
-        return answer
-
-
-@contextlib.contextmanager
-def _process(spec: Spec) -> Iterator[tuple[_Process, dict[str, Any]]]:
-    """A contestant that has built its network, and the facts that it tells."""
-    command = [sys.executable, "-m", "resnet_keras.benchmarks.peers", json.dumps(spec._asdict())]
-    environment = {**_SHARED_GPU, **os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-        )
-        try:
-            contestant = _Process(process, errors)
-            yield contestant, contestant.answer()
-        finally:
-            process.kill()
-            process.wait()

@@ -1,28 +1,26 @@
 """One contestant of the network benchmark, in a process of its own that makes rounds when asked.
 
-`networks` starts `python -m resnet_keras.benchmarks.peers SPEC`, with a `Spec` as JSON. The process
-builds its network, makes one uncounted round, and writes a line of JSON that describes it; for each
-line "run" on its stdin it makes a round and writes a line with its `Timing`. Only `resnet_keras`
-itself makes the settings of `tuning`: all others run as their users run them, on all cores; Keras
-and torch on a GPU where they find one. The networks of torch, ONNX Runtime and OpenVINO are
-torchvision's, with the paper's stride, so that all compute the same.
+`networks` starts `python -m resnet_keras.benchmarks.peers SPEC`, with a `Spec` as JSON; see
+`contestants`. Only `resnet_keras` itself makes the settings of `tuning`: all others run as their
+users run them, on all cores; Keras and torch on a GPU where they find one. The networks of torch,
+ONNX Runtime and OpenVINO are torchvision's, with the paper's stride, so that all compute the same.
 """
 
 import functools
-import gc
 import json
 import math
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_keras import tuning, zoo
 from resnet_keras.commands import shell
-from resnet_keras.errors import InputError, require
+from resnet_keras.errors import require
+
+from . import contestants
+from .clocks import Timing, between, now, timed
 
 OURS, UNTUNED = "resnet_keras", "untuned"
 KERAS_APPLICATIONS, TORCH, COMPILED = "keras.applications", "torch", "torch compiled"
@@ -31,8 +29,6 @@ ONNXRUNTIME, OPENVINO = "onnxruntime", "openvino"
 IN_KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
 IN_TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 WHOLE = ("build", "load")  # tasks whose round is one model
-# Linux: "5" written to the one resets the high-water mark that the other shows.
-CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 MATRIX = 4096  # side of the matrices whose product shows the machine's limit
 
 
@@ -50,42 +46,11 @@ class Spec(NamedTuple):
     remat: bool = False
 
 
-class Timing(NamedTuple):
-    """One round.
-
-    Seconds of wall clock, of CPU time in all its threads, of that the system's share, page faults.
-    """
-
-    wall: float
-    cpu: float
-    system: float
-    faults: float
-
-
 def main(argv: Sequence[str] = sys.argv) -> int:
     """Answers to lines on stdin until it ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
-
-    def answer(**values):
-        print(json.dumps(values), file=answers, flush=True)
-
     spec = Spec(**json.loads(argv[1]))
-    try:
-        run, facts = make(spec)
-        run()  # traces, compiles, fills caches
-    except InputError as error:
-        answer(error=str(error))
-        return shell.USER_ERROR
-    watched = reset_peak_memory()
-    answer(**facts)
-    for line in sys.stdin:
-        if line.strip() == "limit":
-            answer(gflops=matrix_product(spec.dtype))
-            continue
-        timing = run()
-        answer(timing=timing._asdict(), peak_memory_gib=peak_memory_gib() if watched else None)
-    return 0
+    limit = functools.partial(_limit, spec.dtype)
+    return contestants.serve(functools.partial(make, spec), {"limit": limit})
 
 
 def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
@@ -210,14 +175,14 @@ def _keras_training(spec, model, images, labels):
     model.compile(optimizer, loss, jit_compile=spec.jit_compile)
     marks: dict[str, Timing] = {}
     clock = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: marks.update(begin=_now()),
+        on_epoch_begin=lambda epoch, logs: marks.update(begin=now()),
         # Reading the loss waits for the last step on a device that runs behind.
-        on_epoch_end=lambda epoch, logs: (float(logs["loss"]), marks.update(end=_now())),
+        on_epoch_end=lambda epoch, logs: (float(logs["loss"]), marks.update(end=now())),
     )
 
     def run():
         model.fit(images, labels, spec.batch_size, shuffle=False, verbose=0, callbacks=[clock])
-        return _between(marks["begin"], marks["end"])
+        return between(marks["begin"], marks["end"])
 
     return run
 
@@ -316,9 +281,29 @@ def _openvino_predictor(spec, torch):
 
 def _torchvision(spec, torch):
     """The network of torchvision, with the paper's stride: in a bottleneck's first 1x1."""
+    network = getattr(import_torchvision(torch).models, spec.model)(weights=None)
+    use_papers_stride(network)
+    if spec.contestant in (TORCH, COMPILED) and torch.cuda.is_available():
+        return network.to("cuda", memory_format=torch.channels_last)
+    return network
+
+
+def use_papers_stride(network: Any) -> None:
+    """Moves strides of torchvision's bottlenecks to where the paper has them: the first 1x1."""
+    for block in network.modules():
+        if hasattr(block, "conv3"):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+
+
+def import_torchvision(torch: Any) -> Any:
+    """The package, also of a build without compiled operations.
+
+    Raises:
+        InputError: it is not installed.
+    """
     operations = torch.library.Library("torchvision", "FRAGMENT")
     try:
-        models = require("torchvision", None).models
+        return require("torchvision", None)
     except RuntimeError:
         # A build without compiled operations, of which ResNets need none: it fails to import where
         # it registers fake ones for those that are not declared.
@@ -326,14 +311,7 @@ def _torchvision(spec, torch):
             operations.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         for name in [name for name in sys.modules if name.startswith("torchvision")]:
             del sys.modules[name]
-        models = require("torchvision", None).models
-    network = getattr(models, spec.model)(weights=None)
-    for block in network.modules():
-        if hasattr(block, "conv3"):
-            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-    if spec.contestant in (TORCH, COMPILED) and torch.cuda.is_available():
-        return network.to("cuda", memory_format=torch.channels_last)
-    return network
+        return require("torchvision", None)
 
 
 def _autocast(spec, torch):
@@ -341,50 +319,8 @@ def _autocast(spec, torch):
     return torch.autocast(device, torch.bfloat16, enabled=spec.dtype == "mixed_bfloat16")
 
 
-# Clocks
-
-
-def timed(function: Callable[[], Any]) -> Timing:
-    """Runs a function and tells what that took."""
-    gc.collect()
-    begin = _now()
-    function()
-    return _between(begin, _now())
-
-
-def _now():
-    return Timing(time.perf_counter(), time.process_time(), os.times().system, _page_faults())
-
-
-def _page_faults():
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_minflt + usage.ru_majflt
-
-
-def _between(begin, end):
-    return Timing(*(after - before for before, after in zip(begin, end, strict=True)))
-
-
-def reset_peak_memory() -> bool:
-    """Whether the process's high-water mark could be reset."""
-    try:
-        CLEAR_REFS.write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def peak_memory_gib() -> float | None:
-    """The most memory that the process held since the mark was reset."""
-    try:
-        lines = STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(x.split()[1]) / 2**20 for x in lines if x.startswith("VmHWM:")), None)
+def _limit(dtype):
+    return {"gflops": matrix_product(dtype)}
 
 
 def matrix_product(dtype: str) -> float:

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from resnet_keras.benchmarks import rounds
-from resnet_keras.benchmarks.peers import Timing
+from resnet_keras.benchmarks.clocks import Timing
 
 
 def timings(*seconds):

@@ -1,0 +1,135 @@
+"""Times Faster R-CNN beside torchvision's dense parts; imports no TensorFlow."""
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from resnet_keras import tuning
+from resnet_keras.errors import InputError, unknown
+
+from .clocks import Timing
+from .contestants import process
+from .detectors import DENSE, OURS, PRESETS, TASKS, TORCHVISION, Spec
+from .rounds import medians, ratio, take_turns
+
+PEERS = {"torchvision": TORCHVISION}
+NETWORKS = ("resnet50", "resnet101", "resnet152")
+# Of the presets: proposals of an image in inference, RoIs of one whose loss is taken in training.
+ROIS = {"fpn": {"inference": 1000, "training": 512}, "c4": {"inference": 300, "training": 128}}
+
+
+def check(task: str, model: str, neck: str, peers: Sequence[str]) -> None:
+    """Raises `InputError` for what is not timed."""
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    if neck not in PRESETS:
+        raise unknown("neck", neck, PRESETS)
+    for peer in peers:
+        if peer not in PEERS:
+            raise unknown("peer", peer, [*PEERS, "none"])
+        if model not in NETWORKS:
+            raise InputError(f"{peer} is timed with {', '.join(NETWORKS)}, not with {model}.")
+
+
+def compare(
+    task: str,
+    model: str,
+    *,
+    neck: str,
+    peers: Sequence[str],
+    batch_size: int,
+    height: int,
+    width: int,
+    steps: int,
+    rounds: int,
+    rois: int | None = None,
+) -> dict[str, Any]:
+    """Times a whole detector, its dense parts and a peer's in turns.
+
+    Args:
+        task: one of `detectors.TASKS`.
+        model: the backbone.
+        neck: "c4" or "fpn".
+        peers: whom to compare with, of `PEERS`.
+        batch_size: images in a batch.
+        height: of the images in pixels.
+        width: of the images in pixels.
+        steps: batches in a round.
+        rounds: of each.
+        rois: of each image that the head sees; by default as many as the preset has.
+
+    Returns:
+        A dict with the settings and the processor; under "timings" for each contestant the medians
+        over rounds of a step's wall, CPU and system seconds and page faults, and the process's peak
+        memory in GiB (None elsewhere than on Linux); under "ratio", for each peer, its wall and CPU
+        seconds over those of our whole detector and of our dense parts, medians of the rounds'
+        ratios.
+
+    Raises:
+        InputError: as `check`, or a peer is not installed.
+    """
+    check(task, model, neck, peers)
+    rois = ROIS[neck][task] if rois is None else rois
+    names = [OURS, DENSE, *(PEERS[peer] for peer in peers)]
+    shared = (task, model, neck, batch_size, height, width, rois, steps)
+    with contextlib.ExitStack() as stack:
+        running, facts = {}, {}
+        for name in reversed(names):  # peers first, for they may not be installed
+            running[name], facts[name] = stack.enter_context(
+                process("detectors", Spec(name, *shared))
+            )
+        contest = {name: functools.partial(p.ask, "run") for name, p in running.items()}
+        answers = take_turns(contest, rounds)
+    timings = {name: [Timing(**a["timing"]) for a in answers[name]] for name in names}
+    return {
+        "task": task,
+        "model": model,
+        "neck": neck,
+        "preset": PRESETS[neck],
+        "processor": tuning.processor(),
+        "batch_size": batch_size,
+        "size": [height, width],
+        "rois": rois,
+        "rounds": rounds,
+        "steps": steps,
+        "contestants": facts,
+        "timings": {
+            name: {
+                **medians(timings[name], steps),
+                "peak_memory_gib": answers[name][-1]["peak_memory_gib"],
+            }
+            for name in names
+        },
+        "ratio": {
+            peer: {own: ratio(timings[PEERS[peer]], timings[own]) for own in (OURS, DENSE)}
+            for peer in peers
+        },
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result as a table for people."""
+    processor, (height, width) = result["processor"], result["size"]
+    features = f" with {', '.join(processor['features'])}" if processor["features"] else ""
+    lines = [
+        f"{result['task']} of Faster R-CNN, {result['model']} {result['neck']} (preset "
+        f"{result['preset']}), float32, batch {result['batch_size']}, {height}x{width}, "
+        f"{result['rois']} RoIs of an image, {processor['cores']} cores of {processor['name']}"
+        f"{features}, median of {result['rounds']} rounds of {result['steps']}",
+        f"  {'':<28}{'wall s':>9}{'CPU s':>9}{'system s':>9}{'faults':>9}{'GiB':>7}",
+    ]
+    for name, timing in result["timings"].items():
+        peak = timing["peak_memory_gib"]
+        lines.append(
+            f"  {name:<28}{timing['wall']:>9.4f}{timing['cpu']:>9.4f}{timing['system']:>9.4f}"
+            f"{timing['faults']:>9.0f}{'?' if peak is None else f'{peak:.2f}':>7}"
+        )
+    for peer, ratios in result["ratio"].items():
+        for own, what in ((OURS, "the whole of ours"), (DENSE, "our dense parts")):
+            times = ratios[own]
+            lines.append(
+                f"  {what}, beside {peer}'s dense parts: {times['wall']:.2f}x the speed "
+                f"({times['cpu']:.2f}x CPU)"
+            )
+    return "\n".join(lines)
