@@ -9,7 +9,7 @@ from resnet_keras.zoo import paper
 def test_errors_are_of_networks_that_there_are():
     for found in (*paper.IMAGENET, *paper.CIFAR10):
         network = zoo.NETWORKS[found.network]
-        assert (found.shortcut is None) == network.plain
+        assert (found.shortcut is None) == (network.shortcut is None)
         assert (network.dataset == "imagenet") == (found in paper.IMAGENET)
         assert paper.errors(*found[:3]) == found  # each once
     assert paper.errors("resnet20", "A", paper.TEN_CROP) is None
