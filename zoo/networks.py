@@ -268,6 +268,7 @@ def register(
     arguments: Mapping[str, Any] | None = None,
     training: Iterable[str] = (),
     dataset: str = "imagenet",
+    head: tuple[str, str] | None = None,
 ) -> Network:
     """Adds a network from outside this package: everything here then takes it by its name.
 
@@ -285,6 +286,7 @@ def register(
         arguments: of the builder, which make it this network and are no options.
         training: options that are of the training and not of the weights.
         dataset: that the network was made for; of "cifar10", images are shown whole, at 32x32.
+        head: see `Family`.
 
     Raises:
         InputError: the name is one of this package's or cannot be one, or the builder's
@@ -299,7 +301,7 @@ def register(
     for option in training:
         if option not in options:
             raise unknown(f"option of {name}:", option, options)
-    row = Network(name, Family(builder), fixed, options, dataset, tuple(training))
+    row = Network(name, Family(builder, head=head), fixed, options, dataset, tuple(training))
     NETWORKS[name] = row
     return row
 

@@ -76,6 +76,72 @@ CIFAR10 = (
     Errors("resnet1202", "A", SINGLE_VIEW, "7.93", None, "Table 6"),
 )
 
+
+class Detection(NamedTuple):
+    """Average precisions of a detector in percent.
+
+    Attributes:
+        network, system: in the paper's words.
+        trained, tested: data sets; "07++12" has the test images of 2007, too.
+        ap50: mAP at an IoU of .5, of VOC by its own metric, as the paper prints it.
+        ap: mAP over IoUs of .5 to .95, of COCO.
+        place: where the paper gives them.
+        recipe: of this package, for this row.
+    """
+
+    network: str
+    system: str
+    trained: str
+    tested: str
+    ap50: str
+    ap: str | None
+    place: str
+    recipe: str | None = None
+
+
+_VGG, _RESNET = "VGG-16", "ResNet-101"
+_COCO = "COCO train"
+DETECTION = (
+    Detection(
+        *(_VGG, "baseline", "VOC 07+12", "VOC 07 test", "73.2", None, "Tables 7, 10"),
+        "fasterrcnn_vgg16_voc0712",
+    ),
+    Detection(
+        *(_RESNET, "baseline", "VOC 07+12", "VOC 07 test", "76.4", None, "Tables 7, 10"),
+        "fasterrcnn_resnet101_voc0712",
+    ),
+    Detection(
+        *(_RESNET, "baseline+++", "COCO, VOC 07+12", "VOC 07 test", "85.6", None, "Table 10"),
+    ),
+    Detection(_VGG, "baseline", "VOC 07++12", "VOC 12 test", "70.4", None, "Tables 7, 11"),
+    Detection(_RESNET, "baseline", "VOC 07++12", "VOC 12 test", "73.8", None, "Tables 7, 11"),
+    Detection(
+        *(_RESNET, "baseline+++", "COCO, VOC 07++12", "VOC 12 test", "83.8", None, "Table 11"),
+    ),
+    Detection(
+        *(_VGG, "baseline", _COCO, "COCO val", "41.5", "21.2", "Tables 8, 9"),
+        "fasterrcnn_vgg16_coco",
+    ),
+    Detection(
+        *(_RESNET, "baseline", _COCO, "COCO val", "48.4", "27.2", "Tables 8, 9"),
+        "fasterrcnn_resnet101_coco",
+    ),
+    Detection(_RESNET, "+ box refinement", _COCO, "COCO val", "49.9", "29.9", "Table 9"),
+    Detection(_RESNET, "+ context", _COCO, "COCO val", "51.1", "30.0", "Table 9"),
+    Detection(_RESNET, "+ multi-scale testing", _COCO, "COCO val", "53.8", "32.5", "Table 9"),
+    Detection(
+        *(_RESNET, "+ context", "COCO trainval", "COCO test-dev", "53.3", "32.2", "Table 9"),
+    ),
+    Detection(
+        *(_RESNET, "+ multi-scale testing", "COCO trainval", "COCO test-dev"),
+        *("55.7", "34.9", "Table 9"),
+    ),
+    Detection(
+        *("ensemble of 3", "all of these", "COCO trainval", "COCO test-dev"),
+        *("59.0", "37.4", "Table 9"),
+    ),
+)
+
 # Title, columns, rows; None for what is not given.
 PlainTable = tuple[str, tuple[str, ...], tuple[tuple[str | None, ...], ...]]
 
@@ -94,27 +160,6 @@ TABLES: tuple[PlainTable, ...] = (
                 "Sec. 4.3",
             ),
             ("responses of layers", "curves without numbers", "Fig. 7"),
-        ),
-    ),
-    (
-        "Object detection, mAP (Tables 7, 10 and 11: PASCAL VOC)",
-        ("network", "VOC 07 test", "VOC 12 test"),
-        (
-            ("VGG-16, baseline", "73.2", "70.4"),
-            ("ResNet-101, baseline", "76.4", "73.8"),
-            ("ResNet-101, baseline+++ with COCO", "85.6", "83.8"),
-        ),
-    ),
-    (
-        "Object detection, mAP@.5 / mAP@[.5, .95] (Tables 8 and 9: COCO)",
-        ("network", "val", "test-dev"),
-        (
-            ("VGG-16, baseline", "41.5 / 21.2", None),
-            ("ResNet-101, baseline", "48.4 / 27.2", None),
-            ("+ box refinement", "49.9 / 29.9", None),
-            ("+ context", "51.1 / 30.0", "53.3 / 32.2"),
-            ("+ multi-scale testing", "53.8 / 32.5", "55.7 / 34.9"),
-            ("ensemble of 3", None, "59.0 / 37.4"),
         ),
     ),
     (
