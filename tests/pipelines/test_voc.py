@@ -163,7 +163,7 @@ def test_records_are_resumed_at_any_step(root):
 
 
 def test_years_are_taken_together(root):
-    """One after the other where all are visited, and mixed in training, each image once an epoch."""
+    """One after the other in evaluation, and mixed in training, each image once an epoch."""
     content = records(root, "voc")
 
     def of_year(builder, *args, **kwargs):

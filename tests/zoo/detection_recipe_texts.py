@@ -77,7 +77,8 @@ VOC0712 = {
 --eval_dataset=tfds/voc/2007
 --eval_split=test
 """,
-    "steps": "these are about 1.6\n# times py-faster-rcnn's 70,000 for VOC 2007 alone, a choice of this package",
+    "steps": "these are about 1.6\n"
+    "# times py-faster-rcnn's 70,000 for VOC 2007 alone, a choice of this package",
     "train_steps": 110000,
     "boundary": 80000,
 }
