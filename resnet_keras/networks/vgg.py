@@ -33,7 +33,6 @@ def vgg(
     mean: Any = IMAGENET_MEAN,
     std: Any = IMAGENET_STD,
     name: str | None = None,
-    dropout: float | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
     """Builds VGG-16 or VGG-19.
@@ -47,10 +46,9 @@ def vgg(
             variants; the authors' have none.
         width: channels of the first stage; the others have 2, 4, 8 and 8 times as many.
         hidden: units of each of the two hidden layers, `fc6` and `fc7`.
-        num_classes, input_shape, mean, std, **shared: as of `network.network`.
+        num_classes, input_shape, mean, std, **shared: as of `network.network`; but `dropout` stands
+            behind each hidden layer and is 0.5 by default, as in the paper (Sec. 3.1).
         name: of the model.
-        dropout: rate behind each hidden layer in training; without a head, None. By default 0.5,
-            as in the paper (Sec. 3.1).
 
     Returns:
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
@@ -65,8 +63,7 @@ def vgg(
     width, hidden = positive("width", width), positive("hidden", hidden)
     include_top = shared.get("include_top", True)
     _check_sides(input_shape, 32 if include_top else 16)
-    if dropout is None:
-        dropout = 0.5 if include_top else 0.0
+    shared.setdefault("dropout", 0.5 if include_top else 0.0)
 
     def trunk(x, norm, drop_rates):
         for index, rates in enumerate(drop_rates):
@@ -83,8 +80,8 @@ def vgg(
         x = AdaptiveAveragePooling(SIDE, name="avg_pool")(x)
         x = layers.Flatten(CHANNELS_LAST, name="flatten")(x)
         x = _hidden(x, hidden, "fc6")
-        if dropout:
-            x = Dropout(dropout, name="fc6_dropout")(x)
+        if rate := shared.get("dropout"):
+            x = Dropout(rate, name="fc6_dropout")(x)
         return _hidden(x, hidden, "fc7")
 
     return network(
@@ -97,7 +94,6 @@ def vgg(
         input_shape=input_shape,
         mean=mean,
         std=std,
-        dropout=dropout,
         **shared,
     )
 
