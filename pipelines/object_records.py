@@ -1,5 +1,9 @@
 """COCO and Pascal VOC of TensorFlow Datasets, as encoded images with boxes in record shards."""
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
@@ -27,7 +31,9 @@ def open_split(
     which COCO has two, are left out.
 
     Args:
-        dataset: "voc", "voc/2007", "voc/2012", "coco", "coco/2014" or "coco/2017".
+        dataset: "voc", "voc/2007", "voc/2012", "coco", "coco/2014" or "coco/2017"; or several of
+            one name, "voc/2007+2012", whose splits of this name are taken together: one after the
+            other, and mixed in training.
         data_dir: TFDS's folder; None takes TFDS's default.
         split: "train", "val" (TFDS's "validation"), "trainval" (VOC's name of both), "test", or a
             share of one.
@@ -36,32 +42,62 @@ def open_split(
     Raises:
         InputError: no such data set or split, or it is not on disk and cannot be made.
     """
-    builder = records.loaded(dataset, data_dir)
-    kind = dataset.split("/")[0]
-    if kind == "voc" and split == "test" and dataset == "voc/2012":
-        raise InputError("voc/2012's test split has no boxes: PASCAL's server scores it.")
-    if split == "trainval":
-        name = "+".join(records.split_name(builder, part) for part in ("train", "val"))
-    else:
-        name = records.split_name(builder, split)
-    raw_epoch = records.reader(builder, name)
+    kind, _, years = dataset.partition("/")
+    names = [f"{kind}/{year}" for year in years.split("+")] if years else [kind]
+    if len(set(names)) < len(names):
+        raise InputError(f"{dataset} names a data set twice.")
+    parts = [_part(name, data_dir, split) for name in names]
+    classes = {tuple(part[0].info.features["objects"]["label"].names) for part in parts}
+    if len(classes) > 1:
+        raise InputError(f"The data sets of {dataset} have other classes than each other.")
+    readers = [reader for _, reader in parts]
+    counts = [
+        records.count(reader(), f"{name}/{split}")
+        for name, (_, reader) in zip(names, parts, strict=True)
+    ]
     row_of = _voc if kind == "voc" else _coco
+    raw_epoch = functools.partial(_mixed, readers, counts)
 
     def read_epoch(shuffle_seed=None):
         numbered = raw_epoch(shuffle_seed).enumerate()
         return numbered.map(lambda number, raw: _row(number, raw, row_of(raw)))
 
-    examples = records.count(raw_epoch(), f"{dataset}/{name}")
+    examples = sum(counts)
 
     @tf.autograph.experimental.do_not_convert
     def training(seed, first, size):
         rows = records.shuffled(read_epoch, examples, seed, first * size)
         return rows.batch(size, drop_remainder=True).enumerate(first)
 
-    classes = tuple(builder.info.features["objects"]["label"].names)
+    (classes,) = classes
     ids = COCO_IDS if kind == "coco" and len(classes) == len(COCO_IDS) else range(len(classes))
     pixels = encoded(tf.identity, exif_orientation)
     return Scenes(examples, classes, tuple(ids), MOST_OBJECTS, SCALE, training, read_epoch, pixels)
+
+
+def _part(dataset: str, data_dir: str | None, split: str) -> tuple[Any, Callable]:
+    """TFDS's builder of one data set, and what reads a split of it."""
+    builder = records.loaded(dataset, data_dir)
+    if dataset == "voc/2012" and split == "test":
+        raise InputError("voc/2012's test split has no boxes: PASCAL's server scores it.")
+    names = ("train", "val") if split == "trainval" else (split,)
+    name = "+".join(records.split_name(builder, part) for part in names)
+    return builder, records.reader(builder, name)
+
+
+@tf.autograph.experimental.do_not_convert
+def _mixed(readers, counts, shuffle_seed=None):
+    """Reads several data sets once: one after the other or, with a seed, evenly mixed."""
+    first, *others = [reader(shuffle_seed) for reader in readers]
+    if not others:
+        return first
+    if shuffle_seed is None:
+        return functools.reduce(tf.data.Dataset.concatenate, others, first)
+    turns = tf.repeat(tf.range(len(counts), dtype=tf.int64), counts)
+    seed = tf.stack([tf.cast(shuffle_seed, tf.int64), 0])
+    turns = tf.random.experimental.stateless_shuffle(turns, seed)
+    choices = tf.data.Dataset.from_tensor_slices(turns)
+    return tf.data.Dataset.choose_from_datasets([first, *others], choices)
 
 
 def _voc(raw):

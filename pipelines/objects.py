@@ -1,7 +1,8 @@
 """Batches of images with boxes, for detection: an endless training stream, or every image once.
 
 A data set is "shapes", which is made here; "coco" or "voc", a folder in one of these formats; or
-"tfds/coco/2017", "tfds/voc/2007" and the like of TensorFlow Datasets.
+"tfds/coco/2017", "tfds/voc/2007" and the like of TensorFlow Datasets, of which
+"tfds/voc/2007+2012" takes both together.
 
 Images are uint8 (batch, height, width, 3), at the paper's scale (shorter side 600 and the longer
 one at most 1000), and padded with zeros at the bottom and at the right to one of a few sizes. Boxes

@@ -59,13 +59,17 @@ def get(
         stochastic_depth: rate in [0, 1) at which the last block drops its residual branch in
             training, block l of L at l/L of it; by default 0. Residual networks only.
         dropout: rate in [0, 1) at which features are dropped before the logits in training; by
-            default 0.
+            default 0, and of VGG, where it stands behind each hidden layer, 0.5.
 
     Options of residual networks:
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow) or "C" (projection
             everywhere); by default "B" for ImageNet's networks and "A" for CIFAR's.
         stride_in_1x1: of resnet50 and deeper ones for ImageNet: True strides in the first 1x1 of a
             block (the paper), False in its 3x3 ("v1.5"); by default True.
+
+    Options of VGG:
+        width: channels of the first stage, 64; the others have 2, 4, 8 and 8 times as many.
+        hidden: units of each of the two hidden layers, 4096.
 
     `synchronized`, `stochastic_depth` and `dropout` are of the training and not of the weights: no
     file settles them.
@@ -110,7 +114,10 @@ def build(
         kept = options.get("include_top", True) and options.get("num_classes") == head
         if head is None and options.get("include_top", True):
             foreign.warn_of_new_head(file.path, file.tensors)
-        assignment.assign(model, file, skip=() if kept else ("logits",))
+        hidden = getattr(network.files, "HIDDEN", ())  # belongs to the head, whatever the classes
+        whole = file.headless or not options.get("include_top", True)
+        new = () if kept else ("logits", *hidden) if whole else ("logits",)
+        assignment.assign(model, file, skip=new)
         publish.remember(
             model,
             file,
@@ -147,12 +154,15 @@ def backbone(
     Args:
         name, weights, weights_dir, input_shape: as for `get`.
         **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `synchronized` and
-            `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`.
-        endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32) or "conv2" to "conv4" (CIFAR,
-            strides 1 to 4); None takes all.
+            `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of VGG `width`
+            and, with "fc7", `hidden` and `dropout`.
+        endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
+            strides 1 to 4), or "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
+            each stage); None takes all of these. VGG has "fc7", its hidden layers, too.
 
     Returns:
-        A model from pixels to a dict of features by endpoint, each (batch, h, w, channels).
+        A model from pixels to a dict of features by endpoint, each (batch, h, w, channels), and
+        those of "fc7" (batch, hidden).
     """
     import keras
 
@@ -171,14 +181,15 @@ def backbone(
         weights=weights,
         weights_dir=weights_dir,
         input_shape=input_shape,
-        include_top=False,
+        include_top="fc7" in (endpoints or ()),
         **overrides,
     )
     outputs = outputs_of(model)
     for endpoint in endpoints or ():
         if endpoint not in outputs:
             raise unknown(f"endpoint of {name}:", endpoint, outputs)
-    chosen = {key: outputs[key] for key in endpoints or outputs}
+    stages = [key for key in outputs if key.startswith("conv")]
+    chosen = {key: outputs[key] for key in endpoints or stages}
     with dtype_policy(model.dtype_policy):
         return keras.Model(model.input, chosen, name=f"{model.name}_backbone")
 

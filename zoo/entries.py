@@ -310,6 +310,50 @@ def _timm(depth, tag, top1, top5):
     )
 
 
+def _torch_vgg(name, sha256, top1, top5):
+    return WeightsEntry(
+        model=name,
+        tag="tv_in1k",
+        layout="torch",
+        address=f"https://download.pytorch.org/models/{name}-{sha256}.pth",
+        checksum=f"sha256:{sha256}",
+        licence="BSD-3-Clause",
+        dataset="imagenet2012",
+        origin="torchvision V1: 74 epochs, steps",
+        options={"width": 64, "hidden": 4096, "epsilon": 1e-5},
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        published=Published(
+            round(100 - top1, 3),
+            round(100 - top5, 3),
+            "single crop, 224",
+            "torchvision.models.vgg",
+        ),
+    )
+
+
+def _keras_vgg(name, md5, top1, top5):
+    base = "https://storage.googleapis.com/tensorflow/keras-applications"
+    return WeightsEntry(
+        model=name,
+        tag="keras_in1k",
+        layout="keras_applications",
+        address=f"{base}/{name}/{name}_weights_tf_dim_ordering_tf_kernels.h5",
+        checksum=f"md5:{md5}",
+        licence="CC-BY-4.0",
+        dataset="imagenet2012",
+        origin="its authors' released Caffe network, as ported by keras.applications",
+        options={"width": 64, "hidden": 4096},
+        mean=CAFFE_MEAN,
+        std=CAFFE_STD,
+        published=Published(
+            round(100 - top1, 3), round(100 - top5, 3), "single crop, 224", "keras.applications"
+        ),
+        notes="keras.applications names no resizing; this is the usual 1-crop test. The licence is "
+        "the networks' authors'.",
+    )
+
+
 def _akamaster(depth, sha256, error):
     name = f"resnet{depth}"
     base = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models"
@@ -366,6 +410,12 @@ _ALL = (
         for tag, by_depth in _TIMM_ACCURACY.items()
         for depth, accuracy in by_depth.items()
     ),
+    _keras_vgg("vgg16", "64373286793e3c8b2b4e3219cbf3544b", 71.3, 90.1),
+    _keras_vgg("vgg19", "cbe5617147190e668d6c5d5026f83318", 71.3, 90.0),
+    _torch_vgg("vgg16", "397923af", 71.592, 90.382),
+    _torch_vgg("vgg19", "dcbb9e9d", 72.376, 90.876),
+    _torch_vgg("vgg16_bn", "6c64b313", 73.360, 91.516),
+    _torch_vgg("vgg19_bn", "c79401a0", 74.218, 91.842),
     _akamaster(20, "12fca82f", 8.27),
     _akamaster(32, "d509ac18", 7.37),
     _akamaster(44, "014dd654", 6.90),
@@ -398,9 +448,12 @@ ENTRIES = {(entry.model, entry.tag): entry for entry in _ALL}
 # What weights="imagenet" and "cifar10" stand for: the entry nearest to the paper's own recipe. For
 # ResNet-50 and deeper these are the authors' own networks, with the paper's stride; they released
 # none of 18 and 34 layers, whose torchvision V1 weights come from the plainest recipe there is
-# (SGD, steps, crops and flips) and are the best documented.
+# (SGD, steps, crops and flips) and are the best documented. VGG's authors released those without
+# batch normalization, from which the paper's baseline detector starts.
 DEFAULTS = {
     **{(f"resnet{depth}", "imagenet"): "keras_in1k" for depth in (50, 101, 152)},
     **{(f"resnet{depth}", "imagenet"): "tv_in1k" for depth in (18, 34)},
+    **{(f"vgg{depth}", "imagenet"): "keras_in1k" for depth in (16, 19)},
+    **{(f"vgg{depth}_bn", "imagenet"): "tv_in1k" for depth in (16, 19)},
     **{(e.model, "cifar10"): e.tag for e in _ALL if e.tag == "akamaster_cifar10"},
 }

@@ -41,11 +41,14 @@ class Family(NamedTuple):
         choices: the values that an option may have, where they are few.
         files: the module that knows other projects' files of such networks; None: they are read
             only as this package and Keras write them.
+        head: the stage and the last of the hidden layers behind it, where there are such: what a
+            detector takes RoIs of, and what it makes of each.
     """
 
     builder: str | Callable[..., "keras.Model"]
     choices: Mapping[str, tuple[Any, ...]] = {}
     files: str | None = None
+    head: tuple[str, str] | None = None
 
 
 class Network(NamedTuple):
@@ -145,6 +148,9 @@ _RESNET = Family(
     "resnet_keras.networks.resnet:resnet", {**_SHORTCUTS, "stride_in_1x1": (True, False)}, _FILES
 )
 _CIFAR_RESNET = Family("resnet_keras.networks.resnet:cifar_resnet", _SHORTCUTS, _FILES)
+_VGG = Family(
+    "resnet_keras.networks.vgg:vgg", files="resnet_keras.zoo.weights.vggs", head=("conv5", "fc7")
+)
 
 
 def _imagenet(depth, plain=False):
@@ -170,11 +176,23 @@ def _cifar(depth, plain=False):
     )
 
 
+def _vgg(depth, batch_norm=False):
+    return Network(
+        name=f"vgg{depth}{'_bn' if batch_norm else ''}",
+        family=_VGG,
+        arguments={"depth": depth, "batch_norm": batch_norm},
+        options={"width": 64, "hidden": 4096},
+        dataset="imagenet",
+        paper_multiply_adds=None if batch_norm else paper.VGG_MULTIPLY_ADDS[depth],
+    )
+
+
 PACKAGED = (
     *(_imagenet(depth) for depth in IMAGENET_DEPTHS),
     *(_imagenet(depth, plain=True) for depth in (18, 34)),
     *(_cifar(depth) for depth in paper.PARAMETERS),
     *(_cifar(depth, plain=True) for depth in (20, 32, 44, 56, 110)),
+    *(_vgg(depth, batch_norm) for depth in (16, 19) for batch_norm in (False, True)),
 )
 NETWORKS = {row.name: row for row in PACKAGED}
 
@@ -250,6 +268,7 @@ def register(
     arguments: Mapping[str, Any] | None = None,
     training: Iterable[str] = (),
     dataset: str = "imagenet",
+    head: tuple[str, str] | None = None,
 ) -> Network:
     """Adds a network from outside this package: everything here then takes it by its name.
 
@@ -267,6 +286,7 @@ def register(
         arguments: of the builder, which make it this network and are no options.
         training: options that are of the training and not of the weights.
         dataset: that the network was made for; of "cifar10", images are shown whole, at 32x32.
+        head: see `Family`.
 
     Raises:
         InputError: the name is one of this package's or cannot be one, or the builder's
@@ -281,7 +301,7 @@ def register(
     for option in training:
         if option not in options:
             raise unknown(f"option of {name}:", option, options)
-    row = Network(name, Family(builder), fixed, options, dataset, tuple(training))
+    row = Network(name, Family(builder, head=head), fixed, options, dataset, tuple(training))
     NETWORKS[name] = row
     return row
 

@@ -14,6 +14,7 @@ OPTIONS = ("A", "B", "C")  # of shortcuts (Sec. 4.1)
 
 # Table 1: multiply-adds of one image of 224x224. Plain-34 is given in Fig. 3.
 MULTIPLY_ADDS = {18: "1.8e9", 34: "3.6e9", 50: "3.8e9", 101: "7.6e9", 152: "11.3e9"}
+VGG_MULTIPLY_ADDS = {16: "15.3e9", 19: "19.6e9"}  # Sec. 4.1
 # Table 6: parameters. Plain networks have as many, for option A adds none (Sec. 4.2).
 PARAMETERS = {20: "0.27M", 32: "0.46M", 44: "0.66M", 56: "0.85M", 110: "1.7M", 1202: "19.4M"}
 
@@ -44,6 +45,7 @@ class Errors(NamedTuple):
 
 
 IMAGENET = (
+    Errors("vgg16", None, TEN_CROP, "28.07", "9.33", "Table 3", "the authors' test"),
     Errors("plain18", None, TEN_CROP, "27.94", None, "Table 2"),
     Errors("plain34", None, TEN_CROP, "28.54", "10.02", "Tables 2, 3"),
     Errors("resnet18", "A", TEN_CROP, "27.88", None, "Table 2"),
@@ -74,6 +76,72 @@ CIFAR10 = (
     Errors("resnet1202", "A", SINGLE_VIEW, "7.93", None, "Table 6"),
 )
 
+
+class Detection(NamedTuple):
+    """Average precisions of a detector in percent.
+
+    Attributes:
+        network, system: in the paper's words.
+        trained, tested: data sets; "07++12" has the test images of 2007, too.
+        ap50: mAP at an IoU of .5, of VOC by its own metric, as the paper prints it.
+        ap: mAP over IoUs of .5 to .95, of COCO.
+        place: where the paper gives them.
+        recipe: of this package, for this row.
+    """
+
+    network: str
+    system: str
+    trained: str
+    tested: str
+    ap50: str
+    ap: str | None
+    place: str
+    recipe: str | None = None
+
+
+_VGG, _RESNET = "VGG-16", "ResNet-101"
+_COCO = "COCO train"
+DETECTION = (
+    Detection(
+        *(_VGG, "baseline", "VOC 07+12", "VOC 07 test", "73.2", None, "Tables 7, 10"),
+        "fasterrcnn_vgg16_voc0712",
+    ),
+    Detection(
+        *(_RESNET, "baseline", "VOC 07+12", "VOC 07 test", "76.4", None, "Tables 7, 10"),
+        "fasterrcnn_resnet101_voc0712",
+    ),
+    Detection(
+        *(_RESNET, "baseline+++", "COCO, VOC 07+12", "VOC 07 test", "85.6", None, "Table 10"),
+    ),
+    Detection(_VGG, "baseline", "VOC 07++12", "VOC 12 test", "70.4", None, "Tables 7, 11"),
+    Detection(_RESNET, "baseline", "VOC 07++12", "VOC 12 test", "73.8", None, "Tables 7, 11"),
+    Detection(
+        *(_RESNET, "baseline+++", "COCO, VOC 07++12", "VOC 12 test", "83.8", None, "Table 11"),
+    ),
+    Detection(
+        *(_VGG, "baseline", _COCO, "COCO val", "41.5", "21.2", "Tables 8, 9"),
+        "fasterrcnn_vgg16_coco",
+    ),
+    Detection(
+        *(_RESNET, "baseline", _COCO, "COCO val", "48.4", "27.2", "Tables 8, 9"),
+        "fasterrcnn_resnet101_coco",
+    ),
+    Detection(_RESNET, "+ box refinement", _COCO, "COCO val", "49.9", "29.9", "Table 9"),
+    Detection(_RESNET, "+ context", _COCO, "COCO val", "51.1", "30.0", "Table 9"),
+    Detection(_RESNET, "+ multi-scale testing", _COCO, "COCO val", "53.8", "32.5", "Table 9"),
+    Detection(
+        *(_RESNET, "+ context", "COCO trainval", "COCO test-dev", "53.3", "32.2", "Table 9"),
+    ),
+    Detection(
+        *(_RESNET, "+ multi-scale testing", "COCO trainval", "COCO test-dev"),
+        *("55.7", "34.9", "Table 9"),
+    ),
+    Detection(
+        *("ensemble of 3", "all of these", "COCO trainval", "COCO test-dev"),
+        *("59.0", "37.4", "Table 9"),
+    ),
+)
+
 # Title, columns, rows; None for what is not given.
 PlainTable = tuple[str, tuple[str, ...], tuple[tuple[str | None, ...], ...]]
 
@@ -83,8 +151,6 @@ TABLES: tuple[PlainTable, ...] = (
         "Text and captions",
         ("what", "value", "place"),
         (
-            ("multiply-adds of VGG-16 / VGG-19", "15.3e9 / 19.6e9", "Sec. 4.1"),
-            ("VGG-16, 10-crop, the authors' test: top-1 / top-5 error", "28.07 / 9.33", "Table 3"),
             ("ResNet-1202, training error on CIFAR-10", "below 0.1", "Sec. 4.2"),
             ("ResNet-110 warms up until the training error is below", "80", "Sec. 4.2"),
             ("which takes so many iterations", "about 400", "Sec. 4.2"),
@@ -94,27 +160,6 @@ TABLES: tuple[PlainTable, ...] = (
                 "Sec. 4.3",
             ),
             ("responses of layers", "curves without numbers", "Fig. 7"),
-        ),
-    ),
-    (
-        "Object detection, mAP (Tables 7, 10 and 11: PASCAL VOC)",
-        ("network", "VOC 07 test", "VOC 12 test"),
-        (
-            ("VGG-16, baseline", "73.2", "70.4"),
-            ("ResNet-101, baseline", "76.4", "73.8"),
-            ("ResNet-101, baseline+++ with COCO", "85.6", "83.8"),
-        ),
-    ),
-    (
-        "Object detection, mAP@.5 / mAP@[.5, .95] (Tables 8 and 9: COCO)",
-        ("network", "val", "test-dev"),
-        (
-            ("VGG-16, baseline", "41.5 / 21.2", None),
-            ("ResNet-101, baseline", "48.4 / 27.2", None),
-            ("+ box refinement", "49.9 / 29.9", None),
-            ("+ context", "51.1 / 30.0", "53.3 / 32.2"),
-            ("+ multi-scale testing", "53.8 / 32.5", "55.7 / 34.9"),
-            ("ensemble of 3", None, "59.0 / 37.4"),
         ),
     ),
     (

@@ -1,7 +1,7 @@
 """Small networks for images of about 100 pixels, such as the data set `shapes`; made here.
 
-Importing this module, which imports no Keras, adds them to the zoo: `resnet10_shapes` and
-`plain10_shapes`.
+Importing this module, which imports no Keras, adds them to the zoo: `resnet10_shapes`,
+`plain10_shapes` and `vgg16_shapes`.
 """
 
 import functools
@@ -38,11 +38,36 @@ def small_resnet(width: int = 16, shortcut: str | None = "B", **shared: Any) -> 
     return network(trunk, blocks=(1, 1, 1, 1), residual=shortcut is not None, **shared)
 
 
+def thin_vgg(width: int = 8, hidden: int = 64, **shared: Any) -> "keras.Model":
+    """VGG-16 of an eighth of its width.
+
+    Args:
+        width: channels of conv1.
+        hidden: units of fc6 and fc7.
+        **shared: as of `network.network`.
+    """
+    from resnet_keras.networks.vgg import vgg
+
+    return vgg(16, width=width, hidden=hidden, **shared)
+
+
+def endpoints(name: str, neck: str) -> tuple[str, ...] | None:
+    """What a detector with this neck takes of a network: endpoints of `zoo.backbone`.
+
+    None stands for all stages. With "c4", of VGG it is the stage and the hidden layers that the
+    network's row names.
+    """
+    if neck != "c4" or not zoo.networks.is_name(name):
+        return None
+    return zoo.networks.find(name).family.head
+
+
 def register() -> None:
     """Adds the networks to the zoo's registry."""
     for name, shortcut in (("resnet10_shapes", "B"), ("plain10_shapes", None)):
         arguments: dict[str, Any] = {"width": 16, "shortcut": shortcut}
         zoo.register(name, small_resnet, arguments=arguments, dataset="shapes")
+    zoo.register("vgg16_shapes", thin_vgg, dataset="shapes", head=("conv5", "fc7"))
 
 
 register()

@@ -53,7 +53,8 @@ class FasterRCNN(keras.Model):
             affair: `statistics.frozen` makes its batch normalization constant.
         num_classes: of objects; the background is not counted.
         neck: "c4" takes RoIs of the last endpoint but one and runs the last stage on each (the
-            paper); "fpn" makes a feature pyramid of all endpoints.
+            paper), or of VGG's "conv5" and "fc7" the hidden layers (its baseline); "fpn" makes a
+            feature pyramid of all endpoints.
         preset: "paper", "torchvision" or "detectron2"; see `settings`.
         box_head: with neck="fpn", "two_mlp", or "convolutions" (torchvision's v2, with batch
             normalization in the pyramid too).
@@ -153,10 +154,13 @@ class FasterRCNN(keras.Model):
             channels=min(channels, self.settings.rpn_channels),
             convolutions=rpn_convolutions,
         )
-        self.box_head = heads.last_stage(self.backbone, shared, last)
+        hidden = len(self.backbone.output[last].shape) == 2
+        make_head = heads.hidden_layers if hidden else heads.last_stage
+        self.box_head = make_head(self.backbone, shared, last)
         self.predictor = self._make_predictor()
         trunk = keras.Model(self.backbone.input, maps, name="trunk")
-        self._parts = self._hidden(trunk, None, strides=_strides(trunk), side=14)
+        side = self.box_head.input.shape[1] if hidden else 14
+        self._parts = self._hidden(trunk, None, strides=_strides(trunk), side=side)
 
     def _make_fpn(self, endpoints, box_head, rpn_convolutions):
         kinds = {"two_mlp": heads.two_mlp, "convolutions": heads.convolutions}
@@ -164,6 +168,10 @@ class FasterRCNN(keras.Model):
             raise unknown("box_head", box_head, kinds)
         if self.settings.roi != "align":
             raise InputError('roi="max_pool" is for neck="c4": a pyramid takes roi="align".')
+        if any(len(self.backbone.output[name].shape) != 4 for name in endpoints):
+            raise InputError(
+                'neck="fpn" is for stages: leave fc7 out of the endpoints of zoo.backbone.'
+            )
         channels = {name: self.backbone.output[name].shape[-1] for name in endpoints}
         self.neck = necks.fpn(channels, batch_norm=box_head == "convolutions")
         self.rpn = heads.rpn(256, self._per_cell, channels=256, convolutions=rpn_convolutions)

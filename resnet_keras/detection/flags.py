@@ -31,7 +31,8 @@ def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
         "dataset",
         dataset,
         "Name such as shapes, coco or voc. shapes is made here; coco and voc are folders in the "
-        "format of these data sets; tfds/coco/YEAR and tfds/voc/YEAR are TensorFlow Datasets'.",
+        "format of these data sets; tfds/coco/YEAR and tfds/voc/YEAR are TensorFlow Datasets', "
+        "tfds/voc/2007+2012 both years together.",
     )
     group.path("data_dir", "The data set's folder, or TensorFlow Datasets' own.", local=False)
     group.path("annotations", "JSON file of --dataset=coco. Without the flag, the one in DATA_DIR.")
@@ -172,6 +173,12 @@ def train_flags() -> flags.FlagValues:
         "Head of --neck=fpn. two_mlp, or convolutions with batch normalization.",
     )
     model.choice(
+        "roi",
+        "align",
+        ["align", "max_pool"],
+        "How RoIs are pooled: align or max_pool. max_pool is the paper's.",
+    )
+    model.choice(
         "roi_form",
         "crop",
         ["crop", "matmul"],
@@ -190,6 +197,7 @@ def train_flags() -> flags.FlagValues:
     data = define_data(values, "shapes")
     data.split("train_split", "Split to train on.", "train")
     data.split("eval_split", "Split to evaluate on.", "val")
+    data.text("eval_dataset", None, "Data set of --eval_split. Without the flag, --dataset.")
     data.whole("max_corrupt", 100, "Broken images that are left out at most.", 0)
     rate = Group(values, "Optimizer")
     rate.number("learning_rate", 0.001, "Learning rate after the warm-up.")
@@ -235,6 +243,7 @@ def check_train(values: flags.FlagValues) -> None:
         InputError: as said.
     """
     check_dataset(values["dataset"].value)
+    check_dataset(values["eval_dataset"].value or values["dataset"].value)
     scores_need()
     replicas = max(runs.check_workers(values), values["logical_cpus"].value)
     limits.check_batch(values["batch_size"].value, replicas)  # GPUs are not known yet
@@ -247,6 +256,8 @@ def check_train(values: flags.FlagValues) -> None:
         raise InputError("--freeze is for backbones with --weights.")
     make_settings(values["preset"].value, values["neck"].value, **detector_changes(values))
     scale_of(values)
+    if values["roi"].value == "max_pool" and values["neck"].value == "fpn":
+        raise InputError("--roi=max_pool is for --neck=c4: a pyramid takes --roi=align.")
     if values["box_head"].value != "two_mlp" and values["neck"].value != "fpn":
         raise InputError("--box_head is for --neck=fpn: the head of c4 is the last stage.")
 
@@ -290,7 +301,7 @@ def detector_changes(values: flags.FlagValues) -> dict[str, Any]:
             ) from error
         changed["anchor_sizes"] = levels
     form = {"crop": "auto", "matmul": "matmul"}[values["roi_form"].value]
-    return {**changed, "roi_form": form}
+    return {**changed, "roi": values["roi"].value, "roi_form": form}
 
 
 def data_of(values: flags.FlagValues) -> recipe.Data:

@@ -88,6 +88,26 @@ def last_stage(backbone: keras.Model, shared: str, last: str) -> keras.Model:
     return keras.Model(rois, x, name="box_head")
 
 
+def hidden_layers(backbone: keras.Model, shared: str, last: str) -> keras.Model:
+    """The backbone's hidden layers, on RoIs ([32], Sec. 3.2: fc6 and fc7 of VGG-16).
+
+    RoI pooling stands in the place of the last stage's own pooling.
+
+    Args:
+        backbone: gives features by endpoint, and has a layer "avg_pool" before its hidden layers.
+        shared: the endpoint that RoIs are taken of, such as "conv5".
+        last: that of the last hidden layer, "fc7".
+
+    Returns:
+        A model from (rois, side, side, channels of `shared`) to (rois, units of `last`). Its layers
+        are the backbone's.
+    """
+    pooled = backbone.get_layer("avg_pool").output
+    hidden = keras.Model(pooled, backbone.output[last], name="hidden_layers")
+    rois = keras.Input(pooled.shape[1:], name="rois")
+    return keras.Model(rois, hidden(rois), name="box_head")
+
+
 def predictor(width: int, num_classes: int) -> keras.Model:
     """Class logits and, for each class, deltas of a RoI.
 

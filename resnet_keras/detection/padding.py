@@ -54,6 +54,8 @@ def masked(network: keras.Model) -> keras.Model:
 def _looks_around(layer):
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return True
+    if isinstance(layer, keras.layers.MaxPooling2D) and layer.pool_size == layer.strides:
+        return True  # VGG's: its last bin may reach beyond; ResNet's has a padding layer before it
     kernel = getattr(layer, "kernel_size", None)
     return kernel is not None and max(kernel) > 1 and layer.padding == "same"
 

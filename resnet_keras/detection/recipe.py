@@ -31,7 +31,10 @@ MONITOR = ("val_ap", "max")
 
 
 class Data(NamedTuple):
-    """The images of a run; see `pipelines.objects.training` for each of them."""
+    """The images of a run; see `pipelines.objects.training` for each of them.
+
+    `eval_dataset` is the data set of `eval_split`; None takes `dataset`.
+    """
 
     dataset: str
     train_split: str
@@ -41,6 +44,7 @@ class Data(NamedTuple):
     exif_orientation: bool = False
     max_faulty: int = 0
     scale: tuple[int, int] | None = None
+    eval_dataset: str | None = None
 
     def open(self) -> "tuple[scenes.Scenes, scenes.Scenes]":
         """Opens the splits to train and to evaluate on, which must have the same classes.
@@ -52,9 +56,8 @@ class Data(NamedTuple):
         where = {name: getattr(self, name) for name in names}
         train = objects.open_split(self.dataset, self.train_split, **where)
         classes = train.class_names
-        return train, objects.open_split(
-            self.dataset, self.eval_split, class_names=classes, **where
-        )
+        tested = self.eval_dataset or self.dataset
+        return train, objects.open_split(tested, self.eval_split, class_names=classes, **where)
 
 
 def streams(
@@ -140,7 +143,7 @@ def build(
     Raises:
         InputError: an argument is none of the above, or does not fit the others.
     """
-    from . import statistics
+    from . import backbones, statistics
     from .faster_rcnn import FasterRCNN
 
     backbone = zoo.backbone(
@@ -149,6 +152,7 @@ def build(
         weights_dir=weights_dir,
         input_shape=(None, None, 3),
         dtype=dtype,
+        endpoints=backbones.endpoints(network, arguments.get("neck", "c4")),
     )
     if weights is not None and frozen_statistics:
         backbone = statistics.frozen(backbone)

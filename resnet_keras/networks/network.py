@@ -57,6 +57,7 @@ def network(
     epsilon: float = 1e-5,
     stochastic_depth: float = 0.0,
     dropout: float = 0.0,
+    head: Callable | None = None,
 ) -> keras.Model:
     """Builds a network around a trunk.
 
@@ -80,6 +81,8 @@ def network(
         stochastic_depth: rate at which the last block drops its residual branch in training, for
             each example; block l of L has l/L of it.
         dropout: rate at which features are dropped before the logits in training.
+        head: a function from the last stage's features to those that the logits are made of,
+            (batch, channels); None takes their mean over positions.
 
     Returns:
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
@@ -95,31 +98,34 @@ def network(
     with dtype_policy(dtype):
         pixels, x = _normalized_input(input_shape, mean, std)
         x = trunk(x, norm, linear_drop_rates(blocks, last))
-        x = _top(x, include_top, num_classes, pooling, dropout)
+        x = _top(x, include_top, num_classes, pooling, dropout, head or _mean)
         return keras.Model(pixels, x, name=name)
 
 
-def _top(x, include_top, num_classes, pooling, dropout):
+def _top(x, include_top, num_classes, pooling, dropout, head):
     """What follows the last stage: the head, pooled features, or nothing."""
     dropout = _rate("dropout", dropout)
     if include_top:
         if pooling is not None:
             raise InputError("pooling is for features: give include_top=False beside it.")
-        return _head(x, positive("num_classes", num_classes), dropout)
+        return _logits(head(x), positive("num_classes", num_classes), dropout)
     if dropout:
         raise InputError("dropout stands before the logits: leave it out with include_top=False.")
     if pooling not in POOLINGS:
         raise unknown("pooling", pooling, ("avg", "max", "None"))
     if pooling == "avg":
-        return layers.GlobalAveragePooling2D(CHANNELS_LAST, name="avg_pool")(x)
+        return _mean(x)
     if pooling == "max":
         return layers.GlobalMaxPooling2D(CHANNELS_LAST, name="max_pool")(x)
     return x
 
 
-def _head(x, num_classes, dropout):
-    """Global average pooling and the classifier; float32 logits under every dtype policy."""
-    x = layers.GlobalAveragePooling2D(CHANNELS_LAST, name="avg_pool")(x)
+def _mean(x):
+    return layers.GlobalAveragePooling2D(CHANNELS_LAST, name="avg_pool")(x)
+
+
+def _logits(x, num_classes, dropout):
+    """The classifier; float32 logits under every dtype policy."""
     if dropout:
         x = Dropout(dropout, name="dropout")(x)
     dense = layers.Dense(

@@ -8,12 +8,17 @@ from resnet_keras.errors import InputError, unknown
 
 
 def endpoints(model: keras.Model) -> dict[str, keras.KerasTensor]:
-    """Returns the output of each stage, `{"conv2": tensor, ...}`, shallowest first."""
+    """Returns the output of each stage, `{"conv2": tensor, ...}`, shallowest first.
+
+    A VGG network with its head has "fc7" as well, the last hidden layer's output with its dropout.
+    """
     found = {}
     for layer in model.layers:
-        match = re.fullmatch(r"(conv\d)_block\d+_out", layer.name)
+        match = re.fullmatch(r"(conv\d)_block\d+_out|(fc7)", layer.name)
         if match:
-            found[match.group(1)] = layer.output
+            found[match.group(1) or match.group(2)] = layer.output
+        elif layer.name == "dropout" and "fc7" in found:
+            found["fc7"] = layer.output
     return found
 
 

@@ -102,3 +102,56 @@ def write_coco(root, rows=None, split="train"):
 
 def rewrite_coco(root, content, split="train"):
     (root / f"annotations/instances_{split}.json").write_text(json.dumps(content))
+
+
+def tfds_rows(content, kind):
+    """TFDS's own rows of images: corners in shares of the sides, as its builders make them.
+
+    Args:
+        content: `annotations.Annotations`.
+        kind: "voc" or "coco".
+
+    Returns:
+        What `tfds.testing.mock_data` takes as `as_dataset_fn`.
+    """
+
+    def rows():
+        for number, path in enumerate(content.paths):
+            own = slice(*content.row_splits[number : number + 2])
+            height, width = content.sizes[number]
+            shift = [1, 1, 0, 0] if kind == "voc" else 0
+            x1, y1, x2, y2 = (content.boxes[own] + shift).T
+            box = np.stack([y1 / height, x1 / width, y2 / height, x2 / width], axis=1)
+            flags = {
+                "voc": {"is_difficult": content.difficult[own]},
+                "coco": {"is_crowd": content.crowd[own], "area": content.areas[own].astype(int)},
+            }
+            with open(path, "rb") as file:
+                image = file.read()
+            yield {
+                "image": image,
+                "image/filename": path,
+                "image/id": 70 + number,
+                "tfds_id": str(number),
+                "objects": {
+                    "bbox": box.astype(np.float32),
+                    "label": content.labels[own],
+                    **flags[kind],
+                },
+            }
+
+    def spec(name, value):
+        value = np.asarray(value)
+        kinds = {"U": tf.string, "S": tf.string, "O": tf.string, "b": tf.bool}
+        kinds |= {"f": tf.float32, "i": tf.int64}
+        shape = [None, *value.shape[1:]] if value.ndim else []
+        return tf.TensorSpec(shape, kinds[value.dtype.kind])
+
+    first = next(rows())
+    specs = {
+        name: {key: spec(key, column) for key, column in value.items()}
+        if isinstance(value, dict)
+        else spec(name, value)
+        for name, value in first.items()
+    }
+    return lambda *args, **kwargs: tf.data.Dataset.from_generator(rows, output_signature=specs)

@@ -113,49 +113,7 @@ def test_every_fault_is_one_sentence_in_check_and_in_training(root, name):
 
 
 def records(root, kind):
-    """TFDS's own rows of the folder: corners in shares of the sides, as its builders make them."""
-    content = read(root, "trainval")
-
-    def rows():
-        for number, path in enumerate(content.paths):
-            own = slice(*content.row_splits[number : number + 2])
-            height, width = content.sizes[number]
-            shift = [1, 1, 0, 0] if kind == "voc" else 0
-            x1, y1, x2, y2 = (content.boxes[own] + shift).T
-            box = np.stack([y1 / height, x1 / width, y2 / height, x2 / width], axis=1)
-            flags = {
-                "voc": {"is_difficult": content.difficult[own]},
-                "coco": {"is_crowd": content.crowd[own], "area": content.areas[own].astype(int)},
-            }
-            with open(path, "rb") as file:
-                image = file.read()
-            yield {
-                "image": image,
-                "image/filename": path,
-                "image/id": 70 + number,
-                "tfds_id": str(number),
-                "objects": {
-                    "bbox": box.astype(np.float32),
-                    "label": content.labels[own],
-                    **flags[kind],
-                },
-            }
-
-    def spec(name, value):
-        value = np.asarray(value)
-        kinds = {"U": tf.string, "S": tf.string, "O": tf.string, "b": tf.bool}
-        kinds |= {"f": tf.float32, "i": tf.int64}
-        shape = [None, *value.shape[1:]] if value.ndim else []
-        return tf.TensorSpec(shape, kinds[value.dtype.kind])
-
-    first = next(rows())
-    specs = {
-        name: {key: spec(key, column) for key, column in value.items()}
-        if isinstance(value, dict)
-        else spec(name, value)
-        for name, value in first.items()
-    }
-    return lambda *args, **kwargs: tf.data.Dataset.from_generator(rows, output_signature=specs)
+    return object_files.tfds_rows(read(root, "trainval"), kind)
 
 
 def scored(batches):
@@ -202,6 +160,41 @@ def test_records_are_resumed_at_any_step(root):
     for one, other in zip(tf.nest.flatten(resumed), tf.nest.flatten(third), strict=True):
         np.testing.assert_array_equal(one, other)
     assert not np.array_equal(first[1]["key"], second[1]["key"])
+
+
+def test_years_are_taken_together(root):
+    """One after the other in evaluation, and mixed in training, each image once an epoch."""
+    content = records(root, "voc")
+
+    def of_year(builder, *args, **kwargs):
+        def named(row):
+            name = tf.strings.join([builder.builder_config.name, row["image/filename"]], "/")
+            return {**row, "image/filename": name}
+
+        return content().map(named)
+
+    def names(rows):
+        return [row["name"].decode() for row in rows.as_numpy_iterator()]
+
+    with tfds.testing.mock_data(num_examples=6, as_dataset_fn=of_year):
+        source = objects.open_split("tfds/voc/2007+2012", "trainval")
+        in_order = names(source.ordered())
+        epoch = source.num_examples
+        drawn = names(
+            source.training(0, 0, epoch).map(lambda _, rows: rows).unbatch().take(3 * epoch)
+        )
+        again = names(source.training(0, 1, epoch).map(lambda _, rows: rows).unbatch().take(epoch))
+        with pytest.raises(InputError, match="names a data set twice"):
+            objects.open_split("tfds/voc/2007+2007", "trainval")
+        with pytest.raises(InputError, match="voc/2012's test split has no boxes"):
+            objects.open_split("tfds/voc/2007+2012", "test")
+    years = [name.split("/")[0] for name in in_order]
+    assert years == ["2007"] * (epoch // 2) + ["2012"] * (epoch // 2)
+    epochs = [drawn[n : n + epoch] for n in range(0, len(drawn), epoch)]
+    assert all(sorted(names) == sorted(in_order) for names in epochs)
+    assert epochs[1] == again  # of the seed and the step alone
+    orders = {tuple(name.split("/")[0] for name in names) for names in epochs}
+    assert len({*orders, tuple(years)}) > 1
 
 
 def test_records_with_wrong_boxes_are_refused(root):

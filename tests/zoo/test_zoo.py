@@ -39,6 +39,10 @@ PAPER = [
     "plain44",
     "plain56",
     "plain110",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
 ]
 
 
@@ -46,7 +50,7 @@ def test_every_network_of_the_paper_is_listed():
     registered = networks.NETWORKS.keys() - {row.name for row in networks.PACKAGED}
     assert [name for name in zoo.list_models() if name not in registered] == PAPER
     assert zoo.list_models("plain*5?") == ["plain56"]
-    trained = [n for n in PAPER if n.startswith("resnet") or n == "plain20"]
+    trained = [n for n in PAPER if n.startswith(("resnet", "vgg")) or n == "plain20"]
     assert zoo.list_models(pretrained=True) == trained
 
 
@@ -137,7 +141,7 @@ def test_help_names_every_option_with_its_default():
 
 def test_rows_and_builders_agree():
     shared = inspect.signature(network.network).parameters
-    assert {*networks.SHARED, "name"} == shared.keys() - {"trunk", "blocks", "residual"}
+    assert {*networks.SHARED, "name"} == shared.keys() - {"trunk", "blocks", "residual", "head"}
     for row in networks.PACKAGED:
         parameters = inspect.signature(row.builder).parameters
         own = {name: p.default for name, p in parameters.items() if name not in {*shared, "shared"}}
@@ -238,7 +242,7 @@ def test_other_depths_and_options():
         (lambda: zoo.get("./no_folder"), "There is no folder ./no_folder"),
         (lambda: zoo.get(pathlib.Path("no_folder")), "There is no folder no_folder"),
         (lambda: zoo.get("plain50"), "plain18 and plain34"),
-        (lambda: zoo.get("vgg16"), "resnet18"),
+        (lambda: zoo.get("alexnet"), "resnet18"),
         (lambda: zoo.get(50), "resnet18"),
         (lambda: zoo.info("resnet"), "resnet18"),
         (lambda: zoo.get("resnet18", shortcut="D"), "A, B, C"),

@@ -144,8 +144,9 @@ def _foreign(path, opened, network):
     if wrappers.of_transformers(opened.tensors):
         foreign.check_transformers(path)
     try:
-        bare = wrappers.bare(path, foreign.by_layer_names(opened))
-        layout = layouts.recognise(bare)
+        unwrapped = getattr(network.files, "bare", wrappers.bare)
+        bare = unwrapped(path, foreign.by_layer_names(opened))
+        layout = layouts.recognise(bare, network)
         if layout is None:
             raise foreign.unknown(path, bare, opened)
         tensors = layouts.translate(layout, bare, network, opened.layers)

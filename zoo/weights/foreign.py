@@ -45,7 +45,11 @@ _PROJECTS = (
         f"it is {_ANOTHER}",
     ),
     (r"denseblock1\.|(^|/)pool2_(conv|bn)/", "a DenseNet", f"it is {_ANOTHER}"),
-    (r"(^|\.)features\.0\.weight$|(^|/)block1_conv1/", "a VGG or AlexNet", f"it is {_ANOTHER}"),
+    (
+        r"(^|\.)features\.0\.weight$|(^|/)block1_conv1/",
+        "a VGG or AlexNet",
+        "of these vgg16, vgg16_bn, vgg19 and vgg19_bn are read, as networks of these names",
+    ),
     (r"cls_token|class_token|patch_embed", "a vision transformer", f"it is {_ANOTHER}"),
     (r"(^|\.)(stages|features)\.\d\.(blocks\.)?\d\.(conv_)?dw", "a ConvNeXt", f"it is {_ANOTHER}"),
 )

@@ -20,15 +20,24 @@ _KERAS_VARIABLE = re.compile(r"((?:.*/)?layers/(\w+))/vars/(\d+)")
 _NUMBER = re.compile(r"([^/]+)/(\d+)")
 # The variables of this package's layers in Keras's order, trainable ones first.
 _KERAS_LEAVES = {
-    "conv": ("kernel",),
+    "conv": ("kernel", "bias"),
+    **dict.fromkeys(("fc6", "fc7"), ("kernel", "bias")),
     "bn": ("gamma", "beta", "moving_mean", "moving_variance"),
     "logits": ("kernel", "bias"),
     "normalization": ("mean", "std"),
 }
 
 
-def recognise(tensors: dict[str, Tensor]) -> str | None:
-    """Tells a layout by the names of its tensors; None for one that is not known."""
+def recognise(tensors: dict[str, Tensor], network: Network | None = None) -> str | None:
+    """Tells a layout by the names of its tensors; None for one that is not known.
+
+    Args:
+        tensors: by their names.
+        network: that they are read for, whose family may know other projects' names.
+    """
+    own = getattr(network and network.files, "recognise", None)
+    if own is not None and (layout := own(tensors)):
+        return layout
     if any(_KERAS_VARIABLE.fullmatch(name) for name in tensors):
         return KERAS
     if "conv1.weight" in tensors:  # of `wrappers.bare`

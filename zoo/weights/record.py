@@ -2,7 +2,7 @@
 
 Its name and the options of its family are the configuration of its first layer, so that `.keras`
 files, clones and networks that were cut from it have them. Where there is no such record, as in
-networks of the builders' own and in older files, the layers of a ResNet tell what it is. What all
+networks of the builders' own and in older files, the layers tell what it is. What all
 networks have (pixels, head, epsilon, drops) the layers always tell, as they may have been changed.
 """
 
@@ -14,7 +14,7 @@ from resnet_keras.errors import InputError
 
 from .. import networks
 from ..networks import Network, canonical
-from . import resnets
+from . import resnets, vggs
 
 if TYPE_CHECKING:
     import keras
@@ -117,7 +117,8 @@ def _own(layers):
     _, config = layers["normalization"]
     record = config.get("network")
     if record is None:
-        name, options = resnets.described(layers)
+        family = vggs if "conv1_block1_conv" in layers else resnets
+        name, options = family.described(layers)
         return name, {}, options
     if not networks.can_be_name(record["model"]):
         raise ValueError(f"network {record['model']!r}")

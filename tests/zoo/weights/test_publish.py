@@ -265,7 +265,7 @@ def test_published_folders_that_are_broken(tmp_path):
         assert words in str(error.value)
 
     refused("cannot be read", "{")
-    refused("cannot be used", json.dumps({**config, "model": "vgg16"}))
+    refused("cannot be used", json.dumps({**config, "model": "alexnet"}))
     refused("resnet14 was built with", json.dumps({**config, "model": "resnet14"}))
     without = {key: value for key, value in config.items() if key != "arguments"}
     refused("other weights", json.dumps({**without, "model": "resnet14"}))
