@@ -171,9 +171,7 @@ def make_files(
     return paths
 
 
-def picture(
-    generator: np.random.Generator, width: int = WIDTH, height: int = HEIGHT
-) -> np.ndarray:
+def picture(generator: np.random.Generator, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
     """Draws a picture with the statistics of a photograph, uint8 (height, width, 3).
 
     It is a "dead leaves" picture, 120 shaded discs that cover each other, whose radii follow a

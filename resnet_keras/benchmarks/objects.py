@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras import tuning
-from resnet_keras.errors import InputError, unknown
+from resnet_keras.errors import unknown
 from resnet_keras.pipelines import annotations, buckets, objects, scenes
 
 from .input import OURS, limit_threads, make_files, on_one_thread, round_of

@@ -114,7 +114,7 @@ def test_rematerialization_gives_the_same():
 
 
 def test_rematerialization_that_saves_nothing_is_refused():
-    with pytest.raises(InputError, match="'vgg16' keeps as much .* Leave remat out"):
+    with pytest.raises(InputError, match=r"'vgg16' keeps as much .* Leave remat out"):
         rematerialize.rematerialize(vgg.vgg(16, **THIN, input_shape=(32, 32, 3)))
 
 
