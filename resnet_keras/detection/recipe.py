@@ -155,7 +155,9 @@ def build(
         dtype=dtype,
         endpoints=backbones.endpoints(network, arguments.get("neck", "c4")),
     )
-    if weights is not None and frozen_statistics:
+    norms = statistics.normalizations(backbone)
+    frozen = weights is not None and frozen_statistics and bool(norms)
+    if frozen:
         backbone = statistics.frozen(backbone)
     if freeze:
         if weights is None:
@@ -166,7 +168,7 @@ def build(
     )
     own = of_the_batch(model)
     if sync_batch_norm and not own:
-        remedy = ", or give frozen_statistics=False" if statistics.normalizations(backbone) else ""
+        remedy = ", or give frozen_statistics=False" if frozen else ""
         raise InputError(
             "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
             f"this detector has none: leave it out{remedy}."
