@@ -137,7 +137,8 @@ def build(
         frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
             see `statistics.frozen`; with `weights` only.
         freeze: the last stage of the backbone that is not trained.
-        sync_batch_norm: whether batch statistics are taken over all replicas.
+        sync_batch_norm: whether batch statistics are taken over all replicas; for detectors that
+            have some.
         **arguments: of `FasterRCNN`.
 
     Raises:
@@ -154,7 +155,9 @@ def build(
         dtype=dtype,
         endpoints=backbones.endpoints(network, arguments.get("neck", "c4")),
     )
-    if weights is not None and frozen_statistics:
+    norms = statistics.normalizations(backbone)
+    frozen = weights is not None and frozen_statistics and bool(norms)
+    if frozen:
         backbone = statistics.frozen(backbone)
     if freeze:
         if weights is None:
@@ -163,7 +166,14 @@ def build(
     model = FasterRCNN(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
-    for layer in of_the_batch(model):
+    own = of_the_batch(model)
+    if sync_batch_norm and not own:
+        remedy = ", or give frozen_statistics=False" if frozen else ""
+        raise InputError(
+            "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
+            f"this detector has none: leave it out{remedy}."
+        )
+    for layer in own:
         layer.synchronized = sync_batch_norm
     return model
 
