@@ -112,9 +112,14 @@ _objects.items("size", None, "Width and height of photographs, 640,480 by defaul
 
 _detection = Group(FLAGS, "Detection")
 _detection.choice("step", "inference", list(detection.TASKS), "What is timed.")
-_detection.choice("neck", "fpn", ["fpn", "c4"], "fpn is torchvision's detector, c4 the paper's.")
-_detection.whole("height", 480, "Of the images in pixels.", 1)
-_detection.whole("width", 640, "Of the images in pixels.", 1)
+_detection.choice(
+    "neck",
+    "fpn",
+    ["fpn", "c4"],
+    "What RoIs are taken of. fpn is torchvision's detector, c4 the paper's.",
+)
+_detection.whole("height", 480, "Height of the images in pixels.", 1)
+_detection.whole("width", 640, "Width of the images in pixels.", 1)
 _detection.whole("rois", None, "RoIs of an image for the head. By default as detectors have it.", 1)
 
 

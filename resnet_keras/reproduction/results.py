@@ -100,7 +100,7 @@ def of_detectors(
         experiments.groups(members, begun),
         detection.AP,
         detectors.by_step(members, rows),
-        {step.name: step.paper[1] for step in detection.STEPS},
+        {step.name: float(step.paper.ap or "nan") for step in detection.STEPS},
         _title(dataset, scale),
         detectors.images(rows),
     )

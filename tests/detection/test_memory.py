@@ -66,4 +66,4 @@ def test_training_on_mixed_shapes_does_not_grow(batches, monkeypatch, peak_memor
 if __name__ == "__main__":
     import sys
 
-    sys.exit(pytest.main([__file__, "-m", "slow"]))
+    sys.exit(pytest.main([__file__]))
