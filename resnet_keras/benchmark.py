@@ -14,7 +14,7 @@ that and the loading of its weights from a local file (ours safetensors, the pee
 Peers are keras.applications; torch, with torchvision's network, eager and compiled; onnxruntime and
 openvino (predict only, with torch); and `untuned`, this package without the settings of its
 commands. Each runs in a process of its own, as its users run it, on all cores. A network
-that a peer has not is timed without it.
+that a peer of train, predict or build has not is timed without it.
 
 `input` times the input pipeline of training on one thread, on JPEGs that it makes itself. With
 --dataset it is that of detection, of images with boxes: one's own (coco, voc) or photographs, which

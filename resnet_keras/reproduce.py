@@ -120,7 +120,7 @@ def _train(order, depths, seeds):
 
     own = ("recipe", "model", "dataset", "seed", "workdir", "data_dir")
     if order.experiment == DETECTION:
-        more = ("context", "refine", "weights", "neck")
+        more = ("context", "refine", "weights", "neck", "eval_dataset")
         _check_rest(detector, "detection.train", order.flags, (*own, *more))
         longer = not detector.FLAGS["train_steps"].present  # of which all are given as many
         return course.detect(order, seeds, longer, _differences(detector))

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from resnet_keras import zoo
+from resnet_keras.classification import protocols
 from resnet_keras.errors import InputError
 from resnet_keras.networks import counts, rematerialize, surgery, vgg
+from resnet_keras.reproduction import responses
 
 COUNTS = {  # torchvision's
     "vgg16": (138_357_544, 15_470_264_320),
@@ -158,6 +160,14 @@ def test_jax_pools_images_of_any_size_as_tensorflow_does(run_on_jax, tmp_path):
 def test_what_has_no_meaning_is_refused(options, words):
     with pytest.raises(InputError, match=words):
         zoo.get("vgg16", **{**THIN, **options})
+
+
+def test_hidden_layers_are_not_passed_over():
+    model = vgg.vgg(16, batch_norm=False, width=2, hidden=16, num_classes=3)
+    with pytest.raises(InputError, match="take another protocol"):
+        protocols.fully_convolutional(model, 224)
+    with pytest.raises(InputError, match="no batch normalization behind"):
+        responses.layers(model)
 
 
 def test_unknown_depths():
