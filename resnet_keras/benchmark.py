@@ -106,7 +106,7 @@ _objects.choice(
     ["photographs", "coco", "voc"],
     "Images with boxes. photographs are made; coco and voc are one's own.",
 )
-_objects.text("data_dir", None, "The folder of coco or voc.")
+_objects.path("data_dir", "The folder of coco or voc.")
 _objects.text("split", None, "Split of coco or voc, train by default.")
 _objects.items("size", None, "Width and height of photographs, 640,480 by default.")
 
