@@ -11,6 +11,10 @@ IMAGENET_BLOCKS = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
+# Of VGG networks (arXiv 1409.1556, Table 1, D and E): convolutions of the five stages, by depth;
+# and the side of the features that the first hidden layer sees.
+VGG_BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+VGG_SIDE = 7
 BOTTLENECK_DEPTHS = (50, 101, 152)
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)

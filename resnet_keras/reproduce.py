@@ -33,10 +33,9 @@ from . import drawing, processes
 from .commands import evaluate_flags, reproduce_flags, shared_flags, shell, train_flags
 from .detection import train as detector
 from .errors import InputError, unknown
-from .files import make_folder
+from .files import make_folder, readable
 from .reproduction import course, detection, experiments, responses, results
 from .reproduction.jobs import Machine
-from .reproduction.runs import readable
 
 FLAGS = reproduce_flags.FLAGS
 DETECTION = detection.EXPERIMENT

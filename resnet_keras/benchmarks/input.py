@@ -15,7 +15,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,6 +120,24 @@ def compare(
     }
 
 
+def lines_of_rates(
+    result: dict[str, Any], labels: Mapping[str, str], decimals: int = 0
+) -> list[str]:
+    """The rates of a result, each peer's beside how many times as fast this package is."""
+    lines = [
+        f"  {'':<34}{'images/s':>20}{'resnet_keras is':>20}",
+        f"  {'':<34}{'wall':>10}{'CPU':>10}{'wall':>10}{'CPU':>10}",
+    ]
+    for name, rate in result["rates"].items():
+        line = f"  {labels.get(name, name):<34}"
+        line += "".join(f"{rate[clock]:>10.{decimals}f}" for clock in ("wall", "cpu"))
+        if name != OURS:
+            times = result["ratio"][name]
+            line += f"{times['wall']:>9.2f}x{times['cpu']:>9.2f}x"
+        lines.append(line)
+    return lines
+
+
 def report(result: dict[str, Any]) -> str:
     """The result as a table for people."""
     threads = "one thread" if result["one_thread"] else "threads NOT limited to one"
@@ -128,16 +146,8 @@ def report(result: dict[str, Any]) -> str:
         f"average, batch {result['batch_size']}, {threads}, {result['cpu']} ({result['cpus']} "
         f"CPUs), TensorFlow {result['tensorflow']}, median of {result['rounds']} rounds of "
         f"{result['images']} images",
-        f"  {'':<34}{'images/s':>20}{'resnet_keras is':>20}",
-        f"  {'':<34}{'wall':>10}{'CPU':>10}{'wall':>10}{'CPU':>10}",
+        *lines_of_rates(result, {name: peer.label for name, peer in PEERS.items()}),
     ]
-    for name, rate in result["rates"].items():
-        label = name if name == OURS else PEERS[name].label
-        line = f"  {label:<34}{rate['wall']:>10.0f}{rate['cpu']:>10.0f}"
-        if name != OURS:
-            times = result["ratio"][name]
-            line += f"{times['wall']:>9.2f}x{times['cpu']:>9.2f}x"
-        lines.append(line)
     if result["memory_images"]:
         lines.append(f"  resident memory: {_memory_sentence(result['memory'])}")
     return "\n".join(lines)

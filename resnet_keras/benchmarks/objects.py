@@ -23,7 +23,7 @@ from resnet_keras import tuning
 from resnet_keras.errors import unknown
 from resnet_keras.pipelines import annotations, buckets, objects, scenes
 
-from .input import OURS, limit_threads, make_files, on_one_thread, round_of
+from .input import OURS, limit_threads, lines_of_rates, make_files, on_one_thread, round_of
 from .rounds import medians, ratio, take_turns
 
 MADE = "photographs"  # the data set that is made here
@@ -114,16 +114,8 @@ def report(result: dict[str, Any]) -> str:
         f"{longest}, batch {result['batch_size']}, {threads}, {result['cpu']} ({result['cpus']} "
         f"CPUs), TensorFlow {result['tensorflow']}, median of {result['rounds']} rounds of "
         f"{result['images']} images",
-        f"  {'':<34}{'images/s':>20}{'resnet_keras is':>20}",
-        f"  {'':<34}{'wall':>10}{'CPU':>10}{'wall':>10}{'CPU':>10}",
+        *lines_of_rates(result, {name: peer.label for name, peer in PEERS.items()}, decimals=1),
     ]
-    for name, rate in result["rates"].items():
-        label = name if name == OURS else PEERS[name].label
-        line = f"  {label:<34}{rate['wall']:>10.1f}{rate['cpu']:>10.1f}"
-        if name != OURS:
-            times = result["ratio"][name]
-            line += f"{times['wall']:>9.2f}x{times['cpu']:>9.2f}x"
-        lines.append(line)
     return "\n".join(lines)
 
 

@@ -145,19 +145,7 @@ def read(
     Raises:
         InputError: a file cannot be read, or is not what `detection.train` writes.
     """
-    begun = [m for m in members if m.name in failed or (folder / m.name / runs.FLAGS).exists()]
-    by_member = {
-        member: run._replace(failed=member.name in failed)
-        for member, run in zip(begun, runs.read([folder / m.name for m in begun]), strict=True)
-    }
-    for member, run in by_member.items():
-        for column in (AP, AP50) if run.columns else ():
-            if column not in run.columns:
-                raise InputError(
-                    f"{folder / member.name} has no {column} in {runs.METRICS}: it is no run of "
-                    "detection.train."
-                )
-    return by_member
+    return runs.of_members(folder, members, failed, (AP, AP50), "detection.train")
 
 
 def measurements(members: Sequence[Member]) -> list[Measurement]:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from resnet_keras import zoo
+from resnet_keras import facts, zoo
 from resnet_keras.classification import protocols
 from resnet_keras.errors import InputError
 from resnet_keras.networks import counts, rematerialize, surgery, vgg
@@ -33,7 +33,7 @@ def test_counts_of_thin_networks_follow_from_the_full_ones(name):
     kernels, biases = 0, 0
     depth, norm = int(name[3:5]), name.endswith("_bn")
     inputs = 3
-    for stage, blocks in enumerate(vgg.BLOCKS[depth]):
+    for stage, blocks in enumerate(facts.VGG_BLOCKS[depth]):
         filters = 16 * (1, 2, 4, 8, 8)[stage]
         for _ in range(blocks):
             kernels += 9 * inputs * filters
