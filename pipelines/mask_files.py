@@ -27,7 +27,7 @@ VOC_CLASSES = (
     *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
     *("sheep", "sofa", "train", "tvmonitor"),
 )
-_LISTS = "ImageSets/Segmentation"
+LISTS = "ImageSets/Segmentation"
 _VOC_MASKS = ("SegmentationClass", "SegmentationClassAug")
 
 
@@ -54,12 +54,12 @@ def voc(data_dir: str | os.PathLike | None, split: str) -> tuple[Pairs, list[str
         InputError: no such folder or split.
     """
     wanted = splits.parse(split)
-    root = _voc_root(data_dir)
-    path = root / _LISTS / f"{wanted.name}.txt"
+    root = voc_root(data_dir)
+    path = root / LISTS / f"{wanted.name}.txt"
     if not path.is_file():
-        there = sorted(file.stem for file in (root / _LISTS).glob("*.txt"))
+        there = sorted(file.stem for file in (root / LISTS).glob("*.txt"))
         has = f"; it has {', '.join(there)}" if there else ""
-        text = f"{root} has no {_LISTS}/{wanted.name}.txt{has}."
+        text = f"{root} has no {LISTS}/{wanted.name}.txt{has}."
         raise InputError(f"{text}{hint(wanted.name, there)}")
     names = read_list(path)
     images = _by_stem(root / "JPEGImages")
@@ -149,7 +149,8 @@ def _root(data_dir, what):
     return root
 
 
-def _voc_root(data_dir):
+def voc_root(data_dir: str | os.PathLike | None) -> Path:
+    """Returns the folder that holds SegmentationClass/; `InputError` where there is none."""
     root = _root(data_dir, f"JPEGImages/ and {_VOC_MASKS[0]}/")
     inside = [root, *sorted(root.glob("VOC*")), *sorted(root.glob("VOCdevkit/VOC*"))]
     there = [path for path in inside if any((path / name).is_dir() for name in _VOC_MASKS)]
