@@ -78,9 +78,7 @@ def in_memory(
     def ordered():
         return tf.data.Dataset.range(len(names)).map(row)
 
-    return LabelMaps(
-        len(names), tuple(class_names), crop_size, training, ordered, pixels, mask
-    )
+    return LabelMaps(len(names), tuple(class_names), crop_size, training, ordered, pixels, mask)
 
 
 def training(

@@ -1,4 +1,4 @@
-"""Batches of images with masks, for semantic segmentation: an endless training stream, or each once.
+"""Batches of images with masks, for segmentation: an endless stream, or every image once.
 
 A data set is "shapes", which is made here; "voc" or "coco", a folder in one of these formats;
 "folder", people's own images and masks, see `mask_files`; or "tfds/oxford_iiit_pet".

@@ -128,7 +128,7 @@ def _chunk(kind, data):
 
 
 def overlay(image: Any, mask: Any, *, share: float = 0.6) -> np.ndarray:
-    """Lays a mask's colours over an image; the first class, which is the ground, leaves it as it is.
+    """Lays a mask's colours over an image, which the first class, the ground, leaves as it is.
 
     Args:
         image: uint8 (height, width, 3).

@@ -177,7 +177,7 @@ def test_voc(tmp_path):
         masks.evaluation("voc", "val", 1, data_dir=tmp_path, device=None).as_numpy_iterator()
     )
     np.testing.assert_array_equal(found[1][1][0], mask_files.mask(5, 90, 30, 21))
-    with pytest.raises(InputError, match="no ImageSets/Segmentation/test.txt; it has train, "):
+    with pytest.raises(InputError, match=r"no ImageSets/Segmentation/test.txt; it has train, "):
         masks.open_split("voc", "test", data_dir=tmp_path)
 
 
@@ -251,7 +251,9 @@ def test_shares_have_no_image_in_common(root):
 
 def test_records_of_tfds(tmp_path):
     """Masks of 1 to 3 become 0 to 2."""
-    whole = {name: mask_files.mask(n, *size) for n, (name, size) in enumerate(mask_files.SIZES.items())}
+    whole = {
+        name: mask_files.mask(n, *size) for n, (name, size) in enumerate(mask_files.SIZES.items())
+    }
 
     def rows(self, *args, **kwargs):
         def generate():
@@ -263,7 +265,9 @@ def test_records_of_tfds(tmp_path):
                     "tfds_id": name,
                 }
 
-        spec = dict.fromkeys(("image", "segmentation_mask", "tfds_id"), tf.TensorSpec([], tf.string))
+        spec = dict.fromkeys(
+            ("image", "segmentation_mask", "tfds_id"), tf.TensorSpec([], tf.string)
+        )
         return tf.data.Dataset.from_generator(generate, output_signature=spec)
 
     with tfds.testing.mock_data(num_examples=6, as_dataset_fn=rows):
@@ -281,7 +285,7 @@ def test_records_of_tfds(tmp_path):
 def test_unknown_data_sets():
     assert pipelines.masks.has_masks("tfds/oxford_iiit_pet")
     assert not masks.has_masks("tfds/voc/2012")
-    with pytest.raises(InputError, match="tfds/voc/2012 has no masks.*dataset=voc"):
+    with pytest.raises(InputError, match=r"tfds/voc/2012 has no masks.*dataset=voc"):
         masks.open_split("tfds/voc/2012", "train")
     with pytest.raises(InputError, match="Did you mean 'shapes'"):
         masks.open_split("shape", "train")
@@ -307,7 +311,7 @@ def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path, capfd):
     assert "nothing is learnt of them" in capfd.readouterr().err
     assert "more than 0 images cannot be decoded" in told_by(tmp_path, max_corrupt=0)
     made = masks.evaluation("folder", "trainval", 1, data_dir=tmp_path, device=None)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="cannot decode .*a.png"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"cannot decode .*a.png"):
         list(made)
 
 
