@@ -163,7 +163,12 @@ def voc_root(data_dir: str | os.PathLike | None) -> Path:
 
 def _by_stem(path):
     """{name without its ending: path} of a folder's images."""
-    return {Path(name).stem: name for name in listing.entries_in(path).images}
+    stems: dict[str, str] = {}
+    for name in listing.entries_in(path).images:
+        other = stems.setdefault(Path(name).stem, name)
+        if other != name:
+            raise InputError(f"{other} and {name} differ in their endings alone: rename one.")
+    return stems
 
 
 def _paired(images, masks):
@@ -201,6 +206,11 @@ def _class_names(root):
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(f"{path} has the class {twice} twice.")
-    if not 2 <= len(names) <= 255:
-        raise InputError(f"{path} names {len(names)} classes, and not 2 to 255.")
+    check_count(len(names), path)
     return names
+
+
+def check_count(classes: int, where: object) -> None:
+    """Raises `InputError` where masks of bytes cannot tell so many classes, or none apart."""
+    if not 2 <= classes <= 255:
+        raise InputError(f"{where} names {classes} classes, and not 2 to 255.")

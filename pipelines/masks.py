@@ -391,7 +391,7 @@ def _shapes(split):
 def _coco(data_dir, split, annotations, exif_orientation):
     import tensorflow as tf
 
-    from . import coco, maps, outlines, scenes
+    from . import coco, maps, mask_files, outlines, scenes
 
     content, problems = coco.read(data_dir, split, file=annotations, outlined=True)
     check_problems([fault.text for fault in problems], len(content.paths))
@@ -409,5 +409,6 @@ def _coco(data_dir, split, annotations, exif_orientation):
     names = content.paths
     where = [f"the annotation of {path}" for path in names]
     classes = ("background", *content.class_names)
+    mask_files.check_count(len(classes), "With the background, the file of COCO's format")
     pixels = scenes.encoded(tf.io.read_file, exif_orientation)
     return maps.in_memory(names, where, classes, CROP_SIZE, pixels, mask)

@@ -45,7 +45,7 @@ def confusion_matrix(labels: Any, found: Any, num_classes: int) -> np.ndarray:
 
 def total(matrices: Iterable[np.ndarray]) -> np.ndarray:
     """The sum of confusion matrices."""
-    return np.sum(list(matrices), axis=0, dtype=np.int64)
+    return np.asarray(np.sum(list(matrices), axis=0), np.int64)
 
 
 def iou(matrix: np.ndarray) -> np.ndarray:

@@ -333,6 +333,10 @@ def test_an_image_that_cannot_be_decoded_is_left_out(tmp_path, capfd):
             lambda root: (root / "masks/b.png").write_bytes(object_files.png(1, 60, 40)),
             "masks/b.png is a picture of colours",
         ),
+        (
+            lambda root: (root / "images/a.jpg").write_bytes(b""),
+            "a.jpg and ",
+        ),
         (lambda root: (root / "classes.txt").write_text("one\n"), "names 1 classes"),
         (lambda root: (root / "classes.txt").write_text("a\nb\na\n"), "has the class a twice"),
     ],
