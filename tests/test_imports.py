@@ -25,7 +25,7 @@ FLOORS = [
     ],
     ["networks", "pipelines"],
     ["training", "zoo"],
-    ["classification", "detection"],
+    ["classification", "detection", "segmentation"],
     ["commands"],
     ["reproduction", "benchmarks", "detection.flags"],
     [
