@@ -69,8 +69,15 @@ def _pairs(dataset, split, data_dir, *, decode, limit):
         if not pairs.images:
             yield Finding(False, f"{split}: there are no images with masks")
             return
-        source = masks.of_pairs(pairs)
         yield from images(split, pairs.images, decode=decode, limit=limit)
+        try:
+            source = masks.of_pairs(pairs)
+        except InputError as error:  # classes cannot be counted: why, all masks tell
+            nameless = pairs._replace(class_names=tuple(map(str, range(masks.IGNORED))))
+            found = _masks(split, masks.of_pairs(nameless), limit)
+            faulty = [finding for finding in found if not finding.ok]
+            yield from faulty or [Finding(False, _sentence(error))]
+            return
     else:
         source = masks.open_split(dataset, split, data_dir=data_dir)
     yield _contents(split, source)
@@ -98,15 +105,15 @@ def _masks(split, source: LabelMaps, limit):
         try:
             check_pair(source, row)
         except tf.errors.OpError as error:
-            yield Finding(False, f"{split}: {_sentence(error)}")
+            yield Finding(False, f"{split}: {_sentence(told(error) or 'cannot be read')}")
     count = wanted - len(numbers)
     if count > LISTED:
         yield Finding(False, f"{split}: {count - LISTED:,} more masks that cannot be used")
 
 
-def _sentence(error):
+def _sentence(mistake):
     """What is wrong, without the advice to run what is being run."""
-    return str(told(error) or "cannot be read").split("; `python -m")[0]
+    return str(mistake).split("; `python -m")[0]
 
 
 def _outlines(split, data_dir, annotations, *, decode, limit):

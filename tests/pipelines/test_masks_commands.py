@@ -48,6 +48,15 @@ def test_masks_are_checked(tmp_path, capsys):
     assert len(problems) == 6
 
 
+def test_all_faulty_masks_are_told_where_classes_have_no_names(tmp_path, capsys):
+    root = mask_files.write_folder(tmp_path, classes=None)
+    for name in "ab":
+        (root / f"masks/{name}.png").write_bytes(b"nothing")
+    status, said = told(capsys, [*MASKS, f"--data_dir={root}"])
+    assert status == 1
+    assert said.out.count("is no PNG file") == 2
+
+
 def test_masks_of_voc_and_coco_are_checked(tmp_path, capsys):
     mask_files.write_voc(tmp_path / "voc")
     (tmp_path / "voc/SegmentationClass/f.png").unlink()
