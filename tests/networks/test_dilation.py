@@ -175,7 +175,7 @@ def test_multiply_adds_of_finer_maps():
 def test_a_feature_pyramid_wants_maps_that_halve():
     dilated = backbone("resnet10_shapes", output_stride=8)
     with pytest.raises(InputError, match="not of strides 2, 4, 8, 8"):
-        detection.FasterRCNN(dilated, 3, preset="torchvision")
+        detection.FasterRCNN(dilated, 3, neck="fpn", preset="torchvision")
 
 
 if __name__ == "__main__":
