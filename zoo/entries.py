@@ -167,6 +167,7 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
     return {
         "cifar10": facts.CIFAR10_CLASSES,
         "coco": facts.COCO_CLASSES,
+        "coco_voc": ("background", *facts.VOC_CLASSES),
         "digits": facts.DIGITS_CLASSES,
     }.get(dataset)
 
