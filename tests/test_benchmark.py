@@ -150,7 +150,7 @@ def test_detectors_are_timed_whole_and_on_their_dense_parts(step, neck, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "head"), [("inference", "fcn"), ("training", "deeplabv3")])
+@pytest.mark.parametrize(("step", "head"), [("inference", "deeplabv3"), ("training", "fcn")])
 def test_segmenters_are_timed(step, head, capsys):
     peer = "none"
     with contextlib.suppress(ImportError):
