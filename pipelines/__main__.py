@@ -104,6 +104,7 @@ def _check() -> int:
         dataset,
         FLAGS.data_dir,
         masks=FLAGS.masks,
+        exif_orientation=bool(FLAGS.exif_orientation),
         annotations=FLAGS.annotations,
         archives_in=FLAGS.archives,
         hashes=FLAGS.hashes,

@@ -1,16 +1,54 @@
 """Encoded images to pixels: whole or a window of one, and what becomes of those that are broken."""
 
+import os
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from . import exif
+from resnet_keras.errors import InputError
+from resnet_keras.files import readable
+
+from . import exif, listing
 
 # An image of more pixels is taken for a broken one, before memory is set aside for it.
 MAX_PIXELS = 128 * 2**20
 RATIOS = (1, 2, 4, 8)  # by which libjpeg can shrink an image while it decodes
 # The accurate transform is bit for bit that of Pillow and OpenCV, and as fast as the default.
 _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
+
+
+class Undecodable(InputError):
+    """A file that holds no image, or a broken one."""
+
+
+def of_file(
+    path: str | os.PathLike, *, exif_orientation: bool = False
+) -> tuple[tf.Tensor, np.ndarray]:
+    """Reads and decodes an image file.
+
+    Args:
+        path: of the file; its name need not be UTF-8.
+        exif_orientation: as of `decode`.
+
+    Returns:
+        The file's content, string (), and the pixels, uint8 (height, width, 3).
+
+    Raises:
+        Undecodable: it is no image.
+        InputError: it cannot be read.
+    """
+    path = os.fspath(path)
+    try:
+        contents = tf.io.read_file(os.fsencode(path))
+        return contents, decode(contents, exif_orientation=exif_orientation).numpy()
+    except tf.errors.NotFoundError as error:
+        raise InputError(f"There is no image {readable(path)}.") from error
+    except tf.errors.PermissionDeniedError as error:
+        raise InputError(f"{readable(path)} may not be read.") from error
+    except tf.errors.OpError as error:
+        message = f"{readable(path)} cannot be decoded as {listing.FORMATS}."
+        raise Undecodable(message) from error
 
 
 def decode(contents: tf.Tensor, *, exif_orientation: bool = False) -> tf.Tensor:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError
 
 from . import png, records
+from .encoded import fail_if
 from .maps import LabelMaps
 from .scenes import encoded
 
@@ -48,8 +49,15 @@ def open_split(
 
     def mask(row):
         labels = png.labels(row["mask"], row["mask_name"])
-        none = tf.cast(png.IGNORED - 1, tf.uint8)  # which is refused
-        moved = tf.where(labels < first, none, labels - tf.cast(first, tf.uint8))
+        least = tf.reduce_min(labels)
+        sentence = [
+            row["mask_name"],
+            " has the label ",
+            tf.strings.as_string(least),
+            f", and those of {dataset} begin at {first}",
+        ]
+        with tf.control_dependencies([fail_if(tf.cast(least, tf.int32) < first, sentence)]):
+            moved = labels - tf.cast(first, tf.uint8)
         return tf.where(labels == png.IGNORED, labels, moved)
 
     pixels = encoded(tf.identity, False)

@@ -5,6 +5,7 @@ indices are grey values, if only the header says so.
 """
 
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -127,17 +128,23 @@ def _chunk(kind, data):
     return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
 
-def overlay(image: Any, mask: Any, *, share: float = 0.6) -> np.ndarray:
-    """Lays a mask's colours over an image, which the first class, the ground, leaves as it is.
+def ground(class_names: Sequence[str]) -> int:
+    """The class that overlays leave as it is: "background", or the first."""
+    return list(class_names).index("background") if "background" in class_names else 0
+
+
+def overlay(image: Any, mask: Any, *, share: float = 0.6, ground: int = 0) -> np.ndarray:
+    """Lays a mask's colours over an image, which the ground leaves as it is.
 
     Args:
         image: uint8 (height, width, 3).
         mask: uint8 (height, width).
         share: of the mask's colours, in [0, 1].
+        ground: the class of the ground.
 
     Returns:
         uint8 (height, width, 3).
     """
     image, mask = np.asarray(image), np.asarray(mask)
     mixed = (1 - share) * image + share * palette()[mask]
-    return np.where(mask[..., None] == 0, image, np.round(mixed).astype(np.uint8))
+    return np.where(mask[..., None] == ground, image, np.round(mixed).astype(np.uint8))

@@ -190,7 +190,10 @@ def write_masks(
     ]
     seen = f"as augmented with seed {seed}" if augmented else "not augmented"
     caption = f"{dataset}, {split}: the first {count} images of an epoch, {seen}"
-    overlays = np.stack([png.overlay(*pair) for pair in zip(images, labels, strict=True)])
+    ground = png.ground(names)
+    overlays = np.stack(
+        [png.overlay(*pair, ground=ground) for pair in zip(images, labels, strict=True)]
+    )
     write_atomically(path, draw(overlays, texts, caption))
     return f"{path}: {count} images with masks from {dataset}/{split}, {seen}"
 

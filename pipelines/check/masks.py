@@ -21,6 +21,7 @@ def label_masks(
     dataset: str,
     data_dir: str | os.PathLike | None,
     *,
+    exif_orientation: bool = False,
     annotations: str | os.PathLike | None = None,
     decode: bool = True,
     limit: int = 0,
@@ -43,7 +44,7 @@ def label_masks(
             if dataset == "coco":
                 yield from _outlines(split, data_dir, annotations, **options)
             else:
-                yield from _pairs(dataset, split, data_dir, **options)
+                yield from _pairs(dataset, split, data_dir, exif_orientation, **options)
         except InputError as error:
             # People's own images may have train alone; a share of it is held out then.
             yield Finding(split != "train" and "has no" in str(error), str(error))
@@ -54,14 +55,16 @@ def _splits(dataset, data_dir, annotations):
         return ("train",)
     if dataset == "voc":
         lists = mask_files.voc_root(data_dir) / mask_files.LISTS
-        return [split for split in SPLITS if (lists / f"{split}.txt").is_file()] or ["train"]
+        # People's own lists too, such as trainaug; trainval is made of two of the others.
+        there = sorted({path.stem for path in lists.glob("*.txt")} - {"trainval"})
+        return sorted(there, key=lambda split: split not in SPLITS) or ["train"]
     if dataset == "folder":
         there = mask_files.split_folders(Path(data_dir).expanduser())
         return ["trainval"] if "" in there else list(there) or ["train"]
     return SPLITS[:2] if dataset == "coco" else ("train", "test")
 
 
-def _pairs(dataset, split, data_dir, *, decode, limit):
+def _pairs(dataset, split, data_dir, exif_orientation, *, decode, limit):
     """Findings about files, or about TFDS's records."""
     if dataset in masks.DATASETS:
         pairs, problems = masks.read(dataset, split, data_dir=data_dir)
@@ -71,10 +74,10 @@ def _pairs(dataset, split, data_dir, *, decode, limit):
             return
         yield from images(split, pairs.images, decode=decode, limit=limit)
         try:
-            source = masks.of_pairs(pairs)
+            source = masks.of_pairs(pairs, exif_orientation)
         except InputError as error:  # classes cannot be counted: why, all masks tell
             nameless = pairs._replace(class_names=tuple(map(str, range(masks.IGNORED))))
-            found = _masks(split, masks.of_pairs(nameless), limit)
+            found = _masks(split, masks.of_pairs(nameless, exif_orientation), limit)
             faulty = [finding for finding in found if not finding.ok]
             yield from faulty or [Finding(False, _sentence(error))]
             return

@@ -55,6 +55,7 @@ def findings(
     data_dir: str | None,
     *,
     masks: bool = False,
+    exif_orientation: bool = False,
     annotations: str | None = None,
     archives_in: str | None = None,
     hashes: bool = False,
@@ -68,6 +69,7 @@ def findings(
         dataset: "folder", "imagenet2012", "tfds/NAME", or one of images with boxes, see `objects`.
         data_dir: its folder, or TFDS's.
         masks: whether it is checked as one of images with masks, see `pipelines.masks`.
+        exif_orientation: whether those masks are of images that are turned as EXIF says.
         annotations: the JSON file of "coco", where it lies elsewhere.
         archives_in: folder of ImageNet's archives, which are checked too.
         hashes: whether the archives' MD5s are taken.
@@ -81,7 +83,7 @@ def findings(
     """
     if masks:
         options = {"annotations": annotations, "decode": decode, "limit": limit}
-        yield from label_masks(dataset, data_dir, **options)
+        yield from label_masks(dataset, data_dir, exif_orientation=exif_orientation, **options)
         return
     if objects.has_objects(dataset):
         options = {"annotations": annotations, "decode": decode, "limit": limit}

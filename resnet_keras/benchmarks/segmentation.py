@@ -15,12 +15,19 @@ NETWORKS = ("resnet50", "resnet101")  # of torchvision's segmenters
 PEER_STRIDE = 8  # and their output stride
 
 
-def check(task: str, model: str, head: str, output_stride: int, peers: Sequence[str]) -> None:
+def check(
+    task: str, model: str, head: str, output_stride: int, batch_size: int, peers: Sequence[str]
+) -> None:
     """Raises `InputError` for what is not timed."""
     if task not in TASKS:
         raise unknown("task", task, TASKS)
     if head not in HEADS:
         raise unknown("head", head, HEADS)
+    if task == "training" and head == "deeplabv3" and batch_size < 2:
+        raise InputError(
+            "DeepLabV3 normalizes means over whole images in training, of which a batch needs two "
+            "or more: take --batch_size=2."
+        )
     options = zoo.networks.find(model).options
     if "output_stride" not in options:
         raise InputError(f"{model} has no output_stride: choose a residual or plain network.")
@@ -68,7 +75,7 @@ def compare(
     Raises:
         InputError: as `check`, or a peer is not installed.
     """
-    check(task, model, head, output_stride, peers)
+    check(task, model, head, output_stride, batch_size, peers)
     shared = (task, model, head, output_stride, batch_size, height, width, steps)
     specs = {name: Spec(name, *shared) for name in (OURS, *peers)}
     race = races.race("segmenters", specs, rounds=rounds, steps=steps)

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
-from resnet_keras.files import readable, write_atomically
-from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
+from resnet_keras.files import write_atomically
+from resnet_keras.pipelines import buckets, decode, objects, preview, scenes
 
 Detections = dict[str, np.ndarray]
 LARGEST = 1600  # pixels of the longer side of a picture; larger photographs are drawn smaller
@@ -109,20 +109,10 @@ def of_file(
     Raises:
         InputError: the file cannot be read or decoded.
     """
-    path = os.fspath(path)
-    name = os.fsencode(path)  # need not be UTF-8
-    try:
-        content = tf.io.read_file(name)
-        image = decode.decode(content, exif_orientation=exif_orientation).numpy()
-        wanted = _wanted(model, image.shape, scale)
-        shrunk = scenes.encoded(lambda _: content, exif_orientation)
-        pixels = shrunk(name, image.shape[:2], tf.reduce_min(wanted))
-    except tf.errors.NotFoundError as error:
-        raise InputError(f"There is no image {readable(path)}.") from error
-    except tf.errors.PermissionDeniedError as error:
-        raise InputError(f"{readable(path)} may not be read.") from error
-    except tf.errors.OpError as error:
-        raise InputError(f"{readable(path)} cannot be decoded as {listing.FORMATS}.") from error
+    content, image = decode.of_file(path, exif_orientation=exif_orientation)
+    wanted = _wanted(model, image.shape, scale)
+    shrunk = scenes.encoded(lambda _: content, exif_orientation)
+    pixels = shrunk(tf.constant(""), image.shape[:2], tf.reduce_min(wanted))
     return image, _detections(model, pixels, image.shape, wanted)
 
 

@@ -147,7 +147,7 @@ def output_stride(features: keras.KerasTensor, pixels: keras.KerasTensor) -> int
         cells = model.compute_output_shape((1, side, side, pixels.shape[-1]))[1]
     else:
         side, cells = pixels.shape[1], features.shape[1]
-    return 2 ** round(math.log2(side / cells))
+    return 2 ** math.ceil(math.log2(side / cells))  # sides are rounded up at each stride
 
 
 def _features(backbone):

@@ -16,7 +16,10 @@ from resnet_keras.pipelines import masks
 from . import recipe
 
 # Flags that decide nothing: a run goes on with other values.
-FREE = {"annotations", "checkpoint_every", "data_dir", "keep_checkpoints", "tensorboard"}
+FREE = {
+    *("annotations", "checkpoint_every", "data_dir", "keep_checkpoints", "tensorboard"),
+    "weights_dir",
+}
 HEADS = ("fcn", "deeplabv3")
 
 
@@ -106,6 +109,17 @@ def check_train(values: flags.FlagValues) -> None:
     view(values)
 
 
+def check_pooling(values: flags.FlagValues, replicas: int) -> None:
+    """Raises `InputError` where DeepLabV3's pooled features would be normalized one by one."""
+    together = 1 if values["sync_batch_norm"].value else replicas
+    if values["head"].value == "deeplabv3" and values["batch_size"].value < 2 * together:
+        remedy = f"--batch_size={2 * replicas}{', or --sync_batch_norm' if replicas > 1 else ''}"
+        raise InputError(
+            "DeepLabV3 normalizes means over whole images, of which a replica needs two or more in "
+            f"a batch: take {remedy}, or --head=fcn."
+        )
+
+
 def view(values: flags.FlagValues) -> dict[str, Any]:
     """What is done to training images, as arguments of `masks.training`."""
     sides = whole_numbers("crop_size", values["crop_size"].value)
@@ -157,6 +171,16 @@ def define_looks(group: Group) -> None:
         "0.5,0.75,1,1.25,1.5,1.75.",
     )
     group.switch("mirrored", False, "Average with the mirrored images' answers.")
+
+
+def filled_up(values: flags.FlagValues, replicas: int) -> str | None:
+    """What is to be said of a run whose evaluations show several images in one batch; or None."""
+    if values["dataset"].value == "shapes" or max(values["eval_batch_size"].value, replicas) == 1:
+        return None
+    return (
+        "Images of an evaluation are filled up with grey to the largest of their batch, which the "
+        "network sees: for figures that can be compared, measure with segmentation.evaluate."
+    )
 
 
 def data_of(values: flags.FlagValues) -> recipe.Data:

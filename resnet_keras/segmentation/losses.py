@@ -12,7 +12,7 @@ class PixelCrossEntropy(keras.losses.Loss):
 
     Where several replicas share a batch, the mean is that over all of their pixels: each alone
     would weigh its own by how few it has. A batch without any pixel has the loss 0, and gradients
-    of 0.
+    of 0. Of an optimizer that accumulates gradients, each part of a batch is a batch in this sense.
 
     Called with labels (batch, height, width), of any type, 0 to classes - 1, or 255 where a pixel
     is ignored, and logits (batch, height, width, classes); the loss is float32.

@@ -5,7 +5,8 @@
 
 Prints each image's classes, with their shares of its pixels. --out is a folder for two files of
 each image: NAME.png, the mask, whose palette indices are the classes, and NAME_overlay.png, the
-image with the mask's colours over it.
+image with the mask's colours over it. An image that cannot be decoded is named, and the exit status
+is 2.
 """
 
 import json
@@ -15,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_keras import processes
+from resnet_keras import processes, zoo
 from resnet_keras.classification.prediction import image_files
 from resnet_keras.commands import decoders, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError
-from resnet_keras.files import make_folder, write_atomically
+from resnet_keras.files import make_folder, readable, write_atomically
 
 from . import flags, loading
 
@@ -56,26 +57,30 @@ def _main(arguments: list[str]) -> None:
 
     import tensorflow as tf
 
-    from resnet_keras.pipelines import png
+    from resnet_keras.pipelines import decode, png
 
     from . import prediction
 
     model, names = loading.load(file)
+    options = {"scale": scale, "scales": scales, "flip": FLAGS.mirrored}
+    options["exif_orientation"] = FLAGS.exif_orientation
+    broken = []
     with decoders.quiet():
-        answers = prediction.of_files(
-            model,
-            paths,
-            scale=scale,
-            scales=scales,
-            flip=FLAGS.mirrored,
-            exif_orientation=FLAGS.exif_orientation,
-        )
-        for path, image, labels in answers:
+        for path in paths:
+            try:
+                image, labels = prediction.of_file(model, path, **options)
+            except decode.Undecodable as error:
+                broken.append(path)
+                if FLAGS.json:
+                    print(json.dumps({"image": path, "error": str(error)}), flush=True)
+                continue
             print(_line(path, _shares(labels, names)), flush=True)
             if FLAGS.out:
-                overlay = tf.io.encode_png(png.overlay(image, labels)).numpy()
+                overlay = png.overlay(image, labels, ground=png.ground(names))
                 write_atomically(_file(path, MASK), png.encode(labels))
-                write_atomically(_file(path, OVERLAY), overlay)
+                write_atomically(_file(path, OVERLAY), tf.io.encode_png(overlay).numpy())
+    if broken:
+        raise InputError(zoo.prediction.undecodable(broken, len(paths)))
 
 
 def _shares(labels, names):
@@ -88,7 +93,8 @@ def _shares(labels, names):
 def _line(path, shares):
     if FLAGS.json:
         return json.dumps({"image": path, "classes": shares})
-    return "\n".join([path, *(f"  {name} {100 * share:.1f} %" for name, share in shares.items())])
+    lines = [f"  {name} {100 * share:.1f} %" for name, share in shares.items()]
+    return "\n".join([readable(path), *lines])
 
 
 def _file(path, ending):

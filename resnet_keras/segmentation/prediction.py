@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import buckets, decode, listing, scenes
+from resnet_keras.pipelines import buckets, decode, scenes
 
 from . import scores
 
@@ -49,8 +49,13 @@ def probabilities(
         )
     if not scales or min(scales) <= 0:
         raise InputError(f"`scales` are positive factors such as 0.5 and 1, not {scales!r}.")
-    looks = [_look(model, images, scale, mirrored) for scale in scales for mirrored in _ways(flip)]
-    return np.sum(looks, axis=0) / np.float32(len(looks))
+    ways = [(scale, mirrored) for scale in scales for mirrored in _ways(flip)]
+    total = _look(model, images, *ways[0])
+    for way in ways[
+        1:
+    ]:  # one after the other, for each takes as much memory as all pixels' classes
+        total += _look(model, images, *way)
+    return total / np.float32(len(ways))
 
 
 def _ways(flip):
@@ -78,6 +83,13 @@ def _resized(values, size):
 
 def _logits(model, images):
     """Of a model that may have an auxiliary output, too."""
+    wanted = getattr(model, "input_shape", (None,) * 4)[1:3]
+    sides = zip(wanted, images.shape[1:3], strict=True)
+    if any(side not in (None, shown) for side, shown in sides):
+        raise InputError(
+            f"{model.name} was built for images of {wanted[0]}x{wanted[1]} pixels, not of "
+            f"{images.shape[1]}x{images.shape[2]}: build it with input_shape=(None, None, 3)."
+        )
     answer: Any = model.predict_on_batch(images)
     return tf.cast(answer["logits"] if isinstance(answer, dict) else answer, tf.float32)
 
@@ -136,19 +148,33 @@ def of_files(
     Raises:
         InputError: a file cannot be read or decoded.
     """
+    options = {"scale": scale, "scales": scales, "flip": flip}
     for path in map(str, paths):
-        try:
-            content = tf.io.read_file(path)
-            image = decode.decode(content, exif_orientation=exif_orientation).numpy()
-        except tf.errors.NotFoundError as error:
-            raise InputError(f"There is no image {path}.") from error
-        except tf.errors.OpError as error:
-            raise InputError(f"{path} cannot be decoded as {listing.FORMATS}.") from error
-        shown = image
-        if scale is not None:
-            height, width = tf.unstack(buckets.resized([image.shape[:2]], [scale])[0])
-            shown = scenes.resize(tf.constant(image), height, width).numpy()
-        found = probabilities(model, shown[None], scales=scales, flip=flip)
-        if scale is not None:
-            found = _resized(found, image.shape[:2]).numpy()
-        yield path, image, found[0].argmax(axis=-1).astype(np.uint8)
+        yield path, *of_file(model, path, exif_orientation=exif_orientation, **options)
+
+
+def of_file(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    scale: tuple[int, int] | None = None,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    exif_orientation: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the class of each pixel of one image file; arguments and errors as of `of_files`.
+
+    Returns:
+        The pixels, uint8 (height, width, 3), and their classes, uint8 (height, width).
+    """
+    content, image = decode.of_file(path, exif_orientation=exif_orientation)
+    shown = image
+    if scale is not None:  # JPEGs are shrunk while they are decoded, as in an evaluation
+        wanted = buckets.resized([image.shape[:2]], [scale])[0]
+        shrunk = scenes.encoded(lambda _: content, exif_orientation)
+        pixels = shrunk(tf.constant(""), image.shape[:2], tf.reduce_min(wanted))
+        shown = scenes.resize(pixels, *tf.unstack(wanted)).numpy()
+    found = probabilities(model, shown[None], scales=scales, flip=flip)
+    if scale is not None:
+        found = _resized(found, image.shape[:2]).numpy()
+    return image, found[0].argmax(axis=-1).astype(np.uint8)

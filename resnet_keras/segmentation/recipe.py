@@ -89,7 +89,6 @@ def build(
         weights_dir=weights_dir,
         input_shape=(None, None, 3),
         dtype=dtype,
-        synchronized=synchronized,
         **strides,
     )
     if weights is not None and frozen_statistics:
@@ -98,9 +97,13 @@ def build(
         if weights is None:
             raise InputError("freeze is for backbones with weights.")
         zoo.freeze(backbone, freeze)
-    return building.segmenter(
+    model = building.segmenter(
         backbone, len(class_names), class_names=list(class_names), **arguments
     )
+    # The head has some in any case, also on a backbone without.
+    for layer in statistics.normalizations(model):
+        layer.synchronized = synchronized
+    return model
 
 
 def compiled(

@@ -7,7 +7,6 @@ from resnet_keras.zoo import WeightsEntry
 
 COCO_VOC = "coco_voc"
 OUTPUT_STRIDE = 8
-RESIZE = 520  # of the shorter side, bilinear and antialiased, before its figures were measured
 
 
 class Segmenter(NamedTuple):

@@ -49,6 +49,8 @@ def _run(signals) -> int:
     strategy = replicas.make_strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     signals.listen()
     replicas.check(strategy, **given("batch_size", "jit_compile"))
+    count = strategy.num_replicas_in_sync
+    flags.check_pooling(FLAGS, count)
     identity = runs.flagfile(FLAGS, "segmentation.train")
     if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, flags.FREE, runs.STEPS):
         print(
@@ -61,7 +63,6 @@ def _run(signals) -> int:
         model = _model(source.class_names)
     train = functools.cache(functools.partial(_batches, model, source))
     train(0)  # what is wrong with the data shows before anything is written
-    count = strategy.num_replicas_in_sync
     test = masks.evaluation_of(
         tested,
         FLAGS.eval_batch_size,
@@ -69,14 +70,18 @@ def _run(signals) -> int:
         replicas=count if count > 1 else None,
         device=None,
     )
+    alone = count > 1 and not FLAGS.sync_batch_norm
     workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or f"{FLAGS.head}_{FLAGS.model}")
     print(
         f"{FLAGS.head} on {FLAGS.model}, {FLAGS.dataset}/{FLAGS.train_split} "
         f"({source.num_examples} images, {len(source.class_names)} classes): {FLAGS.train_steps} "
-        f"steps of {FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}, "
-        f"{FLAGS.dtype}; workdir {workdir}",
+        f"steps of {FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}"
+        f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
+        f"workdir {workdir}",
         flush=True,
     )
+    if note := flags.filled_up(FLAGS, count):
+        print(f"note: {note}", flush=True)
     result = training.fit(
         model,
         train,

@@ -74,7 +74,8 @@ def get(
         _check_head(path, tensors, chosen.head)
         classes = _classes(path, tensors)
     voc = entries.class_names(chosen.entry.dataset) or ()
-    num_classes = num_classes or classes or len(voc)
+    if num_classes is None:
+        num_classes = classes or len(voc)
     registered = str(weights) == chosen.entry.tag
     if class_names is None and registered and num_classes == len(voc):
         class_names = voc

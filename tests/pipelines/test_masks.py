@@ -255,10 +255,12 @@ def test_records_of_tfds(tmp_path):
         name: mask_files.mask(n, *size) for n, (name, size) in enumerate(mask_files.SIZES.items())
     }
 
+    shortage = 0
+
     def rows(self, *args, **kwargs):
         def generate():
             for number, (name, labels) in enumerate(whole.items()):
-                shifted = np.where(labels == IGNORED, labels, labels + 1)
+                shifted = np.where(labels == IGNORED, labels, labels + 1 - shortage)
                 yield {
                     "image": object_files.png(number, *labels.shape),
                     "segmentation_mask": tf.io.encode_png(shifted[..., None]).numpy(),
@@ -280,6 +282,10 @@ def test_records_of_tfds(tmp_path):
         later = masks.training("tfds/oxford_iiit_pet", "train", 2, start_step=2, **options)
         for found, wanted in zip(taken(later, 2), made[2:], strict=True):
             assert_same(found, wanted)
+        shortage = 1
+        with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            taken(masks.evaluation("tfds/oxford_iiit_pet", "test", 1, device=None), 1)
+        assert "has the label 0, and those of oxford_iiit_pet begin at 1" in str(told(caught.value))
 
 
 def test_unknown_data_sets():

@@ -4,6 +4,7 @@ import mask_files
 import numpy as np
 import object_files
 import pytest
+from PIL import Image
 
 from resnet_keras.pipelines import __main__ as command
 from resnet_keras.pipelines import png
@@ -64,6 +65,10 @@ def test_masks_of_voc_and_coco_are_checked(tmp_path, capsys):
     assert status == 1
     assert "the mask of f is missing" in said.out
     assert "ok: train: all 4 masks fit" in said.out
+    lists = tmp_path / "voc/ImageSets/Segmentation"
+    (lists / "trainaug.txt").write_text("a\nf\n")  # a list of one's own
+    status, said = told(capsys, ["check", "--masks", f"--data_dir={tmp_path / 'voc'}"])
+    assert said.out.count("the mask of f is missing") == 2
     mask_files.write_coco(tmp_path / "coco")
     status, said = told(capsys, ["check", "--masks", f"--data_dir={tmp_path / 'coco'}"])
     assert status == 0
@@ -73,6 +78,21 @@ def test_masks_of_voc_and_coco_are_checked(tmp_path, capsys):
     status, said = told(capsys, ["check", "--masks", f"--data_dir={tmp_path / 'coco'}"])
     assert status == 1
     assert "annotation 100 has no segmentation" in said.out
+
+
+def test_masks_of_upright_photographs_are_checked_as_such(tmp_path, capsys):
+    root = mask_files.write_folder(tmp_path)
+    (root / "images/a.png").unlink()
+    picture = Image.new("RGB", (40, 60))  # lies on its side; its mask is of the upright one
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.save(root / "images/a.jpg", exif=turned)
+    status, said = told(capsys, [*MASKS, f"--data_dir={root}"])
+    assert status == 1
+    assert "is not 60 pixels wide and 40 high, as its mask" in said.out
+    assert "--exif_orientation" in said.out
+    status, _ = told(capsys, [*MASKS, f"--data_dir={root}", "--exif_orientation"])
+    assert status == 0
 
 
 def test_masks_are_shown(tmp_path, capsys):

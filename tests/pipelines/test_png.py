@@ -66,6 +66,15 @@ def test_an_overlay_leaves_the_ground():
 WHOLE = png.encode(numbers(256))
 
 
+def test_the_ground_keeps_its_colours():
+    assert png.ground(("pet", "background", "border")) == 1
+    assert png.ground(("road", "car")) == 0
+    image = np.full([1, 2, 3], 9, np.uint8)
+    mixed = png.overlay(image, np.array([[0, 1]]), ground=1)
+    assert (mixed[0, 1] == 9).all()
+    assert (mixed[0, 0] != 9).any()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

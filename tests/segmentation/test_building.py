@@ -10,6 +10,7 @@ from keras import ops
 from resnet_keras import segmentation, zoo
 from resnet_keras.errors import InputError
 from resnet_keras.networks.rematerialize import rematerialize
+from resnet_keras.segmentation import prediction, recipe
 from resnet_keras.segmentation.resizing import BilinearResizing
 
 importlib.import_module("resnet_keras.detection.backbones")  # adds resnet10_shapes
@@ -89,12 +90,33 @@ def test_resizing_is_bilinear_between_centres_of_pixels():
 
 
 def test_rates_follow_the_output_stride():
-    def rates(stride):
-        model = segmentation.segmenter(backbone(output_stride=stride), 2, head="deeplabv3")
+    def rates(stride, **options):
+        network = backbone(output_stride=stride, **options)
+        model = segmentation.segmenter(network, 2, head="deeplabv3")
         return [model.get_layer(f"head_aspp{n}_conv").dilation_rate[0] for n in (1, 2, 3)]
 
     assert rates(8) == [12, 24, 36]
     assert rates(16) == [6, 12, 18]
+    # Of 20 pixels stride 16 leaves 2 cells, which stands for no more than stride 10.
+    assert rates(16, input_shape=(20, 20, 3)) == [6, 12, 18]
+
+
+@pytest.mark.parametrize("network", ["resnet10_shapes", "vgg16_shapes"])
+def test_batch_statistics_are_shared_by_all_layers_or_none(network):
+    """Of VGG, which has no batch normalization, by those of the head."""
+    for synchronized in (False, True):
+        model = recipe.build(network, class_names=["a", "b"], synchronized=synchronized)
+        norms = [layer for layer in model.layers if hasattr(layer, "moving_mean")]
+        assert norms
+        assert {layer.synchronized for layer in norms} == {synchronized}
+
+
+def test_a_segmenter_of_fixed_size_refuses_other_images():
+    model = segmentation.segmenter(backbone(input_shape=(32, 32, 3)), 3)
+    with pytest.raises(
+        InputError, match=r"images of 32x32 pixels, not of 64x48.*\(None, None, 3\)"
+    ):
+        prediction.probabilities(model, np.zeros([1, 64, 48, 3], "uint8"))
 
 
 def test_a_segmenter_of_fixed_size_is_rematerialized():

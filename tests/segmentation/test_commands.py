@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from resnet_keras import zoo
+from resnet_keras.errors import InputError
 from resnet_keras.pipelines import png, shapes
 from resnet_keras.segmentation import evaluate, flags, loading, predict, train
 
@@ -106,6 +107,7 @@ def test_masks_and_overlays_are_written(trained, image, tmp_path, capsys):
         (["--dataset=folder"], "--data_dir=FOLDER"),
         (["--output_stride=5", "--model=resnet10_shapes"], "output_stride"),
         (["--skip=conv9", "--model=resnet10_shapes"], "conv9"),
+        (["--batch_size=1", "--strategy=one_device"], "take --batch_size=2, or --head=fcn"),
     ],
 )
 def test_mistakes_in_training_are_told_in_one_sentence(arguments, words, tmp_path, capsys):
@@ -157,6 +159,48 @@ def test_other_mistakes_are_told_in_one_sentence(trained, image, tmp_path, capsy
     both = told(predict, f"--model={trained}", f"--out={tmp_path / 'out'}", image, twin)
     assert "would write one file" in both
     assert "would overwrite" in told(predict, f"--model={trained}", f"--out={tmp_path}", twin)
+
+
+def test_broken_images_are_named_at_the_end_and_others_are_answered(trained, image, capsys):
+    broken = image.parent / "broken.png"
+    broken.write_bytes(b"no image")
+    try:
+        arguments = [f"--model={trained}", "--json", str(broken), str(image)]
+        assert predict.main(["predict", *arguments]) == 2
+    finally:
+        broken.unlink()
+    said = capsys.readouterr()
+    first, second = map(json.loads, said.out.splitlines())
+    assert "cannot be decoded as JPEG, PNG or WebP" in first["error"]
+    assert set(second["classes"]) <= set(CLASSES)
+    assert "1 of 2 images cannot be decoded" in said.err
+
+
+def test_what_is_said_of_evaluations_in_batches():
+    def note(replicas, *arguments):
+        values = flags.train_flags()
+        values(["train", *arguments])
+        return flags.filled_up(values, replicas)
+
+    assert note(1, "--dataset=voc") is None
+    assert note(2, "--dataset=shapes") is None
+    assert "measure with segmentation.evaluate" in str(note(2, "--dataset=voc"))
+    assert "measure with segmentation.evaluate" in str(
+        note(1, "--eval_batch_size=4", "--dataset=voc")
+    )
+
+
+def test_pooled_features_need_two_images_of_each_replica():
+    def check(replicas, *arguments):
+        values = flags.train_flags()
+        values(["train", "--batch_size=8", *arguments])
+        flags.check_pooling(values, replicas)
+
+    check(4)
+    check(8, "--head=fcn")
+    check(8, "--sync_batch_norm")
+    with pytest.raises(InputError, match="--batch_size=16, or --sync_batch_norm, or --head=fcn"):
+        check(8)
 
 
 @pytest.mark.parametrize("name", zoo.recipes.names("segmentation"))
