@@ -64,7 +64,11 @@ def train_flags() -> flags.FlagValues:
     )
     model.switch("auxiliary", False, "Train a second head, on the stage before the last.")
     model.number("auxiliary_weight", recipe.AUXILIARY_WEIGHT, "Weight of the second head's loss.")
-    model.text("skip", None, "Stage whose features refine the mask, such as conv2. As DeepLabV3+.")
+    model.text(
+        "skip",
+        None,
+        "Stage whose features refine the mask, such as conv2. None undoes a recipe's.",
+    )
     model.number("dropout", None, "Dropout before the logits. Without the flag, the head's own.")
     data = define_data(values, "shapes")
     data.split("train_split", "Split to train on.", "train")

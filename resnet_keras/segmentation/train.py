@@ -129,7 +129,8 @@ def _model(class_names):
         class_names=class_names,
         synchronized=FLAGS.sync_batch_norm,
         **given("weights_dir", "output_stride", "dtype", "frozen_statistics", "freeze"),
-        **given("head", "auxiliary", "skip", "dropout"),
+        skip=FLAGS.skip if FLAGS.skip not in ("", "None") else None,  # to undo a recipe's
+        **given("head", "auxiliary", "dropout"),
     )
     return recipe.compiled(
         model,

@@ -32,7 +32,7 @@ CLASSES = ("background", *shapes.CLASSES)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("segmenter") / "run"
-    arguments = [*SMALL, "--auxiliary", "--train_steps=4", f"--workdir={folder}"]
+    arguments = [*SMALL, "--auxiliary", "--skip=None", "--train_steps=4", f"--workdir={folder}"]
     assert train.main(["train", *arguments]) == 0
     return folder
 
