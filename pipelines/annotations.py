@@ -31,6 +31,7 @@ class Annotations(NamedTuple):
         difficult: bool (objects,), objects that VOC's metric leaves out.
         areas: float64 (objects,), in pixels, of the masks where they are known.
         where: says where an object is written, by its number.
+        outlines: run lengths (objects,), see `outlines.encode`; empty where they were not read.
     """
 
     class_names: tuple[str, ...]
@@ -45,6 +46,7 @@ class Annotations(NamedTuple):
     difficult: np.ndarray
     areas: np.ndarray
     where: Callable[[int], str]
+    outlines: Sequence[bytes] = ()
 
     @property
     def row_splits(self) -> np.ndarray:
@@ -110,11 +112,18 @@ def chosen(annotations: Annotations, images: np.ndarray) -> Annotations:
     )
 
 
+def without(annotations: Annotations, numbers: Sequence[int]) -> Annotations:
+    """Without these objects."""
+    return _only(annotations, np.setdiff1d(np.arange(len(annotations.boxes)), numbers))
+
+
 def _only(annotations, numbers):
     """With these objects alone."""
     columns = ("images", "boxes", "labels", "crowd", "difficult", "areas")
     kept = {name: getattr(annotations, name)[numbers] for name in columns}
-    where = annotations.where
+    where, outlines = annotations.where, annotations.outlines
+    if outlines:
+        kept["outlines"] = [outlines[number] for number in numbers]
     return annotations._replace(**kept, where=lambda number: where(numbers[number]))
 
 
@@ -204,8 +213,7 @@ def checked(
             f"{of_boxes[0].text}",
             stacklevel=2,
         )
-        kept = np.setdiff1d(np.arange(len(annotations.boxes)), sorted(numbers))
-        annotations = _only(annotations, kept)
+        annotations = without(annotations, sorted(numbers))
     return annotations  # boxes as they are written, for scoring: streams cut them to their images
 
 

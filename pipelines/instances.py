@@ -1,0 +1,93 @@
+"""Objects' masks in the form that detectors learn from: within their boxes, and all of one size.
+
+An object's mask is a grid of cells over its box, which tells what share of each cell's area is the
+object's, from 0 to 255. So it stays as it is where an image is scaled, and is mirrored with it
+exactly. What is lost are details finer than a cell, a 56th of the box's sides.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from resnet_keras.errors import InputError, require
+
+from .annotations import Annotations, without
+
+EXTRA = "detection"
+SIDE = 56  # cells: twice the resolution of masks in Mask R-CNN (arXiv 1703.06870)
+
+
+def crops(
+    outlines: Sequence[bytes], size: Sequence[int], boxes: np.ndarray, side: int = SIDE
+) -> np.ndarray:
+    """The masks of an image's objects within their boxes.
+
+    Args:
+        outlines: run lengths of each object's mask, see `outlines.encode`; empty for none.
+        size: height and width of the image.
+        boxes: float (objects, 4), in pixels of that image.
+        side: cells of each side of a box.
+
+    Returns:
+        uint8 (objects, side, side).
+
+    Raises:
+        MissingExtraError: pycocotools is not installed.
+    """
+    mask = require("pycocotools.mask", extra=EXTRA)
+    height, width = map(int, size)
+    result = np.zeros([len(outlines), side, side], np.uint8)
+    for place, (counts, box) in enumerate(zip(outlines, boxes, strict=True)):
+        if not counts:
+            continue
+        pixels = mask.decode({"size": [height, width], "counts": counts})
+        x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height])
+        rows, columns = _shares(y1, y2, side, height), _shares(x1, x2, side, width)
+        result[place] = np.rint(255 * (rows @ pixels @ columns.T))
+    return result
+
+
+def _shares(low, high, side, pixels):
+    """What share of each cell between `low` and `high` each pixel covers, (side, pixels)."""
+    edges = np.linspace(low, high, side + 1)
+    first = np.arange(pixels)
+    covered = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
+    return np.maximum(covered, 0) * (side / (high - low))
+
+
+def encode(masks: np.ndarray) -> list[bytes]:
+    """Run lengths of masks, as of `outlines.encode`; bool or uint8 0 and 1 (objects, h, w)."""
+    mask = require("pycocotools.mask", extra=EXTRA)
+    return [mask.encode(np.asfortranarray(one, np.uint8))["counts"] for one in masks]
+
+
+def checked(annotations: Annotations, *, max_faulty: int = 0) -> Annotations:
+    """Annotations whose objects, but for crowd regions, have masks with pixels.
+
+    Args:
+        annotations: with outlines.
+        max_faulty: so many objects with empty masks are left out, with a warning.
+
+    Raises:
+        InputError: there are more; the message names the first.
+    """
+    mask = require("pycocotools.mask", extra=EXTRA)
+    sizes = annotations.sizes[annotations.images].tolist()
+    rows = zip(annotations.outlines, sizes, annotations.crowd, strict=True)
+    empty = [
+        number
+        for number, (counts, size, crowd) in enumerate(rows)
+        if not crowd and not mask.area({"size": size, "counts": counts})
+    ]
+    if not empty:
+        return annotations
+    text = f"{annotations.where(empty[0])} has an empty mask: no pixel of the image is the object's"
+    if len(empty) > max_faulty:
+        more = f" There are {len(empty) - 1} more such objects." if len(empty) > 1 else ""
+        raise InputError(f"{text}.{more} max_faulty leaves so many out.")
+    warnings.warn(
+        f"{len(empty)} object(s) with empty masks are left out (max_faulty={max_faulty}): {text}.",
+        stacklevel=2,
+    )
+    return without(annotations, empty)
