@@ -100,7 +100,10 @@ def in_memory(
     *,
     masks: bool = False,
 ) -> Scenes:
-    """Scenes whose boxes are in memory, and with `masks` outlines; any step is reached at no cost."""
+    """Scenes whose boxes are in memory; any step is reached at no cost.
+
+    With `masks`, so are the outlines of objects.
+    """
     names = tf.constant([os.fsencode(path) for path in annotations.paths])  # need not be UTF-8
     counts = annotations.row_splits[1:] - annotations.row_splits[:-1]
     most = max(1, int(counts.max()))

@@ -69,7 +69,9 @@ class MaskRCNN(FasterRCNN):
         if len(self.box_head.input.shape) != 4 or "roi_pool" not in {
             layer.name for layer in self.box_head.layers
         }:
-            raise InputError("A mask branch needs a backbone of stages, such as a residual network.")
+            raise InputError(
+                "A mask branch needs a backbone of stages, such as a residual network."
+            )
         stage = self.box_head.get_layer("roi_pool").input
         # Its features and their mean in one pass; of layers that belong to the box head.
         self._parts.joint = keras.Model(self.box_head.input, (self.box_head.output, stage))

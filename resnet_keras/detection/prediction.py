@@ -14,9 +14,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from resnet_keras import drawing
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
+
+from . import masks
 
 Detections = dict[str, np.ndarray]
 LARGEST = 1600  # pixels of the longer side of a picture; larger photographs are drawn smaller
@@ -44,7 +47,8 @@ def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = 
 
     Returns:
         {"boxes": float32 (n, 4), "scores": float32 (n,), "labels": int32 (n,)}, the best first;
-        boxes are x1, y1, x2, y2 in pixels of the image.
+        boxes are x1, y1, x2, y2 in pixels of the image. Of a `MaskRCNN` "masks": float32
+        (n, M, M), too, within these boxes; see `masks.paste`.
 
     Raises:
         InputError: it is no RGB image.
@@ -143,11 +147,13 @@ def _detections(model, pixels, shape, wanted):
     found = {name: np.asarray(value)[0] for name, value in model.predict_on_batch(inputs).items()}
     count = int(found["count"])
     factor = np.array([int(width) / shape[1], int(height) / shape[0]] * 2, "float32")
-    return {
-        "boxes": found["boxes"][:count] / factor,
-        "scores": found["scores"][:count],
-        "labels": found["labels"][:count],
-    }
+    kept = {name: found[name][:count] for name in _of(found)}
+    return {**kept, "boxes": kept["boxes"] / factor}
+
+
+def _of(found):
+    """What is told of each detection."""
+    return [name for name in ("boxes", "scores", "labels", "masks") if name in found]
 
 
 def draw(
@@ -158,7 +164,7 @@ def draw(
     threshold: float = 0.5,
     caption: str = "",
 ) -> Picture:
-    """Draws boxes with classes and scores into an image.
+    """Draws boxes with classes and scores, and masks where there are such, into an image.
 
     Args:
         image: uint8 (height, width, 3).
@@ -176,6 +182,8 @@ def draw(
     """
     found = _of_one(found)
     image, boxes = _reduced(np.asarray(image), found["boxes"])
+    if "masks" in found:
+        image = _covered(image, boxes, found, threshold)
     outlines = [
         (box, int(label), f"{name_of(label, class_names)} {score:.2f}", False)
         for box, score, label in zip(boxes, found["scores"], found["labels"], strict=True)
@@ -184,6 +192,18 @@ def draw(
     text = f"{len(outlines)} object{'' if len(outlines) == 1 else 's'}"
     # The worst first, so that the best are not hidden.
     return Picture(preview.draw(image[None], [text], caption, [outlines[::-1]]))
+
+
+def _covered(image, boxes, found, threshold):
+    """An image with masks as half transparent colours, those of the boxes; the best on top."""
+    shown = image.astype("float32")
+    whole = masks.paste(found["masks"], boxes, image.shape[:2])
+    rows = zip(whole, found["labels"], found["scores"], strict=True)
+    for mask, label, score in reversed(list(rows)):
+        if score >= threshold:
+            colour = 255 * np.array(drawing.colour(int(label)))
+            shown[mask] = (image[mask] + colour) / 2
+    return np.rint(shown).astype("uint8")
 
 
 def _reduced(image, boxes):
@@ -232,7 +252,7 @@ def _of_one(found):
             "model.predict(image[None])."
         )
     count = int(found["count"][0])
-    return {name: found[name][0][:count] for name in ("boxes", "scores", "labels")}
+    return {name: found[name][0][:count] for name in _of(found)}
 
 
 def name_of(label: int, class_names: Sequence[str] | None) -> str:

@@ -164,9 +164,7 @@ def coco(
     return _coco_scores(evaluation, category_ids)
 
 
-def coco_results(
-    found: Iterable[Found], category_ids: Sequence[int]
-) -> list[dict[str, Any]]:
+def coco_results(found: Iterable[Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
     """Detections in COCO's results format, which its server and pycocotools read.
 
     Args:

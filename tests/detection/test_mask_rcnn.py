@@ -1,0 +1,165 @@
+"""Mask R-CNN: what it learns, finds and keeps, and its commands."""
+
+import json
+import re
+
+import detectors
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import test_commands
+
+from resnet_keras.detection import evaluate, loading, predict, prediction
+from resnet_keras.errors import InputError
+from resnet_keras.pipelines import shapes
+from resnet_keras.training import optimizers
+
+
+def batch():
+    images, targets = detectors.batch()
+    return images, {**targets, "masks": detectors.masks(targets["labels"])}
+
+
+@pytest.fixture(scope="module", params=["c4", "fpn"])
+def model(request):
+    return detectors.detector(masks=True, neck=request.param)
+
+
+def test_masks_of_what_is_found(model):
+    found = model.predict(detectors.images(), verbose=0)
+    side = {None: 14}.get(model.neck, 28)
+    assert found["masks"].shape == (2, 10, side, side)
+    assert found["masks"].dtype == np.float32
+    for place, count in enumerate(found["count"]):
+        assert 0 < count
+        assert not found["masks"][place, count:].any()
+        # Each is that of its own box and class.
+        maps, _ = model.look(*_looked())
+        own = model.mask_logits(maps, found["boxes"], np.maximum(found["labels"], 0))
+        expected = tf.sigmoid(own[place, :count])
+        np.testing.assert_allclose(found["masks"][place, :count], expected, atol=1e-5)
+
+
+def _looked():
+    from resnet_keras.detection.faster_rcnn import unpack
+
+    return unpack(detectors.images())
+
+
+def test_a_step_teaches_the_mask_of_the_own_class_only(model):
+    """Of classes without objects, the last convolution has no gradient; boxes have none, either."""
+    images, targets = batch()
+    with tf.GradientTape() as tape:
+        losses = model(images, targets=targets, training=True)
+        loss = tf.reduce_sum(losses["mask_loss"])
+    assert set(losses) == {*model.loss_names}
+    kernel = model.mask_head.get_layer("mask_logits").kernel.value
+    rpn = model.rpn.get_layer("rpn_deltas").kernel.value
+    of_logits, of_deltas = tape.gradient(loss, [kernel, rpn])
+    taught = np.abs(of_logits).max((0, 1, 2)) > 0
+    np.testing.assert_array_equal(taught, [False, True, True])  # labels 1 and 2
+    assert of_deltas is None or not np.any(of_deltas)
+
+
+def test_masks_are_learnt(model):
+    model.compile(optimizers.SGD(0.02, momentum=0.9, clip_norm=10.0))
+    images, targets = batch()
+    data = tf.data.Dataset.from_tensors((images, targets)).repeat()
+    history = model.fit(data, steps_per_epoch=8, epochs=2, verbose=0).history
+    assert history["mask_loss"][1] < history["mask_loss"][0]
+    total = sum(np.array(history[name]) for name in model.loss_names)
+    np.testing.assert_allclose(history["loss"], total, rtol=1e-5)
+
+
+def test_a_saved_detector_finds_the_same(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    loaded = loading.load(tmp_path / "model.keras")
+    assert type(loaded) is type(model)
+    first, second = (m.predict(detectors.images(), verbose=0) for m in (model, loaded))
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_targets_without_masks(model):
+    with pytest.raises(InputError, match="make the stream with masks=True"):
+        model(*detectors.batch(), training=True)
+    images, targets = batch()
+    with pytest.raises(InputError, match=r"not of shape \(2, 2, 56\)"):
+        model(images, {**targets, "masks": targets["masks"][..., 0]}, training=True)
+
+
+def test_networks_without_a_last_stage():
+    from resnet_keras import zoo
+    from resnet_keras.detection import MaskRCNN, backbones
+
+    ends = backbones.endpoints("vgg16_shapes", "c4")
+    backbone = zoo.backbone("vgg16_shapes", input_shape=(None, None, 3), endpoints=ends)
+    with pytest.raises(InputError, match="needs a backbone of stages"):
+        MaskRCNN(backbone, 3, **detectors.SMALL)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masks") / "run"
+    assert test_commands.run(folder, "--train_steps=2", "--recipe=maskrcnn_shapes") == 0
+    return folder
+
+
+def test_a_run_measures_masks(trained):
+    names, *rows = (trained / "metrics.csv").read_text().splitlines()
+    assert {"mask_loss", "val_mask_ap", "val_mask_ap50"} <= set(names.split(","))
+    assert all(rows[-1].split(","))
+
+
+def test_evaluate(trained, tmp_path, capsys):
+    file = tmp_path / "found.json"
+    command = ["evaluate", f"--model={trained}", "--dataset=shapes", "--split=val[:4]"]
+    more = [f"--predictions={file}", "--score_threshold=0", f"--results={tmp_path / 'rows.json'}"]
+    assert evaluate.main([*command, *more]) == 0
+    assert re.search(r"^COCO, masks: ap \d", capsys.readouterr().out, re.MULTILINE)
+    found = json.loads(file.read_text())
+    assert found and all(set(row["segmentation"]) == {"size", "counts"} for row in found)
+    assert '"masks"' in (tmp_path / "rows.json").read_text()
+    # Without masks for all, it says so.
+    assert evaluate.main([*command, "--protocol=paper_multi_scale", "--scales=64,128"]) == 0
+    printed = capsys.readouterr()
+    assert "Masks are not measured: several" in printed.err
+    assert "COCO, masks" not in printed.out
+
+
+def test_predict_draws_masks(trained, tmp_path, capsys):
+    image = shapes.examples("test[:1]")[0].image
+    (tmp_path / "scene.png").write_bytes(tf.io.encode_png(image).numpy())
+    command = ["predict", f"--model={trained}", "--threshold=0", f"--out={tmp_path / 'drawn'}"]
+    assert predict.main([*command, str(tmp_path / "scene.png")]) == 0
+    assert (tmp_path / "drawn/scene.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_drawn_masks_cover_their_objects():
+    found = {
+        "boxes": np.float32([[10, 10, 40, 30], [0, 0, 5, 5]]),
+        "scores": np.float32([0.9, 0.1]),
+        "labels": np.int32([1, 0]),
+        "masks": np.ones([2, 28, 28], "float32"),
+    }
+    image = np.full([50, 60, 3], 200, "uint8")
+    covered = prediction._covered(image, found["boxes"], found, 0.5)
+    changed = (covered != image).any(-1)
+    expected = np.zeros([50, 60], bool)
+    expected[10:30, 10:40] = True
+    np.testing.assert_array_equal(changed, expected)
+
+
+def test_masks_are_of_some_data_sets(capsys):
+    from resnet_keras.detection import train
+
+    assert train.main(["train", "--masks", "--dataset=voc", "--data_dir=nowhere"]) == 2
+    assert "masks are read of shapes and coco, not of voc" in capsys.readouterr().err
+
+
+if __name__ == "__main__":
+    import sys
+
+    assert keras
+    sys.exit(pytest.main([__file__]))
