@@ -127,14 +127,12 @@ def _run(signals) -> int:
     )
     if workers.is_chief:
         last = result.rows[-1]
-        masks = (
-            f", of masks AP {last['val_mask_ap']:.3f}, AP50 {last['val_mask_ap50']:.3f}"
-            if FLAGS.masks
-            else ""
-        )
+        masks = ""
+        if FLAGS.masks:
+            masks = f", of masks AP {last['val_mask_ap']:.3f}, AP50 {last['val_mask_ap50']:.3f}"
         print(
-            f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f}{masks} after "
-            f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
+            f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f}{masks} "
+            f"after {FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
             f"metrics.csv and run.flags are in {result.workdir}"
         )
     return 0

@@ -61,9 +61,10 @@ def get(
         **changes: settings that differ from the project's; see `settings.Settings`.
 
     Returns:
-        A detector, a `MaskRCNN` where the name says so. With weights, the backbone of all but "_v2" has constant batch normalization,
-        see `statistics.frozen`. All else is trained: both projects also keep the first stages as
-        they are, which `zoo.freeze(model.backbone, "conv2")` does.
+        A detector, a `MaskRCNN` where the name says so. With weights, the backbone of all but those
+        with "_v2" has constant batch normalization, see `statistics.frozen`. All else is trained:
+        both projects also keep the first stages as they are, which
+        `zoo.freeze(model.backbone, "conv2")` does.
 
     Raises:
         InputError: unknown name, weights or setting, or weights of another network.
@@ -205,14 +206,15 @@ def _check_kind(path, tensors, neck, box_head, masks):
     if neck != "fpn":
         raise InputError('torchvision\'s files are of feature pyramids: build with neck="fpn".')
     if masks != layout.has_masks(tensors):
-        kinds = ("a Mask R-CNN", "a MaskRCNN") if not masks else ("a Faster R-CNN", "a FasterRCNN")
+        kind = "Faster" if masks else "Mask"
         names = [
             name
             for name, d in DETECTORS.items()
             if d.preset == "torchvision" and (d.mask_ap is None) == masks
         ]
         raise InputError(
-            f"{path} holds weights of {kinds[0]}: ask for {' or '.join(names)}, or build {kinds[1]}."
+            f"{path} holds weights of a {kind} R-CNN: ask for {' or '.join(names)}, or build a "
+            f"{kind}RCNN."
         )
     found = "two_mlp" if "roi_heads.box_head.fc6.weight" in tensors else "convolutions"
     if found != box_head:

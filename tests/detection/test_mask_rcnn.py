@@ -4,13 +4,12 @@ import json
 import re
 
 import detectors
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 import test_commands
 
-from resnet_keras.detection import evaluate, loading, predict, prediction
+from resnet_keras.detection import evaluate, faster_rcnn, loading, predict, prediction
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import shapes
 from resnet_keras.training import optimizers
@@ -28,23 +27,17 @@ def model(request):
 
 def test_masks_of_what_is_found(model):
     found = model.predict(detectors.images(), verbose=0)
-    side = {None: 14}.get(model.neck, 28)
+    side = 14 if model.neck is None else 28
     assert found["masks"].shape == (2, 10, side, side)
     assert found["masks"].dtype == np.float32
     for place, count in enumerate(found["count"]):
-        assert 0 < count
+        assert count > 0
         assert not found["masks"][place, count:].any()
         # Each is that of its own box and class.
-        maps, _ = model.look(*_looked())
+        maps, _ = model.look(*faster_rcnn.unpack(detectors.images()))
         own = model.mask_logits(maps, found["boxes"], np.maximum(found["labels"], 0))
         expected = tf.sigmoid(own[place, :count])
         np.testing.assert_allclose(found["masks"][place, :count], expected, atol=1e-5)
-
-
-def _looked():
-    from resnet_keras.detection.faster_rcnn import unpack
-
-    return unpack(detectors.images())
 
 
 def test_a_step_teaches_the_mask_of_the_own_class_only(model):
@@ -119,7 +112,8 @@ def test_evaluate(trained, tmp_path, capsys):
     assert evaluate.main([*command, *more]) == 0
     assert re.search(r"^COCO, masks: ap \d", capsys.readouterr().out, re.MULTILINE)
     found = json.loads(file.read_text())
-    assert found and all(set(row["segmentation"]) == {"size", "counts"} for row in found)
+    assert found
+    assert all(set(row["segmentation"]) == {"size", "counts"} for row in found)
     assert '"masks"' in (tmp_path / "rows.json").read_text()
     # Without masks for all, it says so.
     assert evaluate.main([*command, "--protocol=paper_multi_scale", "--scales=64,128"]) == 0
@@ -161,5 +155,4 @@ def test_masks_are_of_some_data_sets(capsys):
 if __name__ == "__main__":
     import sys
 
-    assert keras
     sys.exit(pytest.main([__file__]))
