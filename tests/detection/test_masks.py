@@ -76,8 +76,8 @@ def test_targets_are_the_mask_where_a_roi_lies(objects, size):
     assert found.min() >= 0
     assert found.max() <= 1 + 1e-6
     # Pixels are blurred by RoIAlign of the image, and cells by that of the object's mask.
-    assert abs(found - expected).mean() < 0.02
-    assert ((found >= 0.5) == (expected >= 0.5)).mean() > 0.98
+    assert abs(found - expected).mean() < 0.01
+    assert ((found >= 0.5) == (expected >= 0.5)).mean() > 0.99
 
 
 def test_what_is_learnt_comes_back(objects):
@@ -85,8 +85,7 @@ def test_what_is_learnt_comes_back(objects):
     learnt = masks.targets(small[None], boxes[None], boxes[None], 28)[0].numpy()
     found = masks.paste(learnt, boxes, whole.shape[1:])
     ious = (found & whole).sum((1, 2)) / (found | whole).sum((1, 2))
-    assert ious.min() > 0.93
-    assert ious.mean() > 0.96
+    assert ious.min() > 0.98
 
 
 def test_run_lengths(objects):
