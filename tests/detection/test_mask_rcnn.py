@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import test_commands
 
-from resnet_keras.detection import evaluate, faster_rcnn, loading, predict, prediction
+from resnet_keras.detection import evaluate, faster_rcnn, loading, predict, prediction, train
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import shapes
 from resnet_keras.training import optimizers
@@ -37,7 +37,7 @@ def test_masks_of_what_is_found(model):
         maps, _ = model.look(*faster_rcnn.unpack(detectors.images()))
         own = model.mask_logits(maps, found["boxes"], np.maximum(found["labels"], 0))
         expected = tf.sigmoid(own[place, :count])
-        np.testing.assert_allclose(found["masks"][place, :count], expected, atol=1e-5)
+        np.testing.assert_allclose(found["masks"][place, :count], expected, atol=1e-4)
 
 
 def test_a_step_teaches_the_mask_of_the_own_class_only(model):
@@ -95,7 +95,8 @@ def test_networks_without_a_last_stage():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks") / "run"
-    assert test_commands.run(folder, "--train_steps=2", "--recipe=maskrcnn_shapes") == 0
+    command = ["train", "--recipe=maskrcnn_shapes", *test_commands.SMALL[1:]]
+    assert train.main([*command, "--train_steps=2", f"--workdir={folder}"]) == 0
     return folder
 
 
@@ -146,8 +147,6 @@ def test_drawn_masks_cover_their_objects():
 
 
 def test_masks_are_of_some_data_sets(capsys):
-    from resnet_keras.detection import train
-
     assert train.main(["train", "--masks", "--dataset=voc", "--data_dir=nowhere"]) == 2
     assert "masks are read of shapes and coco, not of voc" in capsys.readouterr().err
 
