@@ -85,7 +85,7 @@ def checked(annotations: Annotations, *, max_faulty: int = 0) -> Annotations:
     text = f"{annotations.where(empty[0])} has an empty mask: no pixel of the image is the object's"
     if len(empty) > max_faulty:
         more = f" There are {len(empty) - 1} more such objects." if len(empty) > 1 else ""
-        raise InputError(f"{text}.{more} max_faulty leaves so many out.")
+        raise InputError(f"{text}.{more} With max_faulty=N up to N are left out.")
     warnings.warn(
         f"{len(empty)} object(s) with empty masks are left out (max_faulty={max_faulty}): {text}.",
         stacklevel=2,
