@@ -14,7 +14,6 @@ from urllib.parse import urlparse
 import pytest
 from documentation import API, DETECTING, FENCED, NOTEBOOKS, PAGES, ROOT, blocks, cells
 
-from resnet_keras import train
 from resnet_keras.commands import shared_flags
 from resnet_keras.training import replicas
 
@@ -168,7 +167,9 @@ def test_commands_parse():
         arguments = shlex.split(text)
         if name == "launch":
             place = arguments.index("--")
-            shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
+            chosen = [a for a in arguments if a.startswith("--command=")]
+            run = chosen[0].partition("=")[2] if chosen else "train"
+            shared_flags.parse(module_of(run).FLAGS, [run, *arguments[place + 1 :]])
             arguments = arguments[:place]
         positional = name in ("predict", "report", "publish", "detection.predict")
         if arguments and not arguments[0].startswith("-") and not positional:

@@ -24,7 +24,7 @@ from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.pipelines import objects
 from resnet_keras.tables import Table, markdown
 
-from . import curves, flags, loading, scores
+from . import curves, flags, loading, protocols, scores
 
 FLAGS = flags.evaluate_flags()
 
@@ -82,15 +82,16 @@ def _detections(files):
     models = [loading.load(file) for file in files]
     for model in models:
         testing.adjust(model, **runs.given(FLAGS, "refine", "score_threshold", "detections"))
+    where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation", "max_faulty")
+    masks = _with_masks(models)
+    source = objects.open_split(FLAGS.dataset, FLAGS.split, masks=masks, **where)
     model, scale = testing.combine(
         models,
         FLAGS.protocol,
         scale=flags.scale_of(FLAGS),
         scales=flags.whole_numbers("scales", FLAGS.scales),
+        untold=source.scale,
     )
-    where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation", "max_faulty")
-    masks = _with_masks(models, model)
-    source = objects.open_split(FLAGS.dataset, FLAGS.split, masks=masks, **where)
     names = measuring.names_of(model, source.class_names)
     scores.check_classes(names, source.class_names)
     test = objects.evaluation_of(source, FLAGS.batch_size, scale=scale, device=None)
@@ -101,12 +102,12 @@ def _detections(files):
     return source, scale, truth, found
 
 
-def _with_masks(models, model):
+def _with_masks(models):
     """Whether masks are measured; says so where a detector's are not."""
-    if not any(hasattr(member, "mask_side") for member in models):
+    if not any(hasattr(model, "mask_side") for model in models):
         return False
     why = None
-    if not hasattr(model, "mask_side"):
+    if len(models) > 1 or FLAGS.protocol != protocols.SINGLE:
         why = "several detectors or scales together find boxes alone"
     elif FLAGS.dataset not in objects.MASKED:
         why = f"{FLAGS.dataset} has none here"
@@ -160,9 +161,11 @@ def _key(files, scale):
         "weights": "+".join(map(str, files)),
         **runs.given(FLAGS, "dataset", "data_dir", "annotations", "split", "protocol"),
         "scale": list(scale),
+        "scale_given": list(flags.scale_of(FLAGS) or ()),
         "scales": flags.whole_numbers("scales", FLAGS.scales),
         "exif_orientation": FLAGS.exif_orientation,
-        **{name: value for name, value in given.items() if value is not None},
+        # Those not given too, or a row with them would pass for the same measurement.
+        **given,
     }
 
 

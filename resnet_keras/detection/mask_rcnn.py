@@ -84,7 +84,7 @@ class MaskRCNN(FasterRCNN):
         """Cells of each side of a mask."""
         return self.mask_head.output.shape[1]
 
-    def _head_losses(self, maps, boxes, is_box, truth, sizes, training):
+    def _head_losses(self, maps, boxes, is_box, truth, sizes, training) -> tuple[Any, ...]:
         if truth.masks is None:
             raise InputError(
                 "Targets lack masks, which a Mask R-CNN is trained on: make the stream with "

@@ -144,7 +144,8 @@ def build(
         frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
             see `statistics.frozen`; with `weights` only.
         freeze: the last stage of the backbone that is not trained.
-        sync_batch_norm: whether batch statistics are taken over all replicas.
+        sync_batch_norm: whether batch statistics are taken over all replicas; for detectors that
+            have some.
         masks: whether it is a `MaskRCNN`.
         **arguments: of `FasterRCNN`.
 
@@ -163,7 +164,9 @@ def build(
         dtype=dtype,
         endpoints=backbones.endpoints(network, arguments.get("neck", "c4")),
     )
-    if weights is not None and frozen_statistics:
+    norms = statistics.normalizations(backbone)
+    frozen = weights is not None and frozen_statistics and bool(norms)
+    if frozen:
         backbone = statistics.frozen(backbone)
     if freeze:
         if weights is None:
@@ -172,7 +175,14 @@ def build(
     model = (MaskRCNN if masks else FasterRCNN)(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
-    for layer in of_the_batch(model):
+    own = of_the_batch(model)
+    if sync_batch_norm and not own:
+        remedy = ", or give frozen_statistics=False" if frozen else ""
+        raise InputError(
+            "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
+            f"this detector has none: leave it out{remedy}."
+        )
+    for layer in own:
         layer.synchronized = sync_batch_norm
     return model
 

@@ -31,6 +31,8 @@ from .detectors import DETECTORS, EPSILON
 from .faster_rcnn import FasterRCNN
 from .mask_rcnn import MaskRCNN
 
+SCALE = (800, 1333)  # of both projects: the shorter side, and the most of the longer one
+
 PREDICTOR = ("class_logits", "box_deltas", "mask_logits")
 
 
@@ -94,6 +96,9 @@ def get(
         backbone = statistics.frozen(backbone)
     if num_classes is None:
         num_classes = head or len(detector.class_names)
+        if num_classes == len(detector.class_names):
+            changes.setdefault("class_names", detector.class_names)
+    changes.setdefault("scale", SCALE)
     model = (FasterRCNN if detector.mask_ap is None else MaskRCNN)(
         backbone,
         num_classes,
@@ -281,6 +286,11 @@ def _network(model, path, tensors):
         raise InputError(
             f"{path} is of a network that strides in its 3x3 convolutions: make the backbone with "
             "stride_in_1x1=False."
+        )
+    if not in_1x1 and "conv3_block1_3_conv" in strides and layout.of_detectron2(tensors):
+        raise InputError(
+            f"{path} is of a network that strides in its first 1x1 convolutions: make the backbone "
+            "with stride_in_1x1=True."
         )
     return network
 

@@ -40,7 +40,7 @@ def first(**options):
 
 def whole(mask, box, side):
     """A mask in its image, by the nearest cell: boxes of `shapes` are whole pixels."""
-    x1, y1, x2, y2 = np.int64(np.round(box))
+    x1, y1, x2, y2 = (round(float(side)) for side in box)
     result = np.zeros([side, side], bool)
     rows = ((np.arange(y2 - y1) + 0.5) / (y2 - y1) * len(mask)).astype(int)
     columns = ((np.arange(x2 - x1) + 0.5) / (x2 - x1) * len(mask)).astype(int)
