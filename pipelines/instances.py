@@ -63,31 +63,50 @@ def encode(masks: np.ndarray) -> list[bytes]:
 
 
 def checked(annotations: Annotations, *, max_faulty: int = 0) -> Annotations:
-    """Annotations whose objects, but for crowd regions, have masks with pixels.
+    """Annotations whose objects, but for crowd regions, have masks with pixels in their boxes.
 
     Args:
         annotations: with outlines.
-        max_faulty: so many objects with empty masks are left out, with a warning.
+        max_faulty: so many objects with other masks are left out, with a warning.
 
     Raises:
         InputError: there are more; the message names the first.
     """
-    mask = require("pycocotools.mask", extra=EXTRA)
-    sizes = annotations.sizes[annotations.images].tolist()
-    rows = zip(annotations.outlines, sizes, annotations.crowd, strict=True)
-    empty = [
-        number
-        for number, (counts, size, crowd) in enumerate(rows)
-        if not crowd and not mask.area({"size": size, "counts": counts})
-    ]
-    if not empty:
+    faults = {
+        number: fault
+        for number in np.flatnonzero(~annotations.crowd).tolist()
+        if (fault := _fault(annotations, number))
+    }
+    if not faults:
         return annotations
-    text = f"{annotations.where(empty[0])} has an empty mask: no pixel of the image is the object's"
-    if len(empty) > max_faulty:
-        more = f" There are {len(empty) - 1} more such objects." if len(empty) > 1 else ""
+    first = next(iter(faults))
+    text = f"{annotations.where(first)} has {faults[first]}"
+    if len(faults) > max_faulty:
+        more = f" There are {len(faults) - 1} more such objects." if len(faults) > 1 else ""
         raise InputError(f"{text}.{more} With max_faulty=N up to N are left out.")
     warnings.warn(
-        f"{len(empty)} object(s) with empty masks are left out (max_faulty={max_faulty}): {text}.",
+        f"{len(faults)} object(s) are left out for their masks (max_faulty={max_faulty}): {text}.",
         stacklevel=2,
     )
-    return without(annotations, empty)
+    return without(annotations, list(faults))
+
+
+def _fault(annotations, number):
+    """What is wrong with an object's mask; None for nothing."""
+    mask = require("pycocotools.mask", extra=EXTRA)
+    size = annotations.sizes[annotations.images[number]].tolist()
+    rle = {"size": size, "counts": annotations.outlines[number]}
+    if not mask.area(rle):
+        return "an empty mask: no pixel of the image is the object's"
+    x, y, width, height = mask.toBbox(rle).tolist()
+    x1, y1, x2, y2 = annotations.boxes[number].tolist()
+    # By a pixel more: masks are whole pixels, and boxes need not be.
+    across = min(x2 + 1, x + width) - max(x1 - 1, x)
+    down = min(y2 + 1, y + height) - max(y1 - 1, y)
+    # Cut to another object's box, it would be learnt as far as it is there, without a word.
+    if min(across, down) <= 0 or across * down < 0.5 * width * height:
+        return (
+            f"a mask from {x:g}, {y:g} to {x + width:g}, {y + height:g}, most of it outside of the "
+            f"object's box from {x1:g}, {y1:g} to {x2:g}, {y2:g}"
+        )
+    return None

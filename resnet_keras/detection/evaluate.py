@@ -24,7 +24,7 @@ from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.pipelines import objects
 from resnet_keras.tables import Table, markdown
 
-from . import curves, flags, loading, protocols, scores
+from . import curves, flags, loading, scores
 
 FLAGS = flags.evaluate_flags()
 
@@ -104,16 +104,12 @@ def _detections(files):
 
 def _with_masks(models):
     """Whether masks are measured; says so where a detector's are not."""
-    if not any(hasattr(model, "mask_side") for model in models):
+    if all(model.mask_side is None for model in models):
         return False
-    why = None
-    if len(models) > 1 or FLAGS.protocol != protocols.SINGLE:
-        why = "several detectors or scales together find boxes alone"
-    elif FLAGS.dataset not in objects.MASKED:
-        why = f"{FLAGS.dataset} has none here"
-    if why:
-        print(f"Masks are not measured: {why}.", file=sys.stderr)
-    return why is None
+    if FLAGS.dataset not in objects.MASKED:
+        print(f"Masks are not measured: {FLAGS.dataset} has none here.", file=sys.stderr)
+        return False
+    return True
 
 
 def _print(coco, voc, masks, names):

@@ -142,6 +142,11 @@ class FasterRCNN(keras.Model):
         """Shorter side and most of the longer one, in pixels, of the images it is trained on."""
         return self._arguments.scale and tuple(self._arguments.scale)
 
+    @property
+    def mask_side(self) -> int | None:
+        """Cells of each side of a mask; None where masks are not found."""
+        return None
+
     def _make_c4(self, endpoints, rpn_convolutions):
         if len(endpoints) < 2:
             raise InputError('neck="c4" needs a backbone with two endpoints, such as conv4, conv5.')

@@ -80,7 +80,7 @@ class MaskRCNN(FasterRCNN):
         return heads.masks(stage.shape[-1], self.num_classes, side=shape[1], convolutions=0)
 
     @property
-    def mask_side(self) -> int:
+    def mask_side(self) -> int | None:
         """Cells of each side of a mask."""
         return self.mask_head.output.shape[1]
 

@@ -5,6 +5,7 @@ truth, found = measuring.detections(model, test)
 scores.voc(truth, found, num_classes)
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -156,7 +157,8 @@ class AveragePrecision(keras.callbacks.Callback):
         batches: of `pipelines.objects.evaluation`.
         category_ids: of the labels, in their order; those of the labels themselves without.
         verbose: whether a line is printed.
-        outlines: of the data set, see `detections`.
+        outlines: of the data set, see `detections`. Without them masks are not measured, which a
+            warning says of a `MaskRCNN`.
     """
 
     def __init__(
@@ -170,6 +172,15 @@ class AveragePrecision(keras.callbacks.Callback):
         super().__init__()
         self.batches, self.category_ids, self.verbose = batches, category_ids, verbose
         self.outlines = outlines
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Says so where masks are found and not measured."""
+        if self.outlines is None and getattr(self.model, "mask_side", None) is not None:
+            warnings.warn(
+                "AP is that of boxes alone: for masks give outlines=source.outlines, of "
+                "source = pipelines.objects.open_split(..., masks=True).",
+                stacklevel=2,
+            )
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Measures, and adds to the logs."""

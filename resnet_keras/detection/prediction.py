@@ -19,7 +19,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.files import readable, write_atomically
 from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
 
-from . import masks
+from . import masks, scores
 
 Detections = dict[str, np.ndarray]
 LARGEST = 1600  # pixels of the longer side of a picture; larger photographs are drawn smaller
@@ -216,7 +216,11 @@ def _reduced(image, boxes):
 
 
 def told(
-    found: Detections, class_names: Sequence[str] | None = None, threshold: float = 0.5
+    found: Detections,
+    class_names: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    *,
+    size: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Detections as plain data, the best first.
 
@@ -224,20 +228,29 @@ def told(
         found: of `of_image`.
         class_names: see `draw`.
         threshold: see `draw`.
+        size: height and width of the image; with it masks are told, if there are some.
 
     Returns:
-        {"class": name, "score": float, "box": [x1, y1, x2, y2]} of each.
+        {"class": name, "score": float, "box": [x1, y1, x2, y2]} of each, with "segmentation", the
+        run lengths of COCO's format, for a mask.
+
+    Raises:
+        MissingExtraError: there are masks to tell, and pycocotools is not installed.
     """
-    rows = zip(found["boxes"], found["scores"], found["labels"], strict=True)
-    return [
+    kept = [n for n, score in enumerate(found["scores"]) if score >= threshold]
+    rows = [
         {
-            "class": name_of(label, class_names),
-            "score": round(float(score), 4),
-            "box": [round(float(corner), 1) for corner in box],
+            "class": name_of(found["labels"][n], class_names),
+            "score": round(float(found["scores"][n]), 4),
+            "box": [round(float(corner), 1) for corner in found["boxes"][n]],
         }
-        for box, score, label in rows
-        if score >= threshold
+        for n in kept
     ]
+    if size is not None and "masks" in found:
+        whole = masks.paste(found["masks"][kept], found["boxes"][kept], size)
+        for row, rle in zip(rows, masks.encode(whole), strict=True):
+            row["segmentation"] = scores.readable(rle)
+    return rows
 
 
 def _of_one(found):

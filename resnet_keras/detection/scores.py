@@ -181,7 +181,7 @@ def coco_results(found: Iterable[Found], category_ids: Sequence[int]) -> list[di
             "category_id": int(category_ids[label]),
             "bbox": _xywh(box),
             "score": float(score),
-            **({} if rle is None else {"segmentation": _readable(rle)}),
+            **({} if rle is None else {"segmentation": readable(rle)}),
         }
         for image in found
         for box, score, label, rle in zip(
@@ -264,7 +264,7 @@ def _masks(image):
     return [None] * len(image.labels) if image.masks is None else image.masks
 
 
-def _readable(rle):
+def readable(rle: Rle) -> Rle:
     """Run lengths as JSON can have them."""
     counts = rle["counts"]
     text = counts.decode("ascii") if isinstance(counts, bytes) else counts

@@ -5,9 +5,11 @@ import re
 
 import detectors
 import numpy as np
+import object_files
 import pytest
 import tensorflow as tf
 import test_commands
+from pycocotools import mask
 
 from resnet_keras.detection import evaluate, faster_rcnn, loading, predict, prediction, train
 from resnet_keras.errors import InputError
@@ -116,19 +118,36 @@ def test_evaluate(trained, tmp_path, capsys):
     assert found
     assert all(set(row["segmentation"]) == {"size", "counts"} for row in found)
     assert '"masks"' in (tmp_path / "rows.json").read_text()
-    # Without masks for all, it says so.
-    assert evaluate.main([*command, "--protocol=paper_multi_scale", "--scales=64,128"]) == 0
-    printed = capsys.readouterr()
-    assert "Masks are not measured: several" in printed.err
-    assert "COCO, masks" not in printed.out
 
 
-def test_predict_draws_masks(trained, tmp_path, capsys):
+def test_predict_draws_and_tells_masks(trained, tmp_path, capsys):
     image = shapes.examples("test[:1]")[0].image
     (tmp_path / "scene.png").write_bytes(tf.io.encode_png(image).numpy())
     command = ["predict", f"--model={trained}", "--threshold=0", f"--out={tmp_path / 'drawn'}"]
-    assert predict.main([*command, str(tmp_path / "scene.png")]) == 0
+    assert predict.main([*command, "--json", str(tmp_path / "scene.png")]) == 0
     assert (tmp_path / "drawn/scene.png").read_bytes().startswith(b"\x89PNG")
+    told = json.loads(capsys.readouterr().out)["objects"]
+    assert told
+    for row in told:
+        assert row["segmentation"]["size"] == [128, 128]
+        x, y, width, height = mask.toBbox(row["segmentation"])
+        x1, y1, x2, y2 = row["box"]
+        # Half a cell around its box, and a pixel.
+        reach = 1 + (x2 - x1) / 28, 1 + (y2 - y1) / 28
+        if width * height:
+            assert x1 - reach[0] <= x <= x + width <= x2 + reach[0]
+            assert y1 - reach[1] <= y <= y + height <= y2 + reach[1]
+
+
+def test_masks_are_measured_where_the_data_set_has_some(trained, tmp_path, capsys):
+    root = object_files.write_voc(
+        tmp_path / "voc", {n: ((40, 60), [("circle", (3, 3, 30, 30), 0)]) for n in "abc"}
+    )
+    command = ["evaluate", f"--model={trained}", "--dataset=voc", f"--data_dir={root}"]
+    assert evaluate.main(command) == 0
+    printed = capsys.readouterr()
+    assert "Masks are not measured: voc has none here." in printed.err
+    assert "COCO, masks" not in printed.out
 
 
 def test_drawn_masks_cover_their_objects():

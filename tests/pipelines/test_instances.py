@@ -132,7 +132,23 @@ def test_polygons_and_run_lengths(folder):
         ({"first": [[8, 8, 24, 24]]}, "annotation 100 has no segmentation: a list of polygons of"),
         (
             {"second": {"size": [64, 64], "counts": [64 * 64]}},
-            "annotation 101 has run lengths",
+            r"annotation 101 has run lengths of the size \[64, 64\] \(height, width\), and its "
+            r"image is \[128, 128\]",
+        ),
+        (
+            {"second": {"size": [128, 128], "counts": [5, 7]}},
+            "annotation 101 has run lengths that do not add up",
+        ),
+        (
+            {"second": {"size": [128, 128], "counts": "no lengths"}},
+            "annotation 101 has run lengths that",
+        ),
+        ({"first": [[8, 8, 1e9, 8, 24, 1e9]]}, "annotation 100 has a polygon far outside of its"),
+        ({"first": [[8, 8, float("nan"), 8, 24, 24]]}, "annotation 100 has no segmentation"),
+        (
+            {"first": [[30, 40, 46, 40, 46, 60, 30, 60]]},
+            "annotation 100 has a mask from 30, 40 to 46, 60, most of it outside of the object's "
+            "box from 8, 8 to 24, 24",
         ),
         ({"second": {"size": [128, 128], "counts": [128**2]}}, "annotation 101 has an empty mask"),
     ],
