@@ -22,7 +22,8 @@ from resnet_keras.pipelines import buckets, decode, listing, objects, preview, s
 from . import masks, scores
 
 Detections = dict[str, np.ndarray]
-LARGEST = 1600  # pixels of the longer side of a picture; larger photographs are drawn smaller
+# Pixels of the longer side of a picture: larger photographs are drawn smaller, small ones larger.
+SMALLEST, LARGEST = 512, 1600
 
 
 class Picture(bytes):
@@ -179,7 +180,7 @@ def draw(
         MissingExtraError: matplotlib is not installed.
     """
     found = _of_one(found)
-    image, boxes = _reduced(np.asarray(image), found["boxes"])
+    image, boxes = _resized(np.asarray(image), found["boxes"])
     if "masks" in found:
         image = _covered(image, boxes, found, threshold)
     outlines = [
@@ -193,7 +194,10 @@ def draw(
 
 
 def _covered(image, boxes, found, threshold):
-    """An image with masks as half transparent colours, those of the boxes; the best on top."""
+    """An image with masks as half transparent colours, those of the boxes; the best on top.
+
+    Their borders are not transparent, or a mask could not be told from an image of its colour.
+    """
     shown = image.astype("float32")
     whole = masks.paste(found["masks"], boxes, image.shape[:2])
     rows = zip(whole, found["labels"], found["scores"], strict=True)
@@ -201,12 +205,23 @@ def _covered(image, boxes, found, threshold):
         if score >= threshold:
             colour = 255 * np.array(drawing.colour(int(label)))
             shown[mask] = (image[mask] + colour) / 2
+            shown[mask & ~_inside(mask)] = colour
     return np.rint(shown).astype("uint8")
 
 
-def _reduced(image, boxes):
+def _inside(mask):
+    """Pixels of a mask whose four neighbours are the mask's, too; beyond the image all are."""
+    padded = np.pad(mask, 1, constant_values=True)
+    return padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def _resized(image, boxes):
     """An image of a size at which lines and names can be seen, and its boxes."""
-    times = max(1, -(-max(image.shape[:2]) // LARGEST))
+    longer = max(image.shape[:2])
+    enlarged = SMALLEST // longer
+    if enlarged > 1:
+        return image.repeat(enlarged, 0).repeat(enlarged, 1), boxes * enlarged
+    times = -(-longer // LARGEST)
     if times == 1:
         return image, boxes
     sides = [-(-side // times) for side in image.shape[:2]]

@@ -11,6 +11,7 @@ import tensorflow as tf
 import test_commands
 from pycocotools import mask
 
+from resnet_keras import drawing
 from resnet_keras.detection import evaluate, faster_rcnn, loading, predict, prediction, train
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import shapes
@@ -151,6 +152,7 @@ def test_masks_are_measured_where_the_data_set_has_some(trained, tmp_path, capsy
 
 
 def test_drawn_masks_cover_their_objects():
+    """With a border in the colour of the class, and half of the image's inside."""
     found = {
         "boxes": np.float32([[10, 10, 40, 30], [0, 0, 5, 5]]),
         "scores": np.float32([0.9, 0.1]),
@@ -159,10 +161,21 @@ def test_drawn_masks_cover_their_objects():
     }
     image = np.full([50, 60, 3], 200, "uint8")
     covered = prediction._covered(image, found["boxes"], found, 0.5)
-    changed = (covered != image).any(-1)
-    expected = np.zeros([50, 60], bool)
-    expected[10:30, 10:40] = True
-    np.testing.assert_array_equal(changed, expected)
+    expected = image.copy()
+    colour = np.rint(255 * np.array(drawing.colour(1)))
+    expected[10:30, 10:40] = colour
+    expected[11:29, 11:39] = np.rint((200 + 255 * np.array(drawing.colour(1))) / 2)
+    np.testing.assert_array_equal(covered, expected)
+
+
+@pytest.mark.slow
+def test_a_new_process_loads_the_detector(trained, tmp_path, command):
+    image = shapes.examples("test[:1]")[0].image
+    (tmp_path / "scene.png").write_bytes(tf.io.encode_png(image).numpy())
+    arguments = (f"--model={trained}", "--json", "--threshold=0", tmp_path / "scene.png")
+    done = command("detection.predict", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert '"segmentation"' in done.stdout
 
 
 def test_masks_are_of_some_data_sets(capsys):
