@@ -68,6 +68,27 @@ def test_masks_are_learnt(model):
     np.testing.assert_allclose(history["loss"], total, rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_two_replicas_learn_as_one(mirrored):
+    images, targets = detectors.batch(4)
+    targets = {**targets, "masks": detectors.masks(targets["labels"])}
+    data = tf.data.Dataset.from_tensors((images, targets)).repeat()
+    weights, losses = [], []
+    for strategy in (tf.distribute.get_strategy(), mirrored):
+        with strategy.scope():
+            model = detectors.detector(masks=True)
+            model.compile(optimizers.SGD(0.003, momentum=0.9, clip_norm=1.0))
+        before = model.mask_head.get_weights()
+        # After many steps, rounding would change what is drawn.
+        losses.append(model.fit(data, steps_per_epoch=4, verbose=0).history["mask_loss"])
+        weights.append(model.get_weights())
+        moved = zip(model.mask_head.get_weights(), before, strict=True)
+        assert max(np.abs(now - then).max() for now, then in moved) > 1e-4
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_allclose(two, one, rtol=0, atol=1e-4)
+
+
 def test_a_saved_detector_finds_the_same(model, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = loading.load(tmp_path / "model.keras")
