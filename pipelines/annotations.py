@@ -112,6 +112,11 @@ def chosen(annotations: Annotations, images: np.ndarray) -> Annotations:
     )
 
 
+def without(annotations: Annotations, numbers: Sequence[int]) -> Annotations:
+    """Without these objects."""
+    return _only(annotations, np.setdiff1d(np.arange(len(annotations.boxes)), numbers))
+
+
 def _only(annotations, numbers):
     """With these objects alone."""
     columns = ("images", "boxes", "labels", "crowd", "difficult", "areas")
@@ -208,8 +213,7 @@ def checked(
             f"{of_boxes[0].text}",
             stacklevel=2,
         )
-        kept = np.setdiff1d(np.arange(len(annotations.boxes)), sorted(numbers))
-        annotations = _only(annotations, kept)
+        annotations = without(annotations, sorted(numbers))
     return annotations  # boxes as they are written, for scoring: streams cut them to their images
 
 

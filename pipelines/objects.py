@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .scenes import Scenes
 
 DATASETS = ("shapes", "coco", "voc")
+MASKED = ("shapes", "coco")  # with masks of objects, too
 TFDS = ("tfds/coco", "tfds/voc")
 SCALE = (600, 1000)  # of [32]: shorter side, most of the longer
 
@@ -47,6 +48,7 @@ def training(
     exif_orientation: bool = False,
     max_corrupt: int = 100,
     max_faulty: int = 0,
+    masks: bool = False,
     parts: int = 1,
     shard: tuple[int, int] = (0, 1),
     device: str | None = "auto",
@@ -72,6 +74,7 @@ def training(
         max_corrupt: how many images that cannot be decoded are left out, see `scenes.training`.
         max_faulty: how many objects with faulty boxes are left out, with a warning. (Of TFDS's
             records those without area always are, and other faults are errors.)
+        masks: whether objects have masks, too: of "shapes" and "coco", by pycocotools.
         parts: each batch is delivered as so many equal smaller ones; `start_step` still counts
             whole ones.
         shard: (index, count) gives the index-th of count equal parts of each delivered batch.
@@ -84,7 +87,9 @@ def training(
         4), "labels": int32 (B, N), "crowd": bool (B, N), "key": int32 (B, 2)}). The size is the
         height and width without padding; N is the most objects of an image in the split. Where
         there is no object, the label is -1 and the box 0. The key is a random number of the image's
-        place in the stream, for draws in the model. Images without objects are there too.
+        place in the stream, for draws in the model. Images without objects are there too. With
+        `masks` there is also "masks": uint8 (B, N, 56, 56), of each object within its box, see
+        `instances`; of crowd regions it is 0.
 
     Raises:
         InputError: no such data set or split, a fault in its annotations, which the message names,
@@ -98,6 +103,7 @@ def training(
         class_names=class_names,
         exif_orientation=exif_orientation,
         max_faulty=max_faulty,
+        masks=masks,
     )
     return training_of(
         source,
@@ -158,6 +164,7 @@ def evaluation(
     class_names: Sequence[str] | None = None,
     exif_orientation: bool = False,
     max_faulty: int = 0,
+    masks: bool = False,
     replicas: int | None = None,
     shard: tuple[int, int] = (0, 1),
     device: str | None = "auto",
@@ -176,6 +183,7 @@ def evaluation(
         class_names: see there.
         exif_orientation: see there.
         max_faulty: see there.
+        masks: see there.
         replicas: makes all batches one size that so many replicas share equally, and adds float32
             weights (B,), 1 for images and 0 for the copies that fill up the last batch.
         shard: see there; with `replicas`.
@@ -201,6 +209,7 @@ def evaluation(
         class_names=class_names,
         exif_orientation=exif_orientation,
         max_faulty=max_faulty,
+        masks=masks,
     )
     return evaluation_of(
         source,
@@ -260,16 +269,18 @@ def open_split(
     class_names: Sequence[str] | None = None,
     exif_orientation: bool = False,
     max_faulty: int = 0,
+    masks: bool = False,
 ) -> "Scenes":
     """Opens a split; the arguments are those of `training`.
 
     Returns:
-        The source, whose `class_names` and `category_ids` are in the order of the labels.
+        The source, whose `class_names` and `category_ids` are in the order of the labels. With
+        `masks`, its streams deliver masks.
 
     Raises:
         InputError: as `training`.
     """
-    source = _open(dataset, split, data_dir, annotations, exif_orientation, max_faulty)
+    source = _open(dataset, split, data_dir, annotations, exif_orientation, max_faulty, masks)
     if class_names is not None and tuple(class_names) != source.class_names:
         raise InputError(
             f"{dataset}/{split} has the classes {', '.join(source.class_names)}, and not "
@@ -278,20 +289,27 @@ def open_split(
     return source
 
 
-def _open(dataset, split, data_dir, annotations, exif_orientation, max_faulty):
-    from . import scenes
+def _open(dataset, split, data_dir, annotations, exif_orientation, max_faulty, masks):
+    from . import instances, scenes
     from .annotations import checked
 
     if annotations is not None and dataset != "coco":
         raise InputError(f"annotations=FILE is for coco, not for {dataset}.")
+    if masks:
+        check_masks(dataset)
     if dataset == "shapes":
-        return _shapes(split)
+        return _shapes(split, masks)
     if dataset in DATASETS:
         import tensorflow as tf
 
-        content, problems = read(dataset, split, data_dir=data_dir, annotations=annotations)
+        content, problems = read(
+            dataset, split, data_dir=data_dir, annotations=annotations, masks=masks
+        )
         content = checked(content, problems, max_faulty=max_faulty)
-        return scenes.in_memory(content, scenes.encoded(tf.io.read_file, exif_orientation), SCALE)
+        if masks:
+            content = instances.checked(content, max_faulty=max_faulty)
+        pixels = scenes.encoded(tf.io.read_file, exif_orientation)
+        return scenes.in_memory(content, pixels, SCALE, masks=masks)
     if has_objects(dataset):
         from . import object_records
 
@@ -306,8 +324,11 @@ def read(
     *,
     data_dir: str | os.PathLike | None = None,
     annotations: str | os.PathLike | None = None,
+    masks: bool = False,
 ) -> "tuple[Annotations, list[Fault]]":
     """Reads the files of a split of "coco" or "voc", and what is wrong with them.
+
+    With `masks`, the objects' outlines are read, which "coco" has.
 
     Raises:
         InputError: there are none, or they are of another format.
@@ -315,11 +336,20 @@ def read(
     from . import coco, voc
 
     if dataset == "coco":
-        return coco.read(data_dir, split, file=annotations)
+        return coco.read(data_dir, split, file=annotations, outlined=masks)
     return voc.read(data_dir, split)
 
 
-def _shapes(split):
+def check_masks(dataset: str) -> None:
+    """Raises `InputError` where a data set has no masks of objects."""
+    if dataset not in MASKED:
+        raise InputError(
+            f"masks are read of {' and '.join(MASKED)}, not of {dataset}, which has boxes alone "
+            "here."
+        )
+
+
+def _shapes(split, masks):
     import numpy as np
     import tensorflow as tf
 
@@ -328,7 +358,7 @@ def _shapes(split):
 
     drawn = shapes.examples(split)
     images = tf.constant(np.stack([one.image for one in drawn]))
-    content = checked(shapes.annotations(split, drawn))
+    content = checked(shapes.annotations(split, drawn, outlined=masks))
     first = int(shapes.numbers(split)[0])
 
     def pixels(key, size, wanted):
@@ -336,4 +366,4 @@ def _shapes(split):
         number = tf.strings.to_number(tf.strings.substr(key, len("shapes/"), -1), tf.int32)
         return images[number - first]
 
-    return scenes.in_memory(content, pixels, (shapes.SIDE, shapes.SIDE))
+    return scenes.in_memory(content, pixels, (shapes.SIDE, shapes.SIDE), masks=masks)

@@ -28,7 +28,10 @@ def encode(segmentation: Any, height: int, width: int) -> bytes:
     mask = require("pycocotools.mask", extra=EXTRA)
     if isinstance(segmentation, dict) and {"size", "counts"} <= segmentation.keys():
         if list(segmentation["size"]) != [height, width]:
-            raise InputError(f"has run lengths of the size {segmentation['size']} (height, width)")
+            raise InputError(
+                f"has run lengths of the size {segmentation['size']} (height, width), and its "
+                f"image is {[height, width]}"
+            )
         counts = segmentation["counts"]
         if isinstance(counts, str | bytes):
             counts = counts.encode() if isinstance(counts, str) else counts
@@ -48,6 +51,12 @@ def encode(segmentation: Any, height: int, width: int) -> bytes:
         raise InputError(
             "has no segmentation: a list of polygons of three corners or more, or run lengths with "
             "their size"
+        )
+    # So far away, a polygon would be drawn in gigabytes.
+    limit = 2 * max(height, width)
+    if any(abs(corner) > limit for polygon in polygons for corner in polygon):
+        raise InputError(
+            f"has a polygon far outside of its image, which is {[height, width]} (height, width)"
         )
     return mask.merge(mask.frPyObjects(polygons, height, width))["counts"]
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from resnet_keras.errors import InputError
 
-from . import decode, stream
+from . import decode, instances, stream
 from .annotations import Annotations
 from .buckets import Scale, buckets, check_scales, dealt, resized, window_size
 from .encoded import count_broken, fail_if, listed
@@ -28,7 +28,7 @@ class Scenes(NamedTuple):
     Rows are dicts of key string (), name string (), number int64 (), image_id int64 (), size int32
     (2,), and of the image's objects, filled up with zeros to `most_objects`: boxes float64 (N, 4),
     labels int32 (N,) with -1 where there is none, crowd bool (N,), difficult bool (N,) and area
-    float64 (N,).
+    float64 (N,); and, where there are masks, outlines string (N,), see `outlines.encode`.
 
     Attributes:
         num_examples: how many images there are.
@@ -41,6 +41,8 @@ class Scenes(NamedTuple):
         ordered: () to a data set of rows, each image once.
         pixels: (key, size, shorter side wanted) to uint8 (height, width, 3), whole or shrunk by 2,
             4 or 8 to no less than is wanted.
+        outlines: image id to (height, width) of the image and the outlines of its objects; None
+            where there are no masks.
     """
 
     num_examples: int
@@ -51,6 +53,7 @@ class Scenes(NamedTuple):
     training: Callable[[int, int, int], tf.data.Dataset]
     ordered: Callable[[], tf.data.Dataset]
     pixels: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    outlines: "Callable[[int], tuple[tuple[int, int], list[bytes]]] | None" = None
 
 
 class Share(NamedTuple):
@@ -95,8 +98,13 @@ def in_memory(
     annotations: Annotations,
     pixels: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
     scale: Scale,
+    *,
+    masks: bool = False,
 ) -> Scenes:
-    """Scenes whose boxes are in memory; any step is reached at no cost."""
+    """Scenes whose boxes are in memory; any step is reached at no cost.
+
+    With `masks`, so are the outlines of objects.
+    """
     names = tf.constant([os.fsencode(path) for path in annotations.paths])  # need not be UTF-8
     counts = annotations.row_splits[1:] - annotations.row_splits[:-1]
     most = max(1, int(counts.max()))
@@ -112,6 +120,9 @@ def in_memory(
         "difficult": (ragged(annotations.difficult), False, [most]),
         "area": (ragged(annotations.areas), 0.0, [most]),
     }
+    if masks:
+        outlines = tf.constant(list(annotations.outlines), tf.string)
+        columns["outlines"] = (ragged(outlines), "", [most])
 
     @_AS_IT_IS
     def rows(numbers):
@@ -152,7 +163,20 @@ def in_memory(
         training,
         ordered,
         pixels,
+        _outlines(annotations) if masks else None,
     )
+
+
+def _outlines(annotations):
+    places = {int(key): place for place, key in enumerate(annotations.image_ids)}
+    splits = annotations.row_splits
+
+    def of_image(image_id):
+        place = places[image_id]
+        height, width = annotations.sizes[place].tolist()
+        return (height, width), list(annotations.outlines[splits[place] : splits[place + 1]])
+
+    return of_image
 
 
 def encoded(
@@ -194,8 +218,8 @@ def training(
         max_corrupt: with more different broken images than this, the stream fails and names them.
 
     Returns:
-        A dataset of ({"image", "size"}, {"boxes", "labels", "crowd", "key"}), see
-        `objects.training`.
+        A dataset of ({"image", "size"}, {"boxes", "labels", "crowd", "key"}), with "masks" where
+        the source has outlines; see `objects.training`.
     """
     share.check()
     scales = tuple(scales or (source.scale,))
@@ -379,7 +403,18 @@ def _placed(image, row, sides):
         "image": tf.ensure_shape(padded, [*(sides[0] if len(sides) == 1 else (None, None)), 3]),
         "size": row["wanted"],
     }
-    return features, {"boxes": boxes, "labels": row["labels"], "crowd": row["crowd"]}
+    targets = {"boxes": boxes, "labels": row["labels"], "crowd": row["crowd"]}
+    if "outlines" in row:
+        targets["masks"] = _masks(row)
+    return features, targets
+
+
+def _masks(row):
+    """uint8 (N, SIDE, SIDE) of the row's objects but crowd regions, of which nothing is learnt."""
+    outlines = tf.where(row["crowd"], "", row["outlines"])
+    masks = tf.numpy_function(instances.crops, [outlines, row["size"], row["boxes"]], tf.uint8)
+    masks = tf.ensure_shape(masks, [row["outlines"].shape[0], instances.SIDE, instances.SIDE])
+    return tf.cond(row["mirrored"], lambda: tf.reverse(masks, [2]), lambda: masks)
 
 
 def resize(image: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:

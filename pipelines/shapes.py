@@ -10,7 +10,7 @@ import numpy as np
 
 from resnet_keras.errors import unknown
 
-from . import splits
+from . import instances, splits
 from .annotations import Annotations, of_objects
 
 CLASSES = ("circle", "square", "triangle")
@@ -33,6 +33,7 @@ class Example(NamedTuple):
         labels: int32 (objects,).
         areas: int32 (objects,), pixels that are seen.
         mask: uint8 (SIDE, SIDE), 0 for the ground and label + 1 for a shape.
+        instances: uint8 (SIDE, SIDE), 0 for the ground and the object's number + 1 for a shape.
     """
 
     image: np.ndarray
@@ -40,6 +41,7 @@ class Example(NamedTuple):
     labels: np.ndarray
     areas: np.ndarray
     mask: np.ndarray
+    instances: np.ndarray
 
 
 def example(seed: int, number: int) -> Example:
@@ -70,6 +72,7 @@ def example(seed: int, number: int) -> Example:
         np.array(labels, np.int32),
         np.array([shape.sum() for shape in seen], np.int32),
         of_instance[instances],
+        instances,
     )
 
 
@@ -141,8 +144,8 @@ def examples(split: str, *, seed: int = 0) -> list[Example]:
     return [example(seed, number) for number in numbers(split).tolist()]
 
 
-def annotations(split: str, drawn: list[Example]) -> Annotations:
-    """The boxes of a split's `examples`."""
+def annotations(split: str, drawn: list[Example], *, outlined: bool = False) -> Annotations:
+    """The boxes of a split's `examples`, and with `outlined` the run lengths of their masks."""
     names = [f"shapes/{number}" for number in numbers(split).tolist()]
     objects = [
         (image, tuple(box), label, False, False, area, f"{names[image]}: object {number}")
@@ -152,4 +155,8 @@ def annotations(split: str, drawn: list[Example]) -> Annotations:
         )
     ]
     sizes, ids = [(SIDE, SIDE)] * len(names), range(len(names))
-    return of_objects(CLASSES, range(len(CLASSES)), names, ids, sizes, objects, str)
+    content = of_objects(CLASSES, range(len(CLASSES)), names, ids, sizes, objects, str)
+    if not outlined:
+        return content
+    masks = (one.instances == n + 1 for one in drawn for n in range(len(one.labels)))
+    return content._replace(outlines=instances.encode(masks))

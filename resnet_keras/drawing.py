@@ -41,5 +41,10 @@ def png(figure: "Figure") -> bytes:
     return content.getvalue()
 
 
+def colour(number: int) -> tuple[float, float, float]:
+    """Red, green and blue from 0 to 1 of matplotlib's number-th colour, of which there are ten."""
+    return require("matplotlib.colors", extra=EXTRA).to_rgb(f"C{number % 10}")
+
+
 def _canvas(figure):
     return require("matplotlib.backends.backend_agg", extra=EXTRA).FigureCanvasAgg(figure)

@@ -16,19 +16,21 @@ PYRAMID = {**SMALL, "anchor_sizes": ((8,), (16,), (32,), (64,), (128,))}
 CLASSES = 3
 
 
-def detector(*, network="resnet10_shapes", seed=0, dtype=None, **options):
-    """A `FasterRCNN` of one small network, whose scores differ from box to box."""
+def detector(*, network="resnet10_shapes", seed=0, dtype=None, masks=False, **options):
+    """A `FasterRCNN` of one small network, or a `MaskRCNN`; scores differ from box to box."""
     import keras
 
     from resnet_keras import zoo
-    from resnet_keras.detection import FasterRCNN, backbones, statistics
+    from resnet_keras.detection import FasterRCNN, MaskRCNN, backbones, statistics
 
     assert backbones  # registers the small networks
     keras.utils.set_random_seed(seed)
     backbone = zoo.backbone(network, input_shape=(None, None, 3), dtype=dtype)
     statistics.recompute(backbone, [images()])
     changes = SMALL if options.get("neck", "c4") == "c4" else PYRAMID
-    model = FasterRCNN(statistics.frozen(backbone), CLASSES, **{**changes, **options})
+    model = (MaskRCNN if masks else FasterRCNN)(
+        statistics.frozen(backbone), CLASSES, **{**changes, **options}
+    )
     generator = np.random.default_rng(seed)
     for layer in (model.rpn.get_layer("rpn_objectness"), *model.predictor.layers[1:]):
         kernel = layer.kernel
@@ -50,3 +52,12 @@ def batch(count=2, seed=0):
     boxes[0, 1], labels[0, 1] = (50, 20, 90, 60), 2
     key = np.arange(2 * count, dtype="int32").reshape(count, 2)
     return images(count, seed=seed), {"boxes": boxes, "labels": labels, "key": key}
+
+
+def masks(labels, side=56, seed=0):
+    """Masks of objects within their boxes: ellipses, of which the half of some is hidden."""
+    places = (np.arange(side) + 0.5) / side * 2 - 1
+    ellipse = places[:, None] ** 2 + places**2 <= 1
+    hidden = np.random.default_rng(seed).random(labels.shape) < 0.5
+    shown = ellipse & ~(hidden[..., None, None] & (places > 0))
+    return (255 * (shown & (labels >= 0)[..., None, None])).astype("uint8")

@@ -23,6 +23,7 @@ _MODULES = (
     "improve",
     "layout",
     "losses",
+    "masks",
     "matching",
     "necks",
     "nms",
@@ -33,12 +34,14 @@ _MODULES = (
     "sampling",
     "scores",
     "settings",
+    "slices",
     "statistics",
     "weights",
 )
 _NAMES = {
     "AveragePrecision": "measuring",
     "FasterRCNN": "faster_rcnn",
+    "MaskRCNN": "mask_rcnn",
     "draw": "prediction",
     "export": "exporting",
     "get": "weights",

@@ -12,6 +12,7 @@ from resnet_keras.zoo import WeightsEntry
 EPSILON = 1e-5  # of torch's batch normalization
 COCO = "coco"
 _V1, _V2 = "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"
+_MASKS_V1, _MASKS_V2 = "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"
 
 
 class Detector(NamedTuple):
@@ -23,17 +24,19 @@ class Detector(NamedTuple):
         class_names: of the labels of its public weights.
         frozen: whether the backbone's batch normalization is constant, as soon as it has weights.
         parameters: that its publisher counts, without frozen batch normalization; of torchvision's
-            with the background's deltas, 4 * 1025, which nothing looks at and `FasterRCNN` has not.
-            None where it gives no number.
+            with the background's deltas and mask, 4 * 1025 and 257, which nothing looks at and
+            `FasterRCNN` and `MaskRCNN` have not. None where it gives no number.
         entry: its public weights.
         box_ap: of these, in percent on COCO val2017, its publisher's own figure. None was measured
             with this package.
+        mask_ap: the same of masks, of a `MaskRCNN`; None for a `FasterRCNN`.
     """
 
     frozen: bool
     parameters: int | None
     entry: WeightsEntry
     box_ap: float
+    mask_ap: float | None = None
     box_head: str = "two_mlp"
     rpn_convolutions: int = 1
     network: str = "resnet50"
@@ -108,6 +111,22 @@ DETECTORS = {
         parameters=43_712_278,
         entry=_coco(_V2, "dd69338a", "torchvision, arXiv 2111.11429's recipe", EPSILON),
         box_ap=46.7,
+    ),
+    _MASKS_V1: Detector(
+        frozen=True,
+        parameters=44_401_393,
+        entry=_coco(_MASKS_V1, "bf2d0c1e", "torchvision, a recipe like that of the paper", 0.0),
+        box_ap=37.9,
+        mask_ap=34.6,
+    ),
+    _MASKS_V2: Detector(
+        box_head="convolutions",
+        rpn_convolutions=2,
+        frozen=False,
+        parameters=46_359_409,
+        entry=_coco(_MASKS_V2, "73cbd019", "torchvision, arXiv 2111.11429's recipe", EPSILON),
+        box_ap=47.4,
+        mask_ap=41.8,
     ),
     **{
         detector.entry.model: detector

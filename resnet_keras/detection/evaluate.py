@@ -7,7 +7,7 @@ r"""Measures how well a detector finds objects: COCO's and Pascal VOC's average 
         --data_dir=my_data --predictions=found.json --precision_recall=curves.png
 
 AP is printed as COCO has it, and as VOC had it in 2007 (voc07, at 11 recalls) and has had it since
-2010 (voc, the area).
+2010 (voc, the area). Of a Mask R-CNN COCO's AP of masks is printed, too.
 """
 
 import datetime
@@ -51,13 +51,16 @@ def _main() -> None:
     voc = {
         metric: scores.voc(truth, found, classes, metric=metric) for metric in scores.VOC_METRICS
     }
+    masks = None
+    if truth and truth[0].masks is not None:
+        masks = scores.coco(truth, found, source.category_ids, masks=True)
     title = f"{what}, {len(truth)} images"
     print(title)
-    _print(coco, voc, source.class_names)
+    _print(coco, voc, masks, source.class_names)
     if FLAGS.precision_recall:
         write_atomically(FLAGS.precision_recall, curves.draw(coco, source.class_names, title))
     if FLAGS.results:
-        row = _row(coco, voc, source.class_names, len(truth))
+        row = _row(coco, voc, masks, source.class_names, len(truth))
         measurements.put(Path(FLAGS.results), _key(files, scale), row)
 
 
@@ -80,7 +83,8 @@ def _detections(files):
     for model in models:
         testing.adjust(model, **runs.given(FLAGS, "refine", "score_threshold", "detections"))
     where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation", "max_faulty")
-    source = objects.open_split(FLAGS.dataset, FLAGS.split, **where)
+    masks = _with_masks(models)
+    source = objects.open_split(FLAGS.dataset, FLAGS.split, masks=masks, **where)
     model, scale = testing.combine(
         models,
         FLAGS.protocol,
@@ -92,16 +96,28 @@ def _detections(files):
     scores.check_classes(names, source.class_names)
     test = objects.evaluation_of(source, FLAGS.batch_size, scale=scale, device=None)
     with decoders.quiet():
-        truth, found = measuring.detections(model, test)
+        truth, found = measuring.detections(model, test, source.outlines)
     if names != source.class_names:
         found = scores.relabelled(found, names, source.class_names)
     return source, scale, truth, found
 
 
-def _print(coco, voc, names):
+def _with_masks(models):
+    """Whether masks are measured; says so where a detector's are not."""
+    if all(model.mask_side is None for model in models):
+        return False
+    if FLAGS.dataset not in objects.MASKED:
+        print(f"Masks are not measured: {FLAGS.dataset} has none here.", file=sys.stderr)
+        return False
+    return True
+
+
+def _print(coco, voc, masks, names):
     printed = {name: name in FLAGS.metric for name in flags.METRICS}
     if printed["coco"]:
-        print("COCO: " + ", ".join(f"{name} {_text(value)}" for name, value in coco.values.items()))
+        print(f"COCO: {_numbers(coco)}")
+        if masks:
+            print(f"COCO, masks: {_numbers(masks)}")
     means = {
         "voc07": f"11 points (07) {_text(voc['07'].mean)}",
         "voc": f"area {_text(voc['area'].mean)}",
@@ -112,12 +128,17 @@ def _print(coco, voc, names):
     if FLAGS.per_class:
         columns = {
             **({"AP": coco.ap, "AP50": coco.ap50} if printed["coco"] else {}),
+            **({"mask AP": masks.ap, "mask AP50": masks.ap50} if masks and printed["coco"] else {}),
             **({"VOC 07": voc["07"].ap} if printed["voc07"] else {}),
             **({"VOC area": voc["area"].ap} if printed["voc"] else {}),
         }
         values = zip(*columns.values(), strict=True)
         rows = [[name, *map(_text, own)] for name, own in zip(names, values, strict=True)]
         print(markdown(Table("", ["class", *columns], rows)))
+
+
+def _numbers(coco):
+    return ", ".join(f"{name} {_text(value)}" for name, value in coco.values.items())
 
 
 def _known(value):
@@ -144,12 +165,13 @@ def _key(files, scale):
     }
 
 
-def _row(coco, voc, names, images):
+def _row(coco, voc, masks, names, images):
     per_class = zip(names, coco.ap, coco.ap50, voc["07"].ap, voc["area"].ap, strict=True)
     columns = ("ap", "ap50", "voc07", "voc")
     return {
         "images": images,
         "coco": {name: _known(value) for name, value in coco.values.items()},
+        **({"masks": {n: _known(value) for n, value in masks.values.items()}} if masks else {}),
         "voc07": _known(voc["07"].mean),
         "voc": _known(voc["area"].mean),
         "per_class": {

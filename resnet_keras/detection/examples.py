@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from . import anchors, losses, matching, sampling
+from . import anchors, losses, masks, matching, sampling
 from . import boxes as geometry
 from .proposals import Level
 from .settings import Settings
@@ -25,6 +25,7 @@ class Truth(NamedTuple):
         crowd: bool (batch, N).
         key: int32 (batch, 2), by which an image's samples are drawn.
         valid: bool (batch,), whether an image's boxes can be true.
+        masks: uint8 (batch, N, S, S), of each object within its box; None where there are none.
     """
 
     boxes: tf.Tensor
@@ -32,6 +33,7 @@ class Truth(NamedTuple):
     crowd: tf.Tensor
     key: tf.Tensor
     valid: tf.Tensor
+    masks: tf.Tensor | None = None
 
 
 class Rois(NamedTuple):
@@ -42,12 +44,14 @@ class Rois(NamedTuple):
         labels: int32 (batch, S); the number of classes is the background.
         deltas: float32 (batch, S, 4), that lead to the objects.
         weights: float32 (batch, S), 0 for what fills up.
+        objects: int32 (batch, S), which object of the image a RoI overlaps most.
     """
 
     boxes: tf.Tensor
     labels: tf.Tensor
     deltas: tf.Tensor
     weights: tf.Tensor
+    objects: tf.Tensor
 
 
 def read(
@@ -61,7 +65,8 @@ def read(
     """Targets of `fit`, checked.
 
     Args:
-        targets: "boxes", "labels" and, where there are such, "crowd"; see `FasterRCNN`.
+        targets: "boxes", "labels" and, where there are such, "crowd" and "masks"; see `FasterRCNN`
+            and `MaskRCNN`.
         key: int32 (batch, 2).
         sizes: height and width of each image, int32 (batch, 2).
         num_classes: of the labels.
@@ -69,7 +74,7 @@ def read(
             otherwise.
 
     Raises:
-        InputError: see `boxes.check`.
+        InputError: see `boxes.check` and `masks.check`.
     """
     boxes, labels = tf.cast(targets["boxes"], "float32"), tf.cast(targets["labels"], "int32")
     if raises:
@@ -88,7 +93,11 @@ def read(
         crowd = tf.zeros(tf.shape(labels), "bool")
     else:
         crowd = tf.pad(tf.cast(crowd, "bool"), [[0, 0], [0, empty]])
-    return Truth(boxes, labels, crowd, tf.cast(key, "int32"), valid)
+    shapes = targets.get("masks")
+    if shapes is not None:
+        masks.check(targets)
+        shapes = tf.pad(shapes, [[0, 0], [0, empty], [0, 0], [0, 0]])
+    return Truth(boxes, labels, crowd, tf.cast(key, "int32"), valid, shapes)
 
 
 def rpn_losses(
@@ -165,7 +174,13 @@ def rois(
     chosen, index = _rows(candidates, drawn), _rows(index, drawn)
     labels = tf.where(_rows(state, drawn) == 1, _rows(truth.labels, index), num_classes)
     deltas = geometry.encode(chosen, _rows(truth.boxes, index), settings.box_weights)
-    return Rois(chosen, labels, deltas, weights)
+    return Rois(chosen, labels, deltas, weights, index)
+
+
+def positives(rois: Rois, settings: Settings) -> Rois:
+    """The first of RoIs, among which all of an object are: `sampling` puts these first."""
+    most = max(int(settings.roi_samples * settings.roi_positive_share), 1)
+    return Rois(*(column[:, :most] for column in rois))
 
 
 def _rows(values, index):

@@ -45,7 +45,7 @@ def export(
 
     Returns:
         The path. What it holds takes uint8 RGB images (batch, height, width, 3), and gives
-        "boxes", "scores", "labels" and "count".
+        "boxes", "scores", "labels" and "count", and of a `MaskRCNN` "masks".
 
     Raises:
         InputError: something is at the path already, LiteRT is asked for without a size, or it has

@@ -24,14 +24,12 @@ from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.networks.network import dtype_policy
 from resnet_keras.training import keras_patches
 
-from . import anchors, detections, examples, heads, losses, necks, padding, roi
+from . import anchors, detections, examples, heads, losses, necks, padding, roi, slices
 from . import statistics as statistics  # whose layer is in saved detectors
 from .proposals import Level, propose
 from .settings import settings as make_settings
 
 MULTIPLE = 32  # images are padded to sides that leave no rest at any stride of a backbone
-SLICE = 64  # RoIs of an image that are looked at together in inference: memory, Sec. 4
-LOSSES = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss")
 _PROBE = 256  # side of the image by which strides are found out
 
 
@@ -73,6 +71,8 @@ class FasterRCNN(keras.Model):
     Raises:
         InputError: an argument is none of the above.
     """
+
+    loss_names = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss")
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class FasterRCNN(keras.Model):
             else:
                 self._make_fpn(endpoints, box_head, rpn_convolutions)
         self._check_levels()
-        self.loss_means = [keras.metrics.Mean(name=name) for name in LOSSES]
+        self.loss_means = [keras.metrics.Mean(name=name) for name in self.loss_names]
         self.seeds = keras.random.SeedGenerator(0)  # for targets without a key
         self.jit_compile = False  # Keras's own choice, where nothing is compiled, is XLA on a GPU
         self.built = True
@@ -141,6 +141,11 @@ class FasterRCNN(keras.Model):
     def scale(self) -> tuple[int, int] | None:
         """Shorter side and most of the longer one, in pixels, of the images it is trained on."""
         return self._arguments.scale and tuple(self._arguments.scale)
+
+    @property
+    def mask_side(self) -> int | None:
+        """Cells of each side of a mask; None where masks are not found."""
+        return None
 
     def _make_c4(self, endpoints, rpn_convolutions):
         if len(endpoints) < 2:
@@ -251,7 +256,7 @@ class FasterRCNN(keras.Model):
         rpn = examples.rpn_losses(levels, truth, sizes, self.settings)
         head = self._head_losses(maps, boxes, is_box, truth, sizes, training)
         losses = [tf.where(truth.valid, loss, float("nan")) for loss in (*rpn, *head)]
-        return dict(zip(LOSSES, losses, strict=True))
+        return dict(zip(self.loss_names, losses, strict=True))
 
     def look(self, images, sizes, training=False):
         """The features that RoIs are taken of, finest first, and `Level`s of anchors.
@@ -316,15 +321,15 @@ class FasterRCNN(keras.Model):
         # XLA has nothing to raise with: a loss becomes no number.
         return examples.read(targets, key, sizes, self.num_classes, raises=not self.jit_compile)
 
-    def _head_losses(self, maps, boxes, is_box, truth, sizes, training):
-        values = self.settings
-        rois = examples.rois(boxes, is_box, truth, self.num_classes, values)
-        whole = self.whole_image(sizes)
-        features = self.features(maps, tf.concat([rois.boxes, whole], 1), training)
+    def _head_losses(self, maps, boxes, is_box, truth, sizes, training) -> tuple[Any, ...]:
+        rois = examples.rois(boxes, is_box, truth, self.num_classes, self.settings)
+        candidates = tf.concat([rois.boxes, self.whole_image(sizes)], 1)
+        return self._box_losses(rois, self.features(maps, candidates, training))
+
+    def _box_losses(self, rois, features):
         logits, deltas = self.classify(features)
-        return losses.head(
-            logits, deltas, rois.labels, rois.deltas, rois.weights, beta=values.box_beta
-        )
+        beta = self.settings.box_beta
+        return losses.head(logits, deltas, rois.labels, rois.deltas, rois.weights, beta=beta)
 
     def whole_image(self, sizes):
         """What the RoIs given to `features` must end with: (batch, 1, 4), or (batch, 0, 4).
@@ -336,25 +341,13 @@ class FasterRCNN(keras.Model):
         return whole if self.context else whole[:, :0]
 
     def features(self, maps, rois, training=False):
-        """What the head makes of RoIs (batch, R, 4): (batch, R, width), before `classify`.
-
-        In inference some RoIs come after the others: what is pooled for all needs much memory.
-        """
-        if training or (rois.shape[1] is not None and rois.shape[1] <= SLICE):
+        """What the head makes of RoIs (batch, R, 4): (batch, R, width), before `classify`."""
+        if training:
             return self._features(maps, rois, training)
-        batch, count = tf.shape(rois)[0], tf.shape(rois)[1]
-        slices = -(-count // SLICE)
-        rois = tf.pad(rois, [[0, 0], [0, slices * SLICE - count], [0, 0]])
-        parts = tf.transpose(tf.reshape(rois, [batch, slices, SLICE, 4]), [1, 0, 2, 3])
         head = self.box_head.output
-        answers = tf.map_fn(
-            lambda part: self._features(maps, part, False),
-            tf.ensure_shape(parts, [None, None, SLICE, 4]),
-            fn_output_signature=tf.TensorSpec([None, SLICE, head.shape[-1]], head.dtype),
-            parallel_iterations=1,
+        return slices.mapped(
+            lambda part: self._features(maps, part, False), (rois,), head.shape[-1:], head.dtype
         )
-        answers = tf.transpose(answers, [1, 0, 2, 3])
-        return tf.reshape(answers, [batch, slices * SLICE, head.shape[-1]])[:, :count]
 
     def _features(self, maps, rois, training):
         pooled = self._pooled(maps, rois)
@@ -378,13 +371,14 @@ class FasterRCNN(keras.Model):
             tf.reshape(deltas, [-1, count, self.num_classes, 4]),
         )
 
-    def _pooled(self, maps, rois):
+    def _pooled(self, maps, rois, side=None):
         """Features of RoIs, (batch, R, side, side, channels), in the head's precision."""
         values, parts = self.settings, self._parts
+        side = side or parts.side
         if values.roi == "max_pool":
             # Caffe's boxes end with their last pixel.
             inclusive = rois - tf.constant([0.0, 0.0, 1.0, 1.0])
-            pooled = roi.max_pool(maps[0], inclusive, parts.side, parts.strides[0])
+            pooled = roi.max_pool(maps[0], inclusive, side, parts.strides[0])
         else:
             options = {
                 "sampling": values.roi_sampling,
@@ -392,10 +386,10 @@ class FasterRCNN(keras.Model):
                 "form": "matmul" if self.jit_compile else values.roi_form,
             }
             if self.neck is None:
-                pooled = roi.align(maps[0], rois, parts.side, parts.strides[0], **options)
+                pooled = roi.align(maps[0], rois, side, parts.strides[0], **options)
             else:  # the last level is for proposals only
                 maps, strides = maps[:-1], parts.strides[:-1]
-                pooled = roi.align_pyramid(maps, rois, parts.side, strides, **options)
+                pooled = roi.align_pyramid(maps, rois, side, strides, **options)
         return tf.cast(pooled, maps[0].dtype)
 
     def _detections(self, maps, rois, is_roi, sizes):

@@ -170,6 +170,7 @@ def train_flags() -> flags.FlagValues:
     )
     model.switch("context", False, "Let each RoI see features of the whole image.")
     model.switch("refine", False, "Look at each box again in inference, and vote.")
+    model.switch("masks", False, "Find masks, too: Mask R-CNN. For shapes and coco.")
     model.items("anchor_sizes", [], "Sides of the anchors in pixels. A / stands between levels.")
     model.items(
         "settings",
@@ -197,6 +198,9 @@ def check_train(values: flags.FlagValues) -> None:
     """
     check_dataset(values["dataset"].value)
     check_dataset(values["eval_dataset"].value or values["dataset"].value)
+    if values["masks"].value:
+        for name in ("dataset", "eval_dataset"):
+            objects.check_masks(values[name].value or values["dataset"].value)
     scores_need()
     replicas = max(runs.check_workers(values), values["logical_cpus"].value)
     limits.check_batch(values["batch_size"].value, replicas)  # GPUs are not known yet

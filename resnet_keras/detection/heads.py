@@ -1,5 +1,7 @@
 """What a detector computes of features: anchors' scores and deltas, and those of RoIs."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -106,6 +108,47 @@ def hidden_layers(backbone: keras.Model, shared: str, last: str) -> keras.Model:
     hidden = keras.Model(pooled, backbone.output[last], name="hidden_layers")
     rois = keras.Input(pooled.shape[1:], name="rois")
     return keras.Model(rois, hidden(rois), name="box_head")
+
+
+def masks(
+    in_channels: int,
+    num_classes: int,
+    *,
+    side: int,
+    channels: int = 256,
+    convolutions: int = 4,
+    batch_norm: bool = False,
+) -> keras.Model:
+    """Mask R-CNN's mask branch (arXiv 1703.06870, Figure 4).
+
+    Args:
+        in_channels: of the features.
+        num_classes: of objects.
+        side: cells of each side of the features.
+        channels: of the convolutions.
+        convolutions: 3x3 ones before the transposed one: 4 on a pyramid, none on a last stage.
+        batch_norm: whether they have batch normalization, as torchvision's v2.
+
+    Returns:
+        A model from (rois, side, side, in_channels) to float32 logits
+        (rois, 2 * side, 2 * side, num_classes).
+    """
+    rois = keras.Input((side, side, in_channels), name="rois")
+    shared: dict[str, Any] = {
+        "data_format": CHANNELS_LAST,
+        "kernel_initializer": "he_normal",
+    }
+    x = rois
+    for index in range(convolutions):
+        name = f"mask_{index}"
+        x = layers.Conv2D(
+            channels, 3, padding="same", use_bias=not batch_norm, name=f"{name}_conv", **shared
+        )(x)
+        x = BatchNormalization(name=f"{name}_bn")(x) if batch_norm else x
+        x = layers.Activation("relu", name=f"{name}_relu")(x)
+    x = layers.Conv2DTranspose(channels, 2, 2, activation="relu", name="mask_deconv", **shared)(x)
+    x = layers.Conv2D(num_classes, 1, dtype="float32", name="mask_logits", **shared)(x)
+    return keras.Model(rois, x, name="mask_head")
 
 
 def predictor(width: int, num_classes: int) -> keras.Model:

@@ -5,7 +5,8 @@
     found = best.predict(images)
 
 The two other improvements of Table 9, box refinement and global context, are options of
-`FasterRCNN`, and count here as they do there.
+`FasterRCNN`, and count here as they do there. Masks are those of the final boxes, means over the
+detectors that find masks, and over the two scales at which a box is looked at.
 """
 
 from collections.abc import Sequence
@@ -137,6 +138,12 @@ class Combination(keras.Model):
             return self.members[0].scale
         return self.scales[-1], round(LONGEST * self.scales[-1])
 
+    @property
+    def mask_side(self) -> int | None:
+        """Cells of each side of a mask; None where no member finds masks."""
+        sides = [member.mask_side for member in self.members if member.mask_side is not None]
+        return max(sides, default=None)
+
     def call(self, inputs):
         """Detections of each image, by itself: scales depend on its size."""
         images, sizes = unpack(inputs)
@@ -147,6 +154,8 @@ class Combination(keras.Model):
             "labels": tf.TensorSpec([limit], tf.int32),
             "count": tf.TensorSpec([], tf.int32),
         }
+        if self.mask_side is not None:
+            found["masks"] = tf.TensorSpec([limit, self.mask_side, self.mask_side], tf.float32)
         return tf.map_fn(
             self._detect, (images, sizes), fn_output_signature=found, parallel_iterations=1
         )
@@ -167,7 +176,20 @@ class Combination(keras.Model):
 
         first = self.members[0]
         found = detections.detect(answer, rois, is_roi, first.settings, refine=first.refine)
+        if self.mask_side is not None:
+            found["masks"] = self._masks(views, found["boxes"], found["labels"])
         return {name: values[0] for name, values in found.items()}
+
+    def _masks(self, views, boxes, labels):
+        likely = [
+            _masks(member, its_views, boxes, tf.maximum(labels, 0), self.canonical_size)
+            for member, its_views in zip(self.members, views, strict=True)
+            if member.mask_side is not None
+        ]
+        sides = [self.mask_side] * 2
+        # A mask is a grid over its box: resized, it is a finer one over the same.
+        likely = [tf.image.resize(masks[0, ..., None], sides)[None, ..., 0] for masks in likely]
+        return tf.where((labels >= 0)[..., None, None], _mean(likely), 0.0)
 
     def _views(self, member, image, size):
         if self.scales is None:
@@ -229,21 +251,49 @@ def _answer(member, views, rois, sizes, canonical_size):
 
 def _maxout(member, views, rois, canonical_size):
     """The larger of the features at two adjacent scales, (1, R, width) (Ren et al. 1504.06066)."""
-    lower = adjacent(rois[0], tf.stack([view.factor for view in views]), canonical_size)
     count = tf.shape(rois)[1]
     width, dtype = member.box_head.output.shape[-1], member.box_head.output.dtype
     merged = tf.fill([count, width], tf.constant(float("-inf"), dtype))
-    for place, view in enumerate(views):
-        own = tf.where((lower == place) | (lower + 1 == place))[:, 0]
-        features = tf.cond(
-            tf.size(own) > 0,
-            lambda view=view, own=own: member.features(
-                view.maps, tf.gather(rois, own, axis=1) * view.factor
-            )[0],
-            lambda: tf.zeros([0, width], dtype),
-        )
+    empty = tf.zeros([0, width], dtype)
+
+    def answer(view, own):
+        return member.features(view.maps, tf.gather(rois, own, axis=1) * view.factor)[0]
+
+    for own, features in _at_two_scales(views, rois, canonical_size, answer, empty):
         merged = tf.tensor_scatter_nd_max(merged, own[:, None], features)
     return tf.ensure_shape(merged, [rois.shape[1], width])[None]
+
+
+def _masks(member, views, boxes, labels, canonical_size):
+    """A member's masks (1, D, M, M) of boxes in the original image: of two scales, the mean."""
+    if len(views) == 1:
+        return tf.sigmoid(member.mask_logits(views[0].maps, boxes, labels))
+    sides = [member.mask_side] * 2
+    total = tf.zeros([tf.shape(boxes)[1], *sides])
+
+    def answer(view, own):
+        placed = tf.gather(boxes, own, axis=1) * view.factor
+        return member.mask_logits(view.maps, placed, tf.gather(labels, own, axis=1))[0]
+
+    empty = tf.zeros([0, *sides])
+    for own, logits in _at_two_scales(views, boxes, canonical_size, answer, empty):
+        total = tf.tensor_scatter_nd_add(total, own[:, None], tf.sigmoid(logits) / 2)
+    return tf.ensure_shape(total, [boxes.shape[1], *sides])[None]
+
+
+def _at_two_scales(views, boxes, canonical_size, answer, empty):
+    """Of each view, which of the boxes (1, R, 4) are looked at in it, and what it answers."""
+    lower = adjacent(boxes[0], tf.stack([view.factor for view in views]), canonical_size)
+    for place, view in enumerate(views):
+        own = tf.where((lower == place) | (lower + 1 == place))[:, 0]
+        yield (
+            own,
+            tf.cond(
+                tf.size(own) > 0,
+                lambda view=view, own=own: answer(view, own),
+                lambda: empty,
+            ),
+        )
 
 
 def adjacent(boxes, factors, canonical_size=CANONICAL):

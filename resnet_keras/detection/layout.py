@@ -1,4 +1,4 @@
-"""Other projects' names and shapes of a Faster R-CNN's weights, and the same under this package's.
+"""Other projects' names and shapes of weights of Faster and Mask R-CNN, and this package's.
 
 They are torchvision's here; `detectron2` brings that project's to them.
 """
@@ -64,7 +64,7 @@ def of_detectron2(tensors: Mapping[str, Tensor]) -> bool:
 
 
 _OTHERS = (
-    (r"roi_heads\.(mask|keypoint)_", "a Mask or Keypoint R-CNN, which is not read"),
+    (r"roi_heads\.keypoint_", "a Keypoint R-CNN, which is not read"),
     (r"head\.(classification|regression)_head\.", "a RetinaNet, FCOS or SSD, and no Faster R-CNN"),
     (r"backbone\.body\.\d+\.", "a detector with a MobileNet, and not with a ResNet"),
     (
@@ -103,6 +103,8 @@ def translate(tensors: Mapping[str, Tensor], network: networks.Network) -> Tenso
 _BLOCK = re.compile(r"backbone\.fpn\.(inner|layer)_blocks\.(\d)(?:\.([01]))?\.(\w+)")
 _CONVOLUTION = re.compile(r"rpn\.head\.conv(?:\.(\d)\.0)?\.(\w+)")
 _BOX_BLOCK = re.compile(r"roi_heads\.box_head\.(\d)\.([01])\.(\w+)")
+_MASK_BLOCK = re.compile(r"roi_heads\.mask_head\.(\d)\.([01])\.(\w+)")
+_OLD_MASK_BLOCK = re.compile(r"roi_heads\.mask_head\.mask_fcn(\d)\.(\w+)")
 _LAYERS = {
     "rpn.head.cls_logits": "rpn_objectness",
     "rpn.head.bbox_pred": "rpn_deltas",
@@ -111,6 +113,8 @@ _LAYERS = {
     "roi_heads.box_head.5": "fc",
     "roi_heads.box_predictor.cls_score": "class_logits",
     "roi_heads.box_predictor.bbox_pred": "box_deltas",
+    "roi_heads.mask_predictor.conv5_mask": "mask_deconv",
+    "roi_heads.mask_predictor.mask_fcn_logits": "mask_logits",
 }
 
 
@@ -121,7 +125,7 @@ def _translated(name, tensor, background_first=True):
     if layer.endswith("_bn"):
         return f"{layer}/{files.resnets.LEAVES.get(leaf, leaf)}", tensor
     rank = len(tensor.shape)
-    if rank == 4:  # (out, in, height, width)
+    if rank == 4:  # (out, in, height, width), of a transposed convolution (in, out, ...)
         tensor = changed(tensor, lambda values: values.transpose(2, 3, 1, 0), (2, 3, 1, 0))
     elif rank == 2:  # (out, in)
         tensor = changed(tensor, lambda values: values.T, (1, 0))
@@ -132,6 +136,9 @@ def _translated(name, tensor, background_first=True):
     if layer == "box_deltas" and background_first:  # which has deltas, too
         shape = (*tensor.shape[:-1], max(tensor.shape[-1] - 4, 0))
         tensor = Tensor(shape, lambda read=tensor.read: read()[..., 4:])
+    if layer == "mask_logits" and background_first:
+        shape = (*tensor.shape[:-1], max(tensor.shape[-1] - 1, 0))
+        tensor = Tensor(shape, lambda read=tensor.read: read()[..., 1:])
     return f"{layer}/{'kernel' if leaf == 'weight' else leaf}", tensor
 
 
@@ -149,7 +156,18 @@ def _layer(name):
     if match := _BOX_BLOCK.fullmatch(name):
         number, place, leaf = match.groups()
         return f"box_{number}_{('conv', 'bn')[int(place)]}", leaf
+    if match := _MASK_BLOCK.fullmatch(name):
+        number, place, leaf = match.groups()
+        return f"mask_{number}_{('conv', 'bn')[int(place)]}", leaf
+    if match := _OLD_MASK_BLOCK.fullmatch(name):
+        number, leaf = match.groups()
+        return f"mask_{int(number) - 1}_conv", leaf
     return None, leaf
+
+
+def has_masks(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors of `read` are of a Mask R-CNN."""
+    return any(name.startswith("roi_heads.mask_") for name in tensors)
 
 
 def _channels_last(kernel, side=7):

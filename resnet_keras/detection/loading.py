@@ -26,7 +26,7 @@ def load(path: str | os.PathLike, which: str = "best") -> "keras.Model":
 
     from resnet_keras.training import optimizers, schedules  # noqa: F401  # classes in the file
 
-    from . import faster_rcnn, improve, statistics  # noqa: F401
+    from . import faster_rcnn, improve, mask_rcnn, statistics  # noqa: F401
 
     file = find(path, which)
     try:

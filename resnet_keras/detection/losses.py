@@ -73,6 +73,23 @@ def head(logits, deltas, labels, targets, weights, *, beta=1.0):
     )
 
 
+def mask(logits, targets, is_object):
+    """The mask branch's loss: the mean cross-entropy of the pixels of RoIs (arXiv 1703.06870).
+
+    Args:
+        logits: of each RoI's own class, (B, R, M, M).
+        targets: in [0, 1], (B, R, M, M).
+        is_object: which RoIs count, bool (B, R).
+
+    Returns:
+        float32 (B,), a mean over the RoIs that count, 0 where none does.
+    """
+    counted = is_object[..., None, None]
+    logits, targets = _counted(logits, counted), _counted(targets, counted)
+    losses = ops.mean(ops.softplus(logits) - logits * targets, axis=(-2, -1))
+    return _mean(losses, ops.cast(is_object, "float32"))
+
+
 def _box_loss(deltas, targets, positive, weights, beta):
     errors = ops.cast(deltas, "float32") - ops.cast(targets, "float32")
     errors = _counted(errors, (positive & (weights > 0))[..., None])

@@ -3,9 +3,10 @@
     python -m resnet_keras.detection.predict --model=runs/mine --out=drawn photos/
     python -m resnet_keras.detection.predict --model=runs/mine --json street.jpg
 
-Prints each image's objects: class, score and the corners x1, y1, x2, y2 in pixels. --out writes a
-picture of each image into a folder (extra `plot`). Images are JPEG, PNG or WebP; of a folder, all
-below it. One that cannot be decoded is named, and the exit status is 2.
+Prints each image's objects: class, score and the corners x1, y1, x2, y2 in pixels. With --json, a
+Mask R-CNN's objects have a "segmentation", too, the run lengths of COCO's format. --out writes a
+picture of each image into a folder (extra `plot`), with masks. Images are JPEG, PNG or WebP; of a
+folder, all below it. One that cannot be decoded is named, and the exit status is 2.
 """
 
 import json
@@ -68,7 +69,9 @@ def _main(arguments: list[str]) -> None:
                 if FLAGS.json:
                     print(json.dumps({"image": path, "error": str(error)}), flush=True)
                 continue
-            print(_line(path, prediction.told(found, names, FLAGS.threshold)), flush=True)
+            size = image.shape[:2] if FLAGS.json else None
+            objects = prediction.told(found, names, FLAGS.threshold, size=size)
+            print(_line(path, objects), flush=True)
             if FLAGS.out:
                 picture = prediction.draw(
                     image,

@@ -14,12 +14,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from resnet_keras import drawing
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 from resnet_keras.pipelines import buckets, decode, objects, preview, scenes
 
+from . import masks, scores
+
 Detections = dict[str, np.ndarray]
-LARGEST = 1600  # pixels of the longer side of a picture; larger photographs are drawn smaller
+# Pixels of the longer side of a picture: larger photographs are drawn smaller, small ones larger.
+SMALLEST, LARGEST = 512, 1600
 
 
 class Picture(bytes):
@@ -44,7 +48,8 @@ def of_image(model: keras.Model, image: Any, *, scale: tuple[int, int] | None = 
 
     Returns:
         {"boxes": float32 (n, 4), "scores": float32 (n,), "labels": int32 (n,)}, the best first;
-        boxes are x1, y1, x2, y2 in pixels of the image.
+        boxes are x1, y1, x2, y2 in pixels of the image. Of a `MaskRCNN` "masks": float32
+        (n, M, M), too, within these boxes; see `masks.paste`.
 
     Raises:
         InputError: it is no RGB image.
@@ -131,11 +136,13 @@ def _detections(model, pixels, shape, wanted):
     found = {name: np.asarray(value)[0] for name, value in model.predict_on_batch(inputs).items()}
     count = int(found["count"])
     factor = np.array([int(width) / shape[1], int(height) / shape[0]] * 2, "float32")
-    return {
-        "boxes": found["boxes"][:count] / factor,
-        "scores": found["scores"][:count],
-        "labels": found["labels"][:count],
-    }
+    kept = {name: found[name][:count] for name in _of(found)}
+    return {**kept, "boxes": kept["boxes"] / factor}
+
+
+def _of(found):
+    """What is told of each detection."""
+    return [name for name in ("boxes", "scores", "labels", "masks") if name in found]
 
 
 def draw(
@@ -146,7 +153,7 @@ def draw(
     threshold: float = 0.5,
     caption: str = "",
 ) -> Picture:
-    """Draws boxes with classes and scores into an image.
+    """Draws boxes with classes and scores, and masks where there are such, into an image.
 
     Args:
         image: uint8 (height, width, 3).
@@ -163,7 +170,9 @@ def draw(
         MissingExtraError: matplotlib is not installed.
     """
     found = _of_one(found)
-    image, boxes = _reduced(np.asarray(image), found["boxes"])
+    image, boxes = _resized(np.asarray(image), found["boxes"])
+    if "masks" in found:
+        image = _covered(image, boxes, found, threshold)
     outlines = [
         (box, int(label), f"{name_of(label, class_names)} {score:.2f}", False)
         for box, score, label in zip(boxes, found["scores"], found["labels"], strict=True)
@@ -174,9 +183,35 @@ def draw(
     return Picture(preview.draw(image[None], [text], caption, [outlines[::-1]]))
 
 
-def _reduced(image, boxes):
+def _covered(image, boxes, found, threshold):
+    """An image with masks as half transparent colours, those of the boxes; the best on top.
+
+    Their borders are not transparent, or a mask could not be told from an image of its colour.
+    """
+    shown = image.astype("float32")
+    whole = masks.paste(found["masks"], boxes, image.shape[:2])
+    rows = zip(whole, found["labels"], found["scores"], strict=True)
+    for mask, label, score in reversed(list(rows)):
+        if score >= threshold:
+            colour = 255 * np.array(drawing.colour(int(label)))
+            shown[mask] = (image[mask] + colour) / 2
+            shown[mask & ~_inside(mask)] = colour
+    return np.rint(shown).astype("uint8")
+
+
+def _inside(mask):
+    """Pixels of a mask whose four neighbours are the mask's, too; beyond the image all are."""
+    padded = np.pad(mask, 1, constant_values=True)
+    return padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def _resized(image, boxes):
     """An image of a size at which lines and names can be seen, and its boxes."""
-    times = max(1, -(-max(image.shape[:2]) // LARGEST))
+    longer = max(image.shape[:2])
+    enlarged = SMALLEST // longer
+    if enlarged > 1:
+        return image.repeat(enlarged, 0).repeat(enlarged, 1), boxes * enlarged
+    times = -(-longer // LARGEST)
     if times == 1:
         return image, boxes
     sides = [-(-side // times) for side in image.shape[:2]]
@@ -186,7 +221,11 @@ def _reduced(image, boxes):
 
 
 def told(
-    found: Detections, class_names: Sequence[str] | None = None, threshold: float = 0.5
+    found: Detections,
+    class_names: Sequence[str] | None = None,
+    threshold: float = 0.5,
+    *,
+    size: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Detections as plain data, the best first.
 
@@ -194,20 +233,29 @@ def told(
         found: of `of_image`.
         class_names: see `draw`.
         threshold: see `draw`.
+        size: height and width of the image; with it masks are told, if there are some.
 
     Returns:
-        {"class": name, "score": float, "box": [x1, y1, x2, y2]} of each.
+        {"class": name, "score": float, "box": [x1, y1, x2, y2]} of each, with "segmentation", the
+        run lengths of COCO's format, for a mask.
+
+    Raises:
+        MissingExtraError: there are masks to tell, and pycocotools is not installed.
     """
-    rows = zip(found["boxes"], found["scores"], found["labels"], strict=True)
-    return [
+    kept = [n for n, score in enumerate(found["scores"]) if score >= threshold]
+    rows = [
         {
-            "class": name_of(label, class_names),
-            "score": round(float(score), 4),
-            "box": [round(float(corner), 1) for corner in box],
+            "class": name_of(found["labels"][n], class_names),
+            "score": round(float(found["scores"][n]), 4),
+            "box": [round(float(corner), 1) for corner in found["boxes"][n]],
         }
-        for box, score, label in rows
-        if score >= threshold
+        for n in kept
     ]
+    if size is not None and "masks" in found:
+        whole = masks.paste(found["masks"][kept], found["boxes"][kept], size)
+        for row, rle in zip(rows, masks.encode(whole), strict=True):
+            row["segmentation"] = scores.readable(rle)
+    return rows
 
 
 def _of_one(found):
@@ -220,7 +268,7 @@ def _of_one(found):
             "model.predict(image[None])."
         )
     count = int(found["count"][0])
-    return {name: found[name][0][:count] for name in ("boxes", "scores", "labels")}
+    return {name: found[name][0][:count] for name in _of(found)}
 
 
 def name_of(label: int, class_names: Sequence[str] | None) -> str:

@@ -27,13 +27,16 @@ COLUMNS = {
     "val_ap50": "val_ap50",
     "val_ap75": "val_ap75",
 }
+MASK_COLUMNS = {name: name for name in ("mask_loss", "val_mask_ap", "val_mask_ap50")}
 MONITOR = ("val_ap", "max")
+MASK_MONITOR = ("val_mask_ap", "max")
 
 
 class Data(NamedTuple):
     """The images of a run; see `pipelines.objects.training` for each of them.
 
-    `eval_dataset` is the data set of `eval_split`; None takes `dataset`.
+    `eval_dataset` is the data set of `eval_split`; None takes `dataset`. With `masks` objects have
+    masks.
     """
 
     dataset: str
@@ -45,6 +48,7 @@ class Data(NamedTuple):
     max_faulty: int = 0
     scale: tuple[int, int] | None = None
     eval_dataset: str | None = None
+    masks: bool = False
 
     def open(self) -> "tuple[scenes.Scenes, scenes.Scenes]":
         """Opens the splits to train and to evaluate on, which must have the same classes.
@@ -52,7 +56,7 @@ class Data(NamedTuple):
         Raises:
             InputError: what is wrong with the data.
         """
-        names = ("data_dir", "annotations", "exif_orientation", "max_faulty")
+        names = ("data_dir", "annotations", "exif_orientation", "max_faulty", "masks")
         where = {name: getattr(self, name) for name in names}
         train = objects.open_split(self.dataset, self.train_split, **where)
         classes = train.class_names
@@ -68,8 +72,10 @@ def streams(
     eval_batch_size: int,
     seed: int = 0,
     max_corrupt: int = 100,
-) -> "tuple[scenes.Scenes, Callable[[int], tf.data.Dataset], tf.data.Dataset]":
-    """What is trained on, its batches from a step on, and the evaluation's: this worker's share.
+) -> "tuple[scenes.Scenes, scenes.Scenes, Callable[[int], tf.data.Dataset], tf.data.Dataset]":
+    """What is trained and evaluated on, and batches of both: this worker's share.
+
+    Those of training are from a step on.
 
     Args:
         data: the images.
@@ -109,7 +115,7 @@ def streams(
         shard=shard,
         device=None,
     )
-    return source, train, test
+    return source, tested, train, test
 
 
 def build(
@@ -123,6 +129,7 @@ def build(
     frozen_statistics: bool = True,
     freeze: str | None = None,
     sync_batch_norm: bool = False,
+    masks: bool = False,
     **arguments: Any,
 ) -> "FasterRCNN":
     """Builds a detector, under the strategy's scope; it is yet to be compiled.
@@ -139,6 +146,7 @@ def build(
         freeze: the last stage of the backbone that is not trained.
         sync_batch_norm: whether batch statistics are taken over all replicas; for detectors that
             have some.
+        masks: whether it is a `MaskRCNN`.
         **arguments: of `FasterRCNN`.
 
     Raises:
@@ -146,6 +154,7 @@ def build(
     """
     from . import backbones, statistics
     from .faster_rcnn import FasterRCNN
+    from .mask_rcnn import MaskRCNN
 
     backbone = zoo.backbone(
         network,
@@ -163,7 +172,7 @@ def build(
         if weights is None:
             raise InputError("freeze is for backbones with weights.")
         zoo.freeze(backbone, freeze)
-    model = FasterRCNN(
+    model = (MaskRCNN if masks else FasterRCNN)(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
     own = of_the_batch(model)
@@ -182,7 +191,8 @@ def of_the_batch(model: "FasterRCNN") -> "list[keras.layers.BatchNormalization]"
     """A detector's batch normalizations that take the statistics of each batch of training."""
     from . import statistics
 
-    parts = (part for part in (model.backbone, model.neck, model.box_head) if part is not None)
+    parts = (model.backbone, model.neck, model.box_head, getattr(model, "mask_head", None))
+    parts = (part for part in parts if part is not None)
     return [layer for layer in statistics.normalizations(*parts) if layer.trainable]
 
 

@@ -192,8 +192,8 @@ def _by_matmul(features, boxes, size, stride, sampling, aligned):
     """Weights of rows, features, weights of columns: the samples' means are separable."""
     height, width = features.shape[1], features.shape[2]
     x, y = _spans(boxes, stride, aligned)
-    rows = _weights(*y, size, sampling, height or tf.shape(features)[1])
-    columns = _weights(*x, size, sampling, width or tf.shape(features)[2])
+    rows = weights(*y, size, sampling, height or tf.shape(features)[1])
+    columns = weights(*x, size, sampling, width or tf.shape(features)[2])
     # The longer side first: what remains is smaller.
     if height and width and width > height:
         partial = tf.einsum("brqw,bhwc->brqhc", columns, features)
@@ -202,7 +202,7 @@ def _by_matmul(features, boxes, size, stride, sampling, aligned):
     return tf.einsum("brqw,brpwc->brpqc", columns, partial)
 
 
-def _weights(low, high, size, sampling, side):
+def weights(low, high, size, sampling, side):
     """Each cell's weight in the mean over a bin's samples, float32 (..., size, side).
 
     Args:

@@ -21,6 +21,7 @@ COCO = (
 )
 CURVE_IOUS = (0.5, 0.75)
 EXTRA = "detection"
+Rle = dict[str, Any]  # COCO's run lengths: "size", height and width, and "counts", bytes
 
 
 class Truth(NamedTuple):
@@ -33,6 +34,7 @@ class Truth(NamedTuple):
         crowd: bool (objects,), regions in which nothing counts as wrong; None for none.
         difficult: bool (objects,), which VOC's metric leaves out; None for none.
         areas: float (objects,), of the masks; None for the boxes'.
+        masks: COCO's run lengths of each object, see `masks.encode`; None without.
     """
 
     image_id: int
@@ -41,15 +43,20 @@ class Truth(NamedTuple):
     crowd: np.ndarray | None = None
     difficult: np.ndarray | None = None
     areas: np.ndarray | None = None
+    masks: list[Rle] | None = None
 
 
 class Found(NamedTuple):
-    """What was detected in an image: float boxes (n, 4), float scores (n,), int labels (n,)."""
+    """What was detected in an image: float boxes (n, 4), float scores (n,), int labels (n,).
+
+    With masks, COCO's run lengths of each detection, too; see `masks.encode`.
+    """
 
     image_id: int
     boxes: np.ndarray
     scores: np.ndarray
     labels: np.ndarray
+    masks: list[Rle] | None = None
 
 
 class CocoScores(NamedTuple):
@@ -84,7 +91,13 @@ class VocScores(NamedTuple):
     curves: tuple[Curve, ...]
 
 
-def coco(truth: Iterable[Truth], found: Iterable[Found], category_ids: Sequence[int]) -> CocoScores:
+def coco(
+    truth: Iterable[Truth],
+    found: Iterable[Found],
+    category_ids: Sequence[int],
+    *,
+    masks: bool = False,
+) -> CocoScores:
     """COCO's metric, by pycocotools.
 
     A crowd region is ignored, and so are detections in it. Difficult objects, of which this metric
@@ -94,18 +107,21 @@ def coco(truth: Iterable[Truth], found: Iterable[Found], category_ids: Sequence[
         truth: of every image, those without objects too.
         found: at most one for an image; an image may have none.
         category_ids: of the labels, in their order, as in the data set's file.
+        masks: whether overlaps are those of masks, and not of boxes.
 
     Returns:
         The scores.
 
     Raises:
-        InputError: detections in an image that `truth` has not, two of one image, or a label
-            without a category.
+        InputError: detections in an image that `truth` has not, two of one image, a label
+            without a category, or masks are asked for and not there.
         MissingExtraError: pycocotools is not installed.
     """
     tools = require("pycocotools.coco", extra=EXTRA)
     metric = require("pycocotools.cocoeval", extra=EXTRA)
     truth, found = _checked(truth, found, len(category_ids))
+    if masks and any(image.masks is None for image in [*truth, *found]):
+        raise InputError("Masks cannot be scored: there are images, or detections, without masks.")
     ids = np.asarray(category_ids)
     number = iter(range(1, 2**62))
     objects = [
@@ -116,31 +132,39 @@ def coco(truth: Iterable[Truth], found: Iterable[Found], category_ids: Sequence[
             "bbox": _xywh(box),
             "area": float(area),
             "iscrowd": int(crowd),
+            **({"segmentation": rle} if masks else {}),
         }
         for image in truth
-        for box, label, crowd, area in zip(
-            image.boxes, image.labels, _flags(image.crowd, image), _areas(image), strict=True
+        for box, label, crowd, area, rle in zip(
+            image.boxes,
+            image.labels,
+            _flags(image.crowd, image),
+            _areas(image),
+            _masks(image),
+            strict=True,
         )
     ]
     detections = coco_results(found, category_ids)
+    for detection in detections if masks else []:
+        del detection["bbox"]  # by whose area pycocotools would tell small ones from large ones
+    kind = "segm" if masks else "bbox"
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells of every step
         data = tools.COCO()
         data.dataset = {
-            "images": [{"id": image.image_id} for image in truth],
+            # Heights and widths are looked up, but run lengths have their own.
+            "images": [{"id": image.image_id, "height": 0, "width": 0} for image in truth],
             "annotations": objects,
             "categories": [{"id": int(key)} for key in category_ids],
         }
         data.createIndex()
-        evaluation = metric.COCOeval(data, _results(tools, data, detections), "bbox")
+        evaluation = metric.COCOeval(data, _results(tools, data, detections), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return _coco_scores(evaluation, category_ids)
 
 
-def coco_results(
-    found: Iterable[Found], category_ids: Sequence[int]
-) -> list[dict[str, int | float | list[float]]]:
+def coco_results(found: Iterable[Found], category_ids: Sequence[int]) -> list[dict[str, Any]]:
     """Detections in COCO's results format, which its server and pycocotools read.
 
     Args:
@@ -148,7 +172,8 @@ def coco_results(
         category_ids: of the labels, in their order, as in the data set's file.
 
     Returns:
-        A dict of image_id, category_id, bbox (x, y, width, height) and score for each detection.
+        A dict of image_id, category_id, bbox (x, y, width, height) and score for each detection,
+        and segmentation (run lengths) where there are masks.
     """
     return [
         {
@@ -156,9 +181,12 @@ def coco_results(
             "category_id": int(category_ids[label]),
             "bbox": _xywh(box),
             "score": float(score),
+            **({} if rle is None else {"segmentation": readable(rle)}),
         }
         for image in found
-        for box, score, label in zip(image.boxes, image.scores, image.labels, strict=True)
+        for box, score, label, rle in zip(
+            image.boxes, image.scores, image.labels, _masks(image), strict=True
+        )
     ]
 
 
@@ -185,7 +213,8 @@ def relabelled(found: Iterable[Found], names: Sequence[str], wanted: Sequence[st
 def _chosen(image, labels):
     kept = labels >= 0
     boxes, scores = np.reshape(image.boxes, [-1, 4])[kept], np.asarray(image.scores)[kept]
-    return Found(image.image_id, boxes, scores, labels[kept])
+    masks = None if image.masks is None else [image.masks[n] for n in np.flatnonzero(kept)]
+    return Found(image.image_id, boxes, scores, labels[kept], masks)
 
 
 def check_classes(names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -229,6 +258,17 @@ def _coco_scores(evaluation: Any, category_ids) -> CocoScores:
 def _xywh(box):
     x1, y1, x2, y2 = map(float, box)
     return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _masks(image):
+    return [None] * len(image.labels) if image.masks is None else image.masks
+
+
+def readable(rle: Rle) -> Rle:
+    """Run lengths as JSON can have them."""
+    counts = rle["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return {"size": [int(side) for side in rle["size"]], "counts": text}
 
 
 def _areas(image):

@@ -23,6 +23,7 @@ class SharedAveragePrecision:
         strategy: whose replicas look at the images.
         batches: of `pipelines.objects.evaluation`, for as many replicas and this worker's shard.
         category_ids: of the labels, in their order.
+        outlines: of the images, see `measuring.detections`.
         heed: called after each batch with the step of the training; may raise.
     """
 
@@ -32,8 +33,10 @@ class SharedAveragePrecision:
         batches: tf.data.Dataset,
         category_ids: Sequence[int],
         heed: Callable[[int], None] = lambda step: None,
+        outlines: measuring.Outlines | None = None,
     ):
         self.strategy, self.category_ids, self.heed = strategy, category_ids, heed
+        self.outlines = outlines
         self._feed = Feed(strategy, batches)
         self._model = self._predict = None
 
@@ -44,12 +47,15 @@ class SharedAveragePrecision:
         step = int(ops.convert_to_numpy(model.optimizer.iterations))
         rows: list[dict[str, Any]] = []
         for features, targets, weights in self._feed:
+            # Of masks those of the file are scored.
+            targets = {name: value for name, value in targets.items() if name != "masks"}
             share = {"answers": self._predict(features), "targets": targets, "weights": weights}
             rows.append(tree.map_structure(self._local, share))
             self.heed(step)
         together = tree.map_structure(lambda *columns: np.concatenate(columns), *rows)
         images = tree.map_structure(self._of_all_workers, together)
-        return measuring.precision(*measuring.in_original_pixels(**images), self.category_ids)
+        scored = measuring.in_original_pixels(**images, outlines=self.outlines)
+        return measuring.precision(*scored, self.category_ids)
 
     def _local(self, value):
         """What this worker's replicas hold, one after the other."""

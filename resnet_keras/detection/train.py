@@ -1,4 +1,4 @@
-"""Trains Faster R-CNN on images with boxes: your own, or a packaged recipe's.
+"""Trains Faster R-CNN on images with boxes, or Mask R-CNN: your own, or a packaged recipe's.
 
     python -m resnet_keras.detection.train --recipe=fasterrcnn_shapes
     python -m resnet_keras.detection.train --weights=imagenet --dataset=coco --data_dir=my_data
@@ -85,7 +85,7 @@ def _run(signals) -> int:
         return 0
     data = flags.data_of(FLAGS)
     sizes = given("batch_size", "eval_batch_size", "seed", "max_corrupt")
-    source, train, test = recipe.streams(data, strategy, **sizes)
+    source, tested, train, test = recipe.streams(data, strategy, **sizes)
     stopping = Agreement(signals, strategy)
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
@@ -111,11 +111,13 @@ def _run(signals) -> int:
         workdir=workdir,
         steps=FLAGS.train_steps,
         identity=identity,
-        monitor=recipe.MONITOR,
-        evaluate=sharing.SharedAveragePrecision(strategy, test, source.category_ids, stopping.heed),
+        monitor=recipe.MASK_MONITOR if FLAGS.masks else recipe.MONITOR,
+        evaluate=sharing.SharedAveragePrecision(
+            strategy, test, source.category_ids, stopping.heed, tested.outlines
+        ),
         save=lambda path: model.save(f"{path}.keras"),
         strategy=strategy,
-        columns=recipe.COLUMNS,
+        columns=recipe.COLUMNS | (recipe.MASK_COLUMNS if FLAGS.masks else {}),
         keep=FLAGS.keep_checkpoints,
         free=flags.FREE,
         steps_name=runs.STEPS,
@@ -125,9 +127,12 @@ def _run(signals) -> int:
     )
     if workers.is_chief:
         last = result.rows[-1]
+        masks = ""
+        if FLAGS.masks:
+            masks = f", of masks AP {last['val_mask_ap']:.3f}, AP50 {last['val_mask_ap50']:.3f}"
         print(
-            f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f} after "
-            f"{FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
+            f"{FLAGS.eval_split}: AP {last['val_ap']:.3f}, AP50 {last['val_ap50']:.3f}{masks} "
+            f"after {FLAGS.train_steps} steps; {run_folder.LAST}.keras, {run_folder.BEST}.keras, "
             f"metrics.csv and run.flags are in {result.workdir}"
         )
     return 0
@@ -147,7 +152,7 @@ def _model(source, data):
         class_names=source.class_names,
         scale=data.scale or source.scale,
         **given("weights_dir", "dtype", "frozen_statistics", "freeze", "sync_batch_norm"),
-        **given("neck", "preset", "box_head", "context", "refine"),
+        **given("neck", "preset", "box_head", "context", "refine", "masks"),
         **flags.detector_changes(FLAGS),
     )
 

@@ -1,4 +1,4 @@
-"""Detectors with public weights: torchvision's and detectron2's Faster R-CNN, from their files.
+"""Detectors with public weights: torchvision's Faster and Mask R-CNN, detectron2's Faster R-CNN.
 
     model = detection.get("fasterrcnn_resnet50_fpn", weights="coco")
     found = model.predict(images)
@@ -29,10 +29,11 @@ from resnet_keras.zoo import weights as files
 from . import layout, statistics
 from .detectors import DETECTORS, EPSILON
 from .faster_rcnn import FasterRCNN
+from .mask_rcnn import MaskRCNN
 
 SCALE = (800, 1333)  # of both projects: the shorter side, and the most of the longer one
 
-PREDICTOR = ("class_logits", "box_deltas")
+PREDICTOR = ("class_logits", "box_deltas", "mask_logits")
 
 
 def get(
@@ -47,8 +48,8 @@ def get(
     """Builds a detector of torchvision's or detectron2's, and loads weights into it.
 
     Args:
-        name: "fasterrcnn_resnet50_fpn" or "fasterrcnn_resnet50_fpn_v2" of torchvision;
-            "fasterrcnn_resnet50_c4_detectron2" or the like with resnet101 or fpn.
+        name: "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn" or either with "_v2" behind it of
+            torchvision; "fasterrcnn_resnet50_c4_detectron2" or the like with resnet101 or fpn.
         weights: None (random); "coco", the project's, of torchvision downloaded once; or the path
             of a file of such a network, .pth or .safetensors. detectron2's file is a pickle, which
             has to be made a .safetensors of first, see `detectron2`.
@@ -57,14 +58,15 @@ def get(
         num_classes: of objects; by default the weights', or COCO's 90, of detectron2 80. With
             another number than the weights', the predicting layers are new and the rest is loaded.
         epsilon: of the backbone's batch normalization; by default 1e-5, and 0 for torchvision's
-            file of the first network, told by its name or hash. What was trained on from that one
-            has 0, too, which no file says.
+            files without "_v2", told by their names or hashes. What was trained on from one of
+            them has 0, too, which no file says.
         **changes: settings that differ from the project's; see `settings.Settings`.
 
     Returns:
-        A detector. With weights, the backbone of all but "_v2" has constant batch normalization,
-        see `statistics.frozen`. All else is trained: both projects also keep the first stages as
-        they are, which `zoo.freeze(model.backbone, "conv2")` does.
+        A detector, a `MaskRCNN` where the name says so. With weights, the backbone of all but those
+        with "_v2" has constant batch normalization, see `statistics.frozen`. All else is trained:
+        both projects also keep the first stages as they are, which
+        `zoo.freeze(model.backbone, "conv2")` does.
 
     Raises:
         InputError: unknown name, weights or setting, or weights of another network.
@@ -77,7 +79,8 @@ def get(
         path = _resolve(detector.entry, weights, weights_dir)
         tensors = layout.read(path)
         _check_project(path, tensors, detector.preset)
-        _check_kind(path, tensors, detector.neck, detector.box_head)
+        masks = detector.mask_ap is not None
+        _check_kind(path, tensors, detector.neck, detector.box_head, masks)
         head = _classes(path, tensors)
         epsilon = _epsilon(path, tensors) if epsilon is None else epsilon
     backbone = zoo.backbone(
@@ -96,7 +99,7 @@ def get(
         if num_classes == len(detector.class_names):
             changes.setdefault("class_names", detector.class_names)
     changes.setdefault("scale", SCALE)
-    model = FasterRCNN(
+    model = (FasterRCNN if detector.mask_ap is None else MaskRCNN)(
         backbone,
         num_classes,
         neck=detector.neck,
@@ -137,7 +140,8 @@ def load(
     tensors = layout.read(path)
     arguments = model.get_config()
     _check_project(path, tensors, arguments["preset"])
-    _check_kind(path, tensors, arguments["neck"], arguments["box_head"])
+    masks = isinstance(model, MaskRCNN)
+    _check_kind(path, tensors, arguments["neck"], arguments["box_head"], masks)
     epsilon = _epsilon(path, tensors) if epsilon is None else epsilon
     _assign(model, path, tensors, epsilon=epsilon, head=head)
 
@@ -193,7 +197,7 @@ def _check_project(path, tensors, preset):
         )
 
 
-def _check_kind(path, tensors, neck, box_head):
+def _check_kind(path, tensors, neck, box_head, masks):
     if layout.of_detectron2(tensors):
         found = layout.detectron2.neck(tensors)
         if found is None:
@@ -206,9 +210,24 @@ def _check_kind(path, tensors, neck, box_head):
         return
     if neck != "fpn":
         raise InputError('torchvision\'s files are of feature pyramids: build with neck="fpn".')
+    if masks != layout.has_masks(tensors):
+        kind = "Faster" if masks else "Mask"
+        names = [
+            name
+            for name, d in DETECTORS.items()
+            if d.preset == "torchvision" and (d.mask_ap is None) == masks
+        ]
+        raise InputError(
+            f"{path} holds weights of a {kind} R-CNN: ask for {' or '.join(names)}, or build a "
+            f"{kind}RCNN."
+        )
     found = "two_mlp" if "roi_heads.box_head.fc6.weight" in tensors else "convolutions"
     if found != box_head:
-        rows = [(d.box_head, name) for name, d in DETECTORS.items() if d.preset == "torchvision"]
+        rows = [
+            (d.box_head, name)
+            for name, d in DETECTORS.items()
+            if d.preset == "torchvision" and (d.mask_ap is not None) == masks
+        ]
         raise InputError(
             f"{path} holds weights with the box head of {dict(rows)[found]}: ask for that, or "
             f'box_head="{found}" of FasterRCNN.'

@@ -95,7 +95,7 @@ RUN = torture.Run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [(), ("--logical_cpus=2", "--roi_form=matmul")])
+@pytest.mark.parametrize("more", [(), ("--logical_cpus=2", "--roi_form=matmul", "--masks")])
 def test_kills_in_training_and_in_evaluations_change_nothing(tmp_path, more):
     """torture.py kills more."""
     run, moments = RUN._replace(flags=(*RUN.flags, *more)), random.Random(0)

@@ -234,5 +234,29 @@ def test_without_pycocotools_the_extra_is_named(monkeypatch):
         scores.coco(*made(), IDS)
 
 
+def filled(image, share=1.0):
+    """An image whose masks are its boxes, or the left part of them."""
+    from resnet_keras.pipelines import instances
+
+    whole = np.zeros([len(image.labels), 200, 200], bool)
+    for mask, (x1, y1, x2, y2) in zip(whole, np.asarray(image.boxes, int), strict=True):
+        mask[y1:y2, x1 : x1 + int(share * (x2 - x1))] = True
+    rles = [{"size": [200, 200], "counts": counts} for counts in instances.encode(whole)]
+    return image._replace(masks=rles)
+
+
+def test_masks_that_fill_their_boxes_score_as_boxes():
+    truth, found = made()
+    boxes = scores.coco(truth, found, IDS)
+    truth = [filled(image) for image in truth]
+    masks = scores.coco(truth, [filled(image) for image in found], IDS, masks=True)
+    for name in ("ap", "ap50", "ap75", "ar100"):
+        assert masks.values[name] == pytest.approx(boxes.values[name], abs=1e-12), name
+    halves = scores.coco(truth, [filled(image, 0.45) for image in found], IDS, masks=True)
+    assert 0 <= halves.values["ap50"] < 0.1 < masks.values["ap50"]
+    with pytest.raises(InputError, match="without masks"):
+        scores.coco(truth, found, IDS, masks=True)
+
+
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__]))

@@ -29,7 +29,7 @@ def parsed(name):
 
 
 def test_all_are_there():
-    assert set(zoo.recipes.names("detection")) == {*NAMES, "fasterrcnn_shapes"}
+    assert set(zoo.recipes.names("detection")) == {*NAMES, "fasterrcnn_shapes", "maskrcnn_shapes"}
 
 
 @pytest.mark.parametrize("name", TEXTS)
