@@ -1,7 +1,7 @@
 """Batches of images with boxes, for detection: an endless training stream, or every image once.
 
-A data set is "shapes", which is made here; "coco" or "voc", a folder in one of these formats; or
-"tfds/coco/2017", "tfds/voc/2007" and the like of TensorFlow Datasets, of which
+A data set is "shapes", which is made here; "coco" or "voc", a folder in one of these formats;
+"ilsvrc", ImageNet's with the boxes of its localization task; or "tfds/coco/2017", "tfds/voc/2007" and the like of TensorFlow Datasets, of which
 "tfds/voc/2007+2012" takes both together.
 
 Images are uint8 (batch, height, width, 3), at the paper's scale (shorter side 600 and the longer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .annotations import Annotations, Fault
     from .scenes import Scenes
 
-DATASETS = ("shapes", "coco", "voc")
+DATASETS = ("shapes", "coco", "voc", "ilsvrc")
 TFDS = ("tfds/coco", "tfds/voc")
 SCALE = (600, 1000)  # of [32]: shorter side, most of the longer
 
@@ -61,7 +61,7 @@ def training(
         global_batch_size: images in each batch, over all replicas.
         seed: of the order and of every random draw.
         start_step: the first batch to deliver.
-        data_dir: the folder of "coco" and "voc", or where TensorFlow Datasets keeps its files.
+        data_dir: the folder of "coco", "voc" and "ilsvrc", or where TensorFlow Datasets keeps its files.
         annotations: the JSON file of "coco", where it lies elsewhere.
         scales: of (shorter side, most of the longer side), one of which is drawn for each image;
             ((600, 1000),) by default, and the images' own for "shapes".
@@ -307,15 +307,17 @@ def read(
     data_dir: str | os.PathLike | None = None,
     annotations: str | os.PathLike | None = None,
 ) -> "tuple[Annotations, list[Fault]]":
-    """Reads the files of a split of "coco" or "voc", and what is wrong with them.
+    """Reads the files of a split of "coco", "voc" or "ilsvrc", and what is wrong with them.
 
     Raises:
         InputError: there are none, or they are of another format.
     """
-    from . import coco, voc
+    from . import coco, ilsvrc, voc
 
     if dataset == "coco":
         return coco.read(data_dir, split, file=annotations)
+    if dataset == "ilsvrc":
+        return ilsvrc.read(data_dir, split)
     return voc.read(data_dir, split)
 
 
