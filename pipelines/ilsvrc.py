@@ -45,8 +45,10 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
     for path in sorted(_boxes(root, wanted.name).rglob("*.xml")):
         try:
             size, objects = voc.record(path)
-            own = [(len(paths), box, _label(name, labels, at), False, *rest, at)
-                   for box, name, *rest, at in objects]
+            own = [
+                (len(paths), box, _label(name, labels, at), False, *rest, at)
+                for box, name, *rest, at in objects
+            ]
             image = _image(root, path)
         except InputError as error:
             problems.append(Fault(str(error)))
@@ -65,7 +67,9 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
 def folder(data_dir: str | os.PathLike | None) -> Path:
     """Returns the folder that holds Annotations/CLS-LOC; `InputError` where there is none."""
     if data_dir is None:
-        raise InputError("Give data_dir=FOLDER, which holds Annotations/CLS-LOC/ and Data/CLS-LOC/.")
+        raise InputError(
+            "Give data_dir=FOLDER, which holds Annotations/CLS-LOC/ and Data/CLS-LOC/."
+        )
     root = Path(data_dir).expanduser()
     for path in (root, root / "ILSVRC"):
         if (path / "Annotations" / _TASK).is_dir():

@@ -20,7 +20,8 @@ from resnet_keras.training import replicas
 
 COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
 COMMANDS = (*COMMANDS, "reproduce", "publish")
-COMMANDS = (*COMMANDS, *(f"detection.{name}" for name in ("train", "evaluate", "predict")))
+for task in ("detection", "localization"):
+    COMMANDS = (*COMMANDS, *(f"{task}.{name}" for name in ("train", "evaluate", "predict")))
 OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")
 MARKDOWN = {**PAGES, **API, **{name: (ROOT / name).read_text() for name in OTHERS}}
 
@@ -170,7 +171,7 @@ def test_commands_parse():
             place = arguments.index("--")
             shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
             arguments = arguments[:place]
-        positional = name in ("predict", "report", "publish", "detection.predict")
+        positional = name in ("predict", "report", "publish") or name.endswith(".predict")
         if arguments and not arguments[0].startswith("-") and not positional:
             task = arguments.pop(0)
             assert task in module_of(name).TASKS

@@ -26,8 +26,10 @@ FLOORS = [
     ["networks", "pipelines"],
     ["training", "zoo"],
     ["classification", "detection"],
+    ["localization"],
     ["commands"],
     ["reproduction", "benchmarks", "detection.flags"],
+    ["localization.flags"],
     [
         "train",
         "evaluate",
@@ -41,6 +43,7 @@ FLOORS = [
         "detection.evaluate",
         "detection.predict",
     ],
+    ["localization.train", "localization.evaluate", "localization.predict"],
     ["reproduce"],
     ["__main__"],
     ["layers", "metrics", "optimizers", "resnet", "responses"],  # thin names, for users only
@@ -53,6 +56,8 @@ WITHOUT_TENSORFLOW = [
     "resnet_keras/detection/anchors.py",
     "resnet_keras/detection/losses.py",
     "resnet_keras/detection/matching.py",
+    "resnet_keras/localization/__init__.py",
+    "resnet_keras/localization/heads.py",
     "resnet_keras/training/__init__.py",
     "resnet_keras/training/optimizers.py",
     "resnet_keras/training/run_folder.py",

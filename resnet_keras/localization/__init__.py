@@ -10,7 +10,7 @@ Keras.
 import importlib
 from typing import Any
 
-_MODULES = ("heads", "measuring", "prediction", "scores", "testing")
+_MODULES = ("heads", "measuring", "protocols", "scores", "testing")
 _NAMES = {"Localizer": "localizer", "RCNN": "rcnn", "load": "loading"}
 
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_keras.detection.loading import find
+from resnet_keras.detection.loading import find as find
 from resnet_keras.errors import InputError
 
 if TYPE_CHECKING:
