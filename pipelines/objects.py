@@ -1,8 +1,8 @@
 """Batches of images with boxes, for detection: an endless training stream, or every image once.
 
 A data set is "shapes", which is made here; "coco" or "voc", a folder in one of these formats;
-"ilsvrc", ImageNet's with the boxes of its localization task; or "tfds/coco/2017", "tfds/voc/2007" and the like of TensorFlow Datasets, of which
-"tfds/voc/2007+2012" takes both together.
+"ilsvrc", ImageNet's with the boxes of its localization task; or "tfds/coco/2017", "tfds/voc/2007"
+and the like of TensorFlow Datasets, of which "tfds/voc/2007+2012" takes both together.
 
 Images are uint8 (batch, height, width, 3), at the paper's scale (shorter side 600 and the longer
 one at most 1000), and padded with zeros at the bottom and at the right to one of a few sizes. Boxes
@@ -61,7 +61,8 @@ def training(
         global_batch_size: images in each batch, over all replicas.
         seed: of the order and of every random draw.
         start_step: the first batch to deliver.
-        data_dir: the folder of "coco", "voc" and "ilsvrc", or where TensorFlow Datasets keeps its files.
+        data_dir: the folder of "coco", "voc" and "ilsvrc", or where TensorFlow Datasets keeps its
+            files.
         annotations: the JSON file of "coco", where it lies elsewhere.
         scales: of (shorter side, most of the longer side), one of which is drawn for each image;
             ((600, 1000),) by default, and the images' own for "shapes".

@@ -70,9 +70,7 @@ def train_flags() -> flags.FlagValues:
     model.items("overlaps", ["0.7", "0.3"], "IoU from which an anchor is positive, and negative.")
     model.whole("top", 5, "Classes that count for the localization error. ILSVRC's is 5.", 1)
     rcnn = Group(values, "R-CNN")
-    rcnn.path(
-        "localizer", "Train an R-CNN on the boxes of this localizer. A run, or a .keras file."
-    )
+    rcnn.path("localizer", "Localizer on whose boxes an R-CNN is trained. A run, or a .keras file.")
     rcnn.whole("side", 224, "Side of the warped regions in pixels.", 1)
     rcnn.whole("proposals", 200, "Boxes of the localizer, for each class.", 1)
     rcnn.whole("rois", 1, "Boxes of an image that a step trains on.", 1)

@@ -25,10 +25,10 @@ def load(path: str | os.PathLike, which: str = "best") -> "LocalizationModel":
 
     from resnet_keras.training import optimizers, schedules  # noqa: F401  # classes in the file
 
-    from . import localizer, rcnn
+    from . import localizer as localizer  # classes in the file
+    from . import rcnn as rcnn
     from .model import LocalizationModel
 
-    assert localizer and rcnn  # classes in the file
     file: Path = find(path, which)
     try:
         model = keras.models.load_model(file)
