@@ -60,7 +60,7 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
     annotations = of_objects(classes, names, paths, range(len(paths)), sizes, rows, str)
     if wanted.is_whole:
         return annotations, problems
-    found = [os.fsencode(path) for path in paths]
+    found = [os.fsencode(Path(path).relative_to(root)) for path in paths]
     return chosen(annotations, splits.share(wanted, [0] * len(found), found)), problems
 
 

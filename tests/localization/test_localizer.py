@@ -163,7 +163,7 @@ def test_rcnn_moves_and_scores_the_localizers_boxes(model, rcnn):
     found = rcnn.predict_on_batch(images)
     np.testing.assert_array_equal(found["labels"], model.predict_on_batch(images)["labels"])
     seen = rcnn.look(tf.constant(images), tf.constant([[64, 96]] * 2))
-    boxes, scores = rcnn.proposals(seen, found["labels"])
+    boxes, _ = rcnn.proposals(seen, found["labels"])
     assert boxes.shape == (2, 3, 6, 4)
     moved, again = (np.asarray(x) for x in rcnn.rescored(seen, found["labels"], boxes))
     best = again.argmax(-1)
@@ -233,7 +233,7 @@ def test_what_cannot_be_true_is_told(model):
     turned[0, 0] = (40, 38, 5, 6)
     with pytest.raises(errors.InputError, match="ends before it begins"):
         model(images, targets={**targets, "boxes": turned})
-    with pytest.raises(errors.InputError, match="no loss|without loss"):
+    with pytest.raises(errors.InputError, match="without loss"):
         model.compile(loss="mse")
     with pytest.raises(errors.InputError, match="Localizer"):
         RCNN(keras.Sequential())
