@@ -144,7 +144,7 @@ class Localizer(LocalizationModel):
                 num_classes, kernel_initializer=_normal(), dtype="float32", name="classifier"
             )
             self.classifier.build((None, outputs[names[-1]].shape[-1]))
-        trunk = keras.Model(backbone.input, {n: outputs[n] for n in {endpoint, names[-1]}})
+        trunk = keras.Model(backbone.input, {n: outputs[n] for n in sorted({endpoint, names[-1]})})
         (stride,) = faster_rcnn.strides_of(keras.Model(backbone.input, {"x": outputs[endpoint]}))
         # In a place where Keras does not look: the layers are the backbone's.
         self._parts = types.SimpleNamespace(

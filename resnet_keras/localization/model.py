@@ -27,8 +27,21 @@ class LocalizationModel(keras.Model):
     LOSSES: tuple[str, ...] = ()
     num_classes: int
     top: int
-    class_names: tuple[str, ...] | None
-    scale: tuple[int, int] | None
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Of the labels, in their order; None where they have no names."""
+        raise NotImplementedError
+
+    @property
+    def scale(self) -> tuple[int, int] | None:
+        """Shorter side and most of the longer one, in pixels, of images in tests."""
+        raise NotImplementedError
+
+    @property
+    def crop(self) -> int | None:
+        """Side of the crops that it is trained on."""
+        raise NotImplementedError
 
     def look(self, images, sizes, training=False):
         """Whatever it sees of images (batch, height, width, 3) of these sizes, int32 (batch, 2)."""
@@ -50,6 +63,7 @@ class LocalizationModel(keras.Model):
         """The end of each `__init__`."""
         self.loss_means = [keras.metrics.Mean(name=name) for name in self.LOSSES]
         self.seeds = keras.random.SeedGenerator(0)  # for targets without a key
+        self.jit_compile = False  # Keras's own choice, where nothing is compiled, is XLA on a GPU
         self.built = True
 
     def compile(self, optimizer="rmsprop", *, jit_compile=False, **options):

@@ -163,7 +163,8 @@ class RCNN(LocalizationModel):
 
     def _features(self, images, boxes, training):
         side = self._parts.side
-        warped = roi.align(images, boxes, side, 1, sampling=1, form="crop")
+        form = "matmul" if self.jit_compile else "crop"
+        warped = roi.align(images, boxes, side, 1, sampling=1, form=form)
         pixels = tf.reshape(tf.stop_gradient(warped), [-1, side, side, 3])
         features = tf.cast(self._parts.body(pixels, training=training), "float32")
         pooled = tf.reduce_mean(features, [1, 2])
@@ -221,8 +222,8 @@ def drawn(state, count, key):
         own = tf.random.experimental.stateless_fold_in(image_key, 2)
         return tf.random.stateless_uniform([count], own, 0, 2, tf.int32, alg="philox") == 1
 
-    heads = tf.map_fn(toss, key, fn_output_signature=tf.TensorSpec([count], tf.bool))
-    second = heads & (weight[:, count:] > 0)
+    tossed = tf.map_fn(toss, key, fn_output_signature=tf.TensorSpec([count], tf.bool))
+    second = tossed & (weight[:, count:] > 0)
     return (
         tf.where(second, index[:, count:], index[:, :count]),
         tf.where(second, weight[:, count:], weight[:, :count]),

@@ -48,7 +48,6 @@ def _main() -> int:
 def _run(kind, localizer, signals) -> int:
     """Builds, trains and saves; returns the exit status."""
     import keras
-    import tensorflow as tf
 
     from resnet_keras import training
     from resnet_keras.detection import sharing
@@ -60,8 +59,6 @@ def _run(kind, localizer, signals) -> int:
     strategy = replicas.make_strategy(FLAGS.strategy, logical_cpus=FLAGS.logical_cpus)
     signals.listen()
     replicas.check(strategy, **given("batch_size", "jit_compile"))
-    if localizer and replicas.device_kind() != "GPU":
-        tf.config.experimental.enable_op_determinism()  # of the operation that warps regions
     identity = runs.flagfile(FLAGS, "localization.train")
     if FLAGS.workdir and run_folder.finished(FLAGS.workdir, identity, flags.FREE, runs.STEPS):
         print(
