@@ -7,7 +7,8 @@
 `check` tells whether a copy of a data set is whole, before a long build or run; its exit status is
 1 if it is not. `preview` draws what the network sees, with labels. Both take, besides, data sets
 with boxes: --dataset=coco or voc, folders in one of these formats, tfds/coco/YEAR, tfds/voc/YEAR
-and shapes. `serve` makes batches for hosts whose own processors are too slow, until it is
+and shapes; and with --masks, for segmentation, the masks of coco, voc, shapes and people's own
+folders. `serve` makes batches for hosts whose own processors are too slow, until it is
 interrupted.
 """
 
@@ -22,7 +23,7 @@ from resnet_keras.commands import decoders, shared_flags, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError, unknown
 
-from . import catalog, objects
+from . import catalog, masks, objects
 
 FLAGS = new_flags()
 # Each task, and the groups of the flags that it has.
@@ -43,6 +44,12 @@ _checking.path(
 )
 _data = Group(FLAGS, "Data")
 _data.path("annotations", "JSON file of --dataset=coco. Without the flag, the one in DATA_DIR.")
+_data.switch(
+    "masks",
+    False,
+    "Take a data set's masks, for segmentation. Those of shapes, coco, voc, tfds/oxford_iiit_pet, "
+    "or of folder: images/ and masks/ with files of the same names.",
+)
 _checking.switch("hashes", False, "Take the archives' MD5s. That reads 155 GB.")
 _checking.choice(
     "expect",
@@ -90,12 +97,13 @@ def _check() -> int:
     shell.start_tensorflow()
     from . import check
 
-    dataset = FLAGS.dataset or check.dataset_in(FLAGS.data_dir)
+    dataset = FLAGS.dataset or check.dataset_in(FLAGS.data_dir, masks=FLAGS.masks)
     expected = check.EXPECTED[FLAGS.expect] if FLAGS.expect else check.expected_in(FLAGS.data_dir)
     problems = 0
     for finding in check.findings(
         dataset,
         FLAGS.data_dir,
+        masks=FLAGS.masks,
         annotations=FLAGS.annotations,
         archives_in=FLAGS.archives,
         hashes=FLAGS.hashes,
@@ -119,8 +127,10 @@ def _preview() -> int:
     if FLAGS.out is None:
         raise InputError("Give --out=FILE.png, the picture to write.")
     drawing.check()
-    if objects.has_objects(FLAGS.dataset):
-        return _preview_objects()
+    if FLAGS.masks:
+        masks.check_name(FLAGS.dataset)
+    if FLAGS.masks or objects.has_objects(FLAGS.dataset):
+        return _preview_scenes()
     in_memory = catalog.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
     catalog.check_names(
@@ -151,13 +161,15 @@ def _preview() -> int:
     return 0
 
 
-def _preview_objects() -> int:
+def _preview_scenes() -> int:
+    """Of images with boxes, or with masks."""
     shell.announce(f"{FLAGS.dataset}/{FLAGS.split}")
     shell.start_tensorflow()
     from . import preview
 
+    write = preview.write_masks if FLAGS.masks else preview.write_objects
     print(
-        preview.write_objects(
+        write(
             FLAGS.out,
             FLAGS.dataset,
             FLAGS.split,

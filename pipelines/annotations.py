@@ -31,6 +31,7 @@ class Annotations(NamedTuple):
         difficult: bool (objects,), objects that VOC's metric leaves out.
         areas: float64 (objects,), in pixels, of the masks where they are known.
         where: says where an object is written, by its number.
+        outlines: run lengths (objects,), see `outlines.encode`; empty where they were not read.
     """
 
     class_names: tuple[str, ...]
@@ -45,6 +46,7 @@ class Annotations(NamedTuple):
     difficult: np.ndarray
     areas: np.ndarray
     where: Callable[[int], str]
+    outlines: Sequence[bytes] = ()
 
     @property
     def row_splits(self) -> np.ndarray:
@@ -114,7 +116,9 @@ def _only(annotations, numbers):
     """With these objects alone."""
     columns = ("images", "boxes", "labels", "crowd", "difficult", "areas")
     kept = {name: getattr(annotations, name)[numbers] for name in columns}
-    where = annotations.where
+    where, outlines = annotations.where, annotations.outlines
+    if outlines:
+        kept["outlines"] = [outlines[number] for number in numbers]
     return annotations._replace(**kept, where=lambda number: where(numbers[number]))
 
 

@@ -13,16 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from resnet_keras.errors import InputError
+from resnet_keras.errors import InputError, MissingExtraError
 
-from . import splits
+from . import outlines, splits
 from .annotations import Annotations, Fault, chosen, of_objects
 
 _NAMES = {"val": ("val", "valid", "validation")}
 
 
 def read(
-    data_dir: str | os.PathLike | None, split: str, *, file: str | os.PathLike | None = None
+    data_dir: str | os.PathLike | None,
+    split: str,
+    *,
+    file: str | os.PathLike | None = None,
+    outlined: bool = False,
 ) -> tuple[Annotations, list[Fault]]:
     """Reads a split, or a share of one such as "train[:90%]".
 
@@ -32,6 +36,7 @@ def read(
         data_dir: the folder.
         split: its name.
         file: the JSON file, where it lies elsewhere.
+        outlined: whether the objects' outlines are read, by pycocotools.
 
     Returns:
         What could be read, and what is wrong with the rest: ids that are unknown or there twice,
@@ -52,6 +57,9 @@ def read(
     numbers = {key: number for number, key in enumerate(images)}
     labels = {key: number for number, key in enumerate(sorted(categories))}
     objects = list(_objects(path, content, numbers, labels, problems))
+    shapes: list[bytes] = []
+    if outlined:
+        objects, shapes = _with_outlines(path, content, images, objects, problems)
     annotations = of_objects(
         [str(categories[key]["name"]) for key in labels],
         list(labels),
@@ -60,7 +68,7 @@ def read(
         [(image["height"], image["width"]) for image in images.values()],
         objects,
         lambda number: f"{path}: annotation {number}",
-    )
+    )._replace(outlines=shapes)
     if not wanted.is_whole:
         names = [os.fsencode(image["file_name"]) for image in images.values()]
         annotations = chosen(annotations, splits.share(wanted, [0] * len(names), names))
@@ -176,6 +184,27 @@ def _objects(path, content, numbers, labels, problems):
         box = (x, y, x + width, y + height)
         label = labels[entry["category_id"]]
         yield numbers[entry["image_id"]], box, label, crowd, False, area, name
+
+
+def _with_outlines(path, content, images, objects, problems):
+    """The rows that have outlines, in the order of their images, and these."""
+    sizes = [(image["height"], image["width"]) for image in images.values()]
+    segmentations = {
+        entry.get("id", f"number {place}"): entry.get("segmentation")
+        for place, entry in enumerate(content["annotations"])
+        if isinstance(entry, dict)
+    }
+    rows, shapes = [], []
+    for row in sorted(objects, key=lambda row: row[0]):
+        try:
+            shapes.append(outlines.encode(segmentations[row[-1]], *sizes[row[0]]))
+        except MissingExtraError:
+            raise
+        except InputError as error:
+            problems.append(Fault(f"{path}: annotation {row[-1]} {error}."))
+        else:
+            rows.append(row)
+    return rows, shapes
 
 
 def _fault(entry, numbers, labels, seen):

@@ -29,7 +29,7 @@ def decode(contents: tf.Tensor, *, exif_orientation: bool = False) -> tf.Tensor:
 
     def jpeg():
         shape = tf.io.extract_jpeg_shape(contents)[:2]
-        image = tf.io.decode_jpeg(_bounded(contents, shape), **_JPEG)
+        image = tf.io.decode_jpeg(bounded(contents, shape), **_JPEG)
         return exif.upright(image, exif.orientation(contents)) if exif_orientation else image
 
     return tf.cond(is_jpeg(contents), jpeg, lambda: _decode_others(contents))
@@ -62,7 +62,7 @@ def decode_window(
 
     def jpeg():
         shape = tf.io.extract_jpeg_shape(contents)[:2]
-        checked = _bounded(contents, shape)
+        checked = bounded(contents, shape)
         if exif_orientation:
             turn = exif.orientation(contents)
             wanted = window_of(exif.upright_shape(shape, turn))
@@ -172,7 +172,7 @@ def _decode_webp(contents):
     # Of an animation, all frames would be decoded at once.
     still = (kind != ord("X")) | (head[20] & 2 == 0)
     declared = tf.where(kind == ord("L"), lossless, tf.where(kind == ord("X"), canvas, lossy))
-    checked = _bounded(contents, tf.where(still, declared, 0))
+    checked = bounded(contents, tf.where(still, declared, 0))
     return tf.io.decode_webp(checked, channels=3)[0]
 
 
@@ -181,11 +181,11 @@ def _decode_png(contents):
     begins = tf.strings.substr(contents, 0, 8) == b"\x89PNG\r\n\x1a\n"
     header = begins & (tf.strings.substr(contents, 12, 4) == b"IHDR")
     declared = tf.io.decode_raw(tf.strings.substr(contents, 16, 8), tf.int32, little_endian=False)
-    checked = _bounded(contents, tf.where(header, declared, 0))
+    checked = bounded(contents, tf.where(header, declared, 0))
     return tf.io.decode_png(checked, channels=3)
 
 
-def _bounded(contents, shape):
+def bounded(contents: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
     """The contents; fails where the sides, int32 (2,), that they declare are out of bounds."""
     sides = tf.cast(shape, tf.int64)
     within = _require(

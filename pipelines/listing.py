@@ -29,11 +29,6 @@ class Entries(NamedTuple):
     folders: list[str]
 
 
-def readable(path: str | os.PathLike) -> str:
-    """A file's name, which need not be UTF-8, as text that can be printed."""
-    return os.fsencode(path).decode(errors="replace")
-
-
 def entries_in(folder: str | os.PathLike) -> Entries:
     """Lists a folder, without what lies in folders below it.
 

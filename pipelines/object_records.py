@@ -44,6 +44,8 @@ def open_split(
     """
     kind, _, years = dataset.partition("/")
     names = [f"{kind}/{year}" for year in years.split("+")] if years else [kind]
+    if kind == "coco" and len(names) > 1:
+        raise InputError(f"{dataset}: COCO's years are of the same images; take one.")
     if len(set(names)) < len(names):
         raise InputError(f"{dataset} names a data set twice.")
     parts = [_part(name, data_dir, split) for name in names]

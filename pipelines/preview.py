@@ -11,7 +11,7 @@ from resnet_keras import drawing
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
-from . import encoded, objects, scenes, stream
+from . import encoded, maps, masks, objects, png, scenes, stream
 from .batches import training
 from .catalog import arrays, check_no_exif, info, open_split
 from .view import View, test_side
@@ -23,6 +23,7 @@ _GAP = 8  # pixels between images
 _MARGIN = 2  # pixels of ground around the name of an object
 _SMALLEST, _HIGHEST = 128, 1280  # narrower images are enlarged, to no more than this height
 _OBJECTS_SCALE = (240, 400)  # of images with boxes
+_MASKS_SCALE, _MASKS_CROP = (240, 400), (240, 240)  # of images with masks
 
 Outline = tuple[np.ndarray, int, str, bool]  # xyxy, label, class, whether it is a crowd region
 
@@ -131,6 +132,67 @@ def write_objects(
     caption = f"{dataset}, {split}: a batch of {count} images {seen}"
     write_atomically(path, draw(features["image"], numbers, caption, outlines))
     return f"{path}: {count} images with boxes from {dataset}/{split}, {seen}"
+
+
+def write_masks(
+    path: str | os.PathLike,
+    dataset: str,
+    split: str,
+    count: int,
+    *,
+    seed: int,
+    augmented: bool = True,
+    data_dir: str | os.PathLike | None = None,
+    annotations: str | os.PathLike | None = None,
+    exif_orientation: bool = False,
+) -> str:
+    """Writes a PNG of the first images with masks, these laid over the images, to `path`.
+
+    Args:
+        path: of the picture, whose folder is made.
+        dataset: as for `masks.training`, like all that is not told here.
+        split: see there.
+        count: how many images.
+        seed: of the order and of what is drawn for each image.
+        augmented: whether images are resized, cut and mirrored at random; else the window at their
+            top and left is shown.
+        data_dir: see there.
+        annotations: see there.
+        exif_orientation: see there.
+
+    Returns:
+        One line that says what was written.
+
+    Raises:
+        InputError: not the name of a PNG, a folder that cannot be written to, or what
+            `masks.training` raises.
+        MissingExtraError: matplotlib is not installed.
+    """
+    path = _prepared(path)
+    source = masks.open_split(
+        dataset,
+        split,
+        data_dir=data_dir,
+        annotations=annotations,
+        exif_orientation=exif_orientation,
+    )
+    changed = {} if augmented else {"scales": (1.0, 1.0), "flip": False}
+    crop = min(source.crop_size, _MASKS_CROP)
+    scale = None if crop == source.crop_size else _MASKS_SCALE
+    batches = maps.training(
+        source, scenes.Share(count), seed=seed, crop_size=crop, scale=scale, **changed
+    )
+    images, labels = next(batches.take(1).as_numpy_iterator())
+    names = source.class_names
+    texts = [
+        ", ".join(names[n] for n in np.unique(mask) if n != masks.IGNORED) or "nothing"
+        for mask in labels
+    ]
+    seen = f"as augmented with seed {seed}" if augmented else "not augmented"
+    caption = f"{dataset}, {split}: the first {count} images of an epoch, {seen}"
+    overlays = np.stack([png.overlay(*pair) for pair in zip(images, labels, strict=True)])
+    write_atomically(path, draw(overlays, texts, caption))
+    return f"{path}: {count} images with masks from {dataset}/{split}, {seen}"
 
 
 def _prepared(path):

@@ -2,7 +2,7 @@
 
 import os
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +60,16 @@ def open_split(dataset: str, data_dir: str | None, split: str) -> Source:
     return Source(examples, classes, training, read_epoch, tf.identity)
 
 
-def reader(builder: Any, name: str) -> Callable[..., tf.data.Dataset]:
+def reader(
+    builder: Any, name: str, encoded: Sequence[str] = ("image",)
+) -> Callable[..., tf.data.Dataset]:
     """Returns a function of a seed that reads a split once, its images left encoded.
 
     With a seed, the shards are read in an order of its own; without, in theirs.
     """
     import tensorflow_datasets as tfds
 
-    skip_decoding = {"image": tfds.decode.SkipDecoding()}
+    skip_decoding = {feature: tfds.decode.SkipDecoding() for feature in encoded}
 
     def read_epoch(shuffle_seed=None):
         config = tfds.ReadConfig(

@@ -17,6 +17,7 @@ from .buckets import Scale, buckets, check_scales, dealt, resized, window_size
 from .encoded import count_broken, fail_if, listed
 
 CHECKS = "; `python -m resnet_keras.pipelines check` finds all such images"
+_ANNOTATIONS = "its annotations say"
 # Nothing here needs AutoGraph, which takes as long as all the rest of making a stream.
 _AS_IT_IS = tf.autograph.experimental.do_not_convert
 
@@ -222,7 +223,7 @@ def training(
 
     @_AS_IT_IS
     def load(row):
-        image, is_broken = _decoded(source, row)
+        image, is_broken = decoded(source.pixels, row, [_ANNOTATIONS])
         nothing = tf.constant([], tf.string)
         broken = tf.cond(is_broken, lambda: row["name"][None], lambda: nothing)
         features, targets = _placed(image, row, sides)
@@ -266,7 +267,7 @@ def evaluation(source: Scenes, batch_size: int, *, scale: Scale | None = None) -
 
     @_AS_IT_IS
     def load(row):
-        image, is_broken = _decoded(source, row)
+        image, is_broken = decoded(source.pixels, row, [_ANNOTATIONS])
         with tf.control_dependencies(
             [fail_if(is_broken, ["cannot decode ", listed(row["name"]), CHECKS])]
         ):
@@ -318,32 +319,44 @@ def weighted(
     return batches.map(fill).apply(tf.data.experimental.assert_cardinality(count))
 
 
-def _decoded(source, row):
-    """The row's image, black where it cannot be decoded, and whether that is so."""
+def decoded(pixels: Callable[..., tf.Tensor], row: dict[str, tf.Tensor], expected: list) -> tuple:
+    """Decodes a row's image.
+
+    Args:
+        pixels: as of `Scenes`.
+        row: with "key", "name", "size", and "wanted", the size that it will be resized to.
+        expected: says what tells its size, in parts of a message.
+
+    Returns:
+        uint8 (height, width, 3), black where it cannot be decoded, and whether that is so. It fails
+        where the image has another size.
+    """
     wanted = tf.reduce_min(row["wanted"])
 
-    def decoded():
-        return source.pixels(row["key"], row["size"], wanted), False
+    def whole():
+        return pixels(row["key"], row["size"], wanted), False
 
     # A nested data set is TensorFlow's only way to catch an error inside a graph.
     nothing = tf.data.Dataset.from_tensors(0)
-    image = nothing.map(lambda _: decoded()).ignore_errors()
+    image = nothing.map(lambda _: whole()).ignore_errors()
     black = nothing.map(lambda _: (tf.zeros(tf.concat([row["size"], [3]], 0), tf.uint8), True))
     image, is_broken = image.concatenate(black).take(1).get_single_element()
     shape = tf.shape(image)[:2]
     times = tf.reduce_min(row["size"]) // wanted
     ratio = 2 ** tf.reduce_sum(tf.cast(times >= decode.RATIOS[1:], tf.int32))
-    expected = tf.reduce_all(shape == row["size"]) | tf.reduce_all(shape == row["size"] // ratio)
+    fits = tf.reduce_all(shape == row["size"]) | tf.reduce_all(shape == row["size"] // ratio)
     sentence = [
         listed(row["name"]),
         " is not ",
         tf.strings.as_string(row["size"][1]),
         " pixels wide and ",
         tf.strings.as_string(row["size"][0]),
-        " high, as its annotations say (of a photograph that EXIF turns, they may be about the "
-        "upright image: then give exif_orientation=True)",
+        " high, as ",
+        *expected,
+        " (of a photograph that EXIF turns, that may be the upright image's size: then give "
+        "exif_orientation=True)",
     ]
-    with tf.control_dependencies([fail_if(~expected, sentence)]):
+    with tf.control_dependencies([fail_if(~fits, sentence)]):
         return tf.identity(image), is_broken
 
 

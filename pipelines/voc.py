@@ -18,7 +18,7 @@ from . import splits
 from .annotations import Annotations, Fault, chosen, of_objects
 from .listing import SUFFIXES
 
-_HELD_OUT = {"train": "trainval[:80%]", "val": "trainval[80%:]", "trainval": "trainval"}
+HELD_OUT = {"train": "trainval[:80%]", "val": "trainval[80%:]", "trainval": "trainval"}
 
 
 def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, list[Fault]]:
@@ -115,37 +115,38 @@ def _names(root, wanted):
     lists = root / "ImageSets" / "Main"
     path = lists / f"{wanted.name}.txt"
     if path.is_file():
-        try:
-            lines = [line.split() for line in path.read_text().splitlines()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"Cannot read {path}: {error}.") from error
-        names = [line[0] for line in lines if line]  # a flag may follow, in the lists of a class
-        twice = (
-            next((name for name in names if names.count(name) > 1), None)
-            if (len(set(names)) < len(names))
-            else None
-        )
-        if twice:
-            raise InputError(f"{path} has {twice} twice.")
-        return names, wanted
+        return read_list(path), wanted
     there = sorted(file.stem for file in lists.glob("*.txt") if "_" not in file.stem)
     if there:
         text = f"{root} has no ImageSets/Main/{wanted.name}.txt; it has {', '.join(there)}."
         raise InputError(f"{text}{hint(wanted.name, there)}")
-    if wanted.name not in _HELD_OUT:
+    if wanted.name not in HELD_OUT:
         raise InputError(
             f"{root} has no ImageSets/Main/{wanted.name}.txt; without such lists the splits are "
-            f"{', '.join(_HELD_OUT)}."
+            f"{', '.join(HELD_OUT)}."
         )
     names = sorted(_stems(root))
     if wanted.is_whole:
-        return names, splits.parse(_HELD_OUT[wanted.name])
+        return names, splits.parse(HELD_OUT[wanted.name])
     if wanted.name != "trainval":
         raise InputError(
             f"{root} has no ImageSets/Main/: take shares of trainval, which is all images, and "
             f"not {wanted}."
         )
     return names, wanted
+
+
+def read_list(path: Path) -> list[str]:
+    """The names in a list of images; `InputError` where it cannot be read or has one twice."""
+    try:
+        lines = [line.split() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {path}: {error}.") from error
+    names = [line[0] for line in lines if line]  # a flag may follow, in the lists of a class
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path} has {twice} twice.")
+    return names
 
 
 def _files(path):

@@ -25,7 +25,7 @@ if __name__ == "resnet_keras":
 
 _SUBMODULES = (
     *("classification", "detection", "errors", "layers", "localization", "metrics", "networks"),
-    *("optimizers", "pipelines", "resnet", "training", "tuning", "zoo"),
+    *("optimizers", "pipelines", "resnet", "segmentation", "training", "tuning", "zoo"),
 )
 
 

@@ -5,6 +5,8 @@
     python -m resnet_keras.benchmark predict --peer=keras.applications,torch,onnxruntime,openvino
     python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
+    python -m resnet_keras.benchmark input --dataset=photographs --size=3000,2000 --files=4
+    python -m resnet_keras.benchmark input --dataset=coco --data_dir=FOLDER
     python -m resnet_keras.benchmark detection --step=inference --neck=fpn --height=800 --width=1088
 
 `train` times training steps, `predict` inference, `build` the construction of the model, `load`
@@ -12,9 +14,12 @@ that and the loading of its weights from a local file (ours safetensors, the pee
 Peers are keras.applications; torch, with torchvision's network, eager and compiled; onnxruntime and
 openvino (predict only, with torch); and `untuned`, this package without the settings of its
 commands. Each runs in a process of its own, as its users run it, on all cores. A network
-that a peer has not is timed without it.
+that a peer of train, predict or build has not is timed without it.
 
-`input` times the input pipeline of training on one thread, on JPEGs that it makes itself.
+`input` times the input pipeline of training on one thread, on JPEGs that it makes itself. With
+--dataset it is that of detection, of images with boxes: one's own (coco, voc) or photographs, which
+are made. Its peers are plain tf.data (tf.data), the same with antialiasing (antialias), and a
+decoder of whole images (decode).
 
 `detection` times Faster R-CNN, whole and its dense parts (convolutions and the head), beside the
 dense parts of torchvision's, which has RoIAlign and suppression free.
@@ -39,10 +44,16 @@ FLAGS = new_flags()
 TASKS = (*networks.MODEL_TASKS, "input", "detection")
 # Peers of the input pipeline, and the package that each needs of the extra `benchmark`.
 INPUT_PEERS = {"decode": None, "tf.data": None, "pillow": "PIL", "opencv": "cv2"}
+OBJECT_PEERS = {"decode": None, "tf.data": None, "antialias": None}
 
 _run = Group(FLAGS, "Run")
 _run.whole("rounds", 5, "Rounds of each contestant.", 1)
-_run.whole("batch_size", None, "Images in a batch. 32 by default, and 1 for detection.", 1)
+_run.whole(
+    "batch_size",
+    None,
+    "Images in a batch. 32 by default, 2 for input with boxes, 1 for detection.",
+    1,
+)
 _run.switch("json", False, "Print the result as JSON.")
 
 _model = Group(FLAGS, "Model")
@@ -75,11 +86,11 @@ Group(FLAGS, "Training").switch(
 _input = Group(FLAGS, "Input")
 _input.items(
     "peers",
-    [*INPUT_PEERS],
-    "Whom to compare with. Some of decode, tf.data, pillow and opencv; the last two need the extra "
-    "benchmark.",
+    None,
+    "Whom to compare with. Some of decode, tf.data, pillow and opencv, of which the last two need "
+    "the extra benchmark; with --dataset some of decode, tf.data and antialias. All by default.",
 )
-_input.whole("files", 64, "JPEGs that are made.", 1)
+_input.whole("files", 64, "JPEGs that are made. Of people's own images all are read.", 1)
 _input.whole("images", 512, "Images in a round. They are made up to whole batches.", 1)
 _input.whole(
     "memory_images",
@@ -88,11 +99,27 @@ _input.whole(
     0,
 )
 
+_objects = Group(FLAGS, "Input with boxes")
+_objects.choice(
+    "dataset",
+    None,
+    ["photographs", "coco", "voc"],
+    "Images with boxes. photographs are made; coco and voc are one's own.",
+)
+_objects.path("data_dir", "The folder of coco or voc.")
+_objects.text("split", None, "Split of coco or voc, train by default.")
+_objects.items("size", None, "Width and height of photographs, 640,480 by default.")
+
 _detection = Group(FLAGS, "Detection")
 _detection.choice("step", "inference", list(detection.TASKS), "What is timed.")
-_detection.choice("neck", "fpn", ["fpn", "c4"], "fpn is torchvision's detector, c4 the paper's.")
-_detection.whole("height", 480, "Of the images in pixels.", 1)
-_detection.whole("width", 640, "Of the images in pixels.", 1)
+_detection.choice(
+    "neck",
+    "fpn",
+    ["fpn", "c4"],
+    "What RoIs are taken of. fpn is torchvision's detector, c4 the paper's.",
+)
+_detection.whole("height", 480, "Height of the images in pixels.", 1)
+_detection.whole("width", 640, "Width of the images in pixels.", 1)
 _detection.whole("rois", None, "RoIs of an image for the head. By default as detectors have it.", 1)
 
 
@@ -107,7 +134,7 @@ def _groups(task):
     if task not in TASKS:
         return None
     if task == "input":
-        return ("Input",)
+        return ("Input", "Input with boxes")
     if task == "detection":
         return ("Model", "Detection")
     return ("Model", "Network", "Training") if task == "train" else ("Model", "Network")
@@ -165,24 +192,57 @@ def _time_detection() -> None:
 
 
 def _time_input() -> None:
-    for peer in FLAGS.peers:
-        if peer not in INPUT_PEERS:
-            raise unknown("peer", peer, INPUT_PEERS)
-        if INPUT_PEERS[peer]:
-            check_installed(INPUT_PEERS[peer], "benchmark")
+    known = INPUT_PEERS if FLAGS.dataset is None else OBJECT_PEERS
+    peers = [*known] if FLAGS.peers is None else FLAGS.peers
+    for peer in peers:
+        if peer not in known:
+            raise unknown("peer", peer, known)
+        if known[peer]:
+            check_installed(known[peer], "benchmark")
+    size = _object_flags()
     shell.announce("the input pipeline beside its peers", file=sys.stderr)
     shell.start_tensorflow()
+    counts = {"files": FLAGS.files, "images": FLAGS.images, "rounds": FLAGS.rounds, "peers": peers}
     from .benchmarks import input as input_benchmark
+    from .benchmarks import objects as object_benchmark
 
-    result = input_benchmark.compare(
-        files=FLAGS.files,
-        images=FLAGS.images,
-        rounds=FLAGS.rounds,
-        batch_size=FLAGS.batch_size or 32,
-        peers=FLAGS.peers,
-        memory_images=FLAGS.memory_images,
-    )
-    print(json.dumps(result, indent=2) if FLAGS.json else input_benchmark.report(result))
+    if FLAGS.dataset is None:
+        result = input_benchmark.compare(
+            **counts, batch_size=FLAGS.batch_size or 32, memory_images=FLAGS.memory_images
+        )
+        text = input_benchmark.report(result)
+    else:
+        result = object_benchmark.compare(
+            **counts,
+            batch_size=FLAGS.batch_size or 2,
+            dataset=FLAGS.dataset,
+            data_dir=FLAGS.data_dir,
+            split=FLAGS.split or "train",
+            size=size,
+        )
+        text = object_benchmark.report(result)
+    print(json.dumps(result, indent=2) if FLAGS.json else text)
+
+
+def _object_flags() -> tuple[int, int]:
+    """Checks the flags of images with boxes; returns the photographs' width and height."""
+    made, own = FLAGS.dataset == "photographs", FLAGS.dataset in ("coco", "voc")
+    if own and FLAGS.data_dir is None:
+        raise InputError(f"--dataset={FLAGS.dataset} needs --data_dir=FOLDER.")
+    if not own and (FLAGS.data_dir is not None or FLAGS.split is not None):
+        raise InputError("--data_dir and --split are for --dataset=coco and --dataset=voc.")
+    if not made and FLAGS.size is not None:
+        raise InputError("--size is for --dataset=photographs.")
+    if FLAGS.dataset is not None and FLAGS.memory_images:
+        raise InputError("--memory_images is not for --dataset: leave it out.")
+    size = [640, 480] if FLAGS.size is None else FLAGS.size
+    try:
+        width, height = (int(side) for side in size)
+    except ValueError as error:
+        raise InputError(f"--size is WIDTH,HEIGHT, not {','.join(size)}.") from error
+    if min(width, height) < 32:
+        raise InputError(f"--size must be 32,32 at least, not {width},{height}.")
+    return width, height
 
 
 if __name__ == "__main__":

@@ -11,7 +11,13 @@ IMAGENET_BLOCKS = {
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
 }
+# Of VGG networks (arXiv 1409.1556, Table 1, D and E): convolutions of the five stages, by depth;
+# and the side of the features that the first hidden layer sees.
+VGG_BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+VGG_SIDE = 7
 BOTTLENECK_DEPTHS = (50, 101, 152)
+# How many times smaller than the images the last features are; all but the first by dilation.
+IMAGENET_OUTPUT_STRIDES, CIFAR_OUTPUT_STRIDES = (32, 16, 8), (4, 2, 1)
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 # Caffe's for ImageNet, as RGB; it has no divisor.
@@ -40,6 +46,13 @@ COCO_CLASSES = (
     *("N/A", "N/A", "toilet", "N/A", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
     *("microwave", "oven", "toaster", "sink", "refrigerator", "N/A", "book", "clock", "vase"),
     *("scissors", "teddy bear", "hair drier", "toothbrush"),
+)
+
+# Of PASCAL VOC: a detector's labels; of masks, 0 is the background and these begin at 1.
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
+    *("train", "tvmonitor"),
 )
 
 # Of resizing, wherever images are resized.

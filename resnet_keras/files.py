@@ -26,6 +26,11 @@ def check_local(path: str | os.PathLike) -> None:
     raise InputError(f"{path} is no local path, where files can be locked and renamed: {way_out}.")
 
 
+def readable(text: str | os.PathLike) -> str:
+    """Names of files, which need not be UTF-8, as text that can be printed."""
+    return os.fsencode(text).decode(errors="replace")
+
+
 def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
     """Replaces `path` by a file with this content, or leaves it as it was.
 

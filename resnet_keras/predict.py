@@ -10,7 +10,6 @@ decoded is named, and the exit status is 2.
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from .classification import prediction
 from .commands import decoders, shared_flags, shell
 from .commands.definitions import Group, new_flags
 from .errors import InputError
-from .files import make_folder, write_atomically
+from .files import make_folder, readable, write_atomically
 from .pipelines import listing
 
 FLAGS = new_flags()
@@ -110,12 +109,8 @@ def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int
     return 0
 
 
-def _readable(path):
-    return os.fsencode(path).decode(errors="replace")  # names of files need not be UTF-8
-
-
 def _table(predicted):
-    lines = [_readable(predicted.path)]
+    lines = [readable(predicted.path)]
     lines += [f"  {100 * g.probability:6.2f} %  {g.label:4}  {g.name}" for g in predicted.guesses]
     return "\n".join(lines)
 

@@ -16,9 +16,9 @@ from . import drawing
 from .commands import shell
 from .commands.definitions import Group, new_flags
 from .errors import InputError
-from .files import check_local, make_folder, write_atomically
+from .files import check_local, make_folder, readable, write_atomically
 from .reproduction import curves, page
-from .reproduction.runs import MISSING, eval_split, find, read, readable, state, summary
+from .reproduction.runs import MISSING, eval_split, find, read, state, summary
 
 FLAGS = new_flags()
 _figure = Group(FLAGS, "Figure")

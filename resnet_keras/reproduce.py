@@ -33,10 +33,9 @@ from . import drawing, processes
 from .commands import evaluate_flags, reproduce_flags, shared_flags, shell, train_flags
 from .detection import train as detector
 from .errors import InputError, unknown
-from .files import make_folder
+from .files import make_folder, readable
 from .reproduction import course, detection, experiments, responses, results
 from .reproduction.jobs import Machine
-from .reproduction.runs import readable
 
 FLAGS = reproduce_flags.FLAGS
 DETECTION = detection.EXPERIMENT
@@ -120,7 +119,7 @@ def _train(order, depths, seeds):
 
     own = ("recipe", "model", "dataset", "seed", "workdir", "data_dir")
     if order.experiment == DETECTION:
-        more = ("context", "refine", "weights", "neck")
+        more = ("context", "refine", "weights", "neck", "eval_dataset")
         _check_rest(detector, "detection.train", order.flags, (*own, *more))
         longer = not detector.FLAGS["train_steps"].present  # of which all are given as many
         return course.detect(order, seeds, longer, _differences(detector))

@@ -14,13 +14,12 @@ from urllib.parse import urlparse
 import pytest
 from documentation import API, DETECTING, FENCED, NOTEBOOKS, PAGES, ROOT, blocks, cells
 
-from resnet_keras import train
 from resnet_keras.commands import shared_flags
 from resnet_keras.training import replicas
 
 COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
 COMMANDS = (*COMMANDS, "reproduce", "publish")
-for task in ("detection", "localization"):
+for task in ("detection", "localization", "segmentation"):
     COMMANDS = (*COMMANDS, *(f"{task}.{name}" for name in ("train", "evaluate", "predict")))
 OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")
 MARKDOWN = {**PAGES, **API, **{name: (ROOT / name).read_text() for name in OTHERS}}
@@ -169,7 +168,9 @@ def test_commands_parse():
         arguments = shlex.split(text)
         if name == "launch":
             place = arguments.index("--")
-            shared_flags.parse(train.FLAGS, ["train", *arguments[place + 1 :]])
+            chosen = [a for a in arguments if a.startswith("--command=")]
+            run = chosen[0].partition("=")[2] if chosen else "train"
+            shared_flags.parse(module_of(run).FLAGS, [run, *arguments[place + 1 :]])
             arguments = arguments[:place]
         positional = name in ("predict", "report", "publish") or name.endswith(".predict")
         if arguments and not arguments[0].startswith("-") and not positional:

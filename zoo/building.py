@@ -66,6 +66,10 @@ def get(
             everywhere); by default "B" for ImageNet's networks and "A" for CIFAR's.
         stride_in_1x1: of resnet50 and deeper ones for ImageNet: True strides in the first 1x1 of a
             block (the paper), False in its 3x3 ("v1.5"); by default True.
+        output_stride: how many times smaller than the images the last features are: 32, 16 or 8
+            for ImageNet, 4, 2 or 1 for CIFAR. Below the default, the first of these, the last
+            stages are dilated instead of striding: of the same weights, a finer map, of which the
+            default's is every second value or every fourth. Any weights load.
 
     Options of VGG:
         width: channels of the first stage, 64; the others have 2, 4, 8 and 8 times as many.
@@ -154,8 +158,9 @@ def backbone(
     Args:
         name, weights, weights_dir, input_shape: as for `get`.
         **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `synchronized` and
-            `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of VGG `width`
-            and, with "fc7", `hidden` and `dropout`.
+            `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of these and
+            of plain ones `output_stride`, as 16 or 8 for segmentation; of VGG `width` and, with
+            "fc7", `hidden` and `dropout`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
             strides 1 to 4), or "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
             each stage); None takes all of these. VGG has "fc7", its hidden layers, too.
@@ -260,7 +265,8 @@ def _settled(file, given):
 
 def _check_settled(file, given):
     """Raises `InputError` for what belongs to the weights and is given otherwise."""
-    for option in given.keys() & file.options.keys() - set(networks.FREE):
+    free = {*networks.FREE, *networks.find(file.model).free}
+    for option in given.keys() & file.options.keys() - free:
         if option in ("mean", "std") or given[option] != file.options[option]:
             raise InputError(
                 f"{option} belongs to the weights in {file.path} and cannot be set beside them."

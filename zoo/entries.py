@@ -167,6 +167,7 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
     return {
         "cifar10": facts.CIFAR10_CLASSES,
         "coco": facts.COCO_CLASSES,
+        "coco_voc": ("background", *facts.VOC_CLASSES),
         "digits": facts.DIGITS_CLASSES,
     }.get(dataset)
 
@@ -319,7 +320,8 @@ def _torch_vgg(name, sha256, top1, top5):
         checksum=f"sha256:{sha256}",
         licence="BSD-3-Clause",
         dataset="imagenet2012",
-        origin="torchvision V1: 74 epochs, steps",
+        origin="torchvision V1: its references' recipe"
+        + ("" if name.endswith("_bn") else ", from a learning rate of 0.01"),
         options={"width": 64, "hidden": 4096, "epsilon": 1e-5},
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,

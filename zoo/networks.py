@@ -13,7 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
+from resnet_keras.facts import (
+    BOTTLENECK_DEPTHS,
+    CIFAR_OUTPUT_STRIDES,
+    IMAGENET_BLOCKS,
+    IMAGENET_OUTPUT_STRIDES,
+)
 
 from . import paper
 
@@ -61,6 +66,7 @@ class Network(NamedTuple):
         options: of the builder, which are the user's to set, with their defaults.
         dataset: that the network was made for, such as "imagenet" or "cifar10".
         training: which of the options are of the training and not of the weights.
+        free: which may differ from what weights were made with.
         paper_parameters: what its paper gives, such as "0.27M".
         paper_multiply_adds: what its paper gives, such as "1.8e9".
     """
@@ -71,6 +77,7 @@ class Network(NamedTuple):
     options: Mapping[str, Any]
     dataset: str
     training: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
     paper_parameters: str | None = None
     paper_multiply_adds: str | None = None
 
@@ -105,7 +112,7 @@ class Network(NamedTuple):
     @property
     def settled(self) -> tuple[str, ...]:
         """The options that belong to weights, beside those of every network."""
-        return tuple(option for option in self.options if option not in self.training)
+        return tuple(name for name in self.options if name not in (*self.training, *self.free))
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -145,9 +152,15 @@ class Network(NamedTuple):
 _FILES = "resnet_keras.zoo.weights.resnets"
 _SHORTCUTS = {"shortcut": paper.OPTIONS}
 _RESNET = Family(
-    "resnet_keras.networks.resnet:resnet", {**_SHORTCUTS, "stride_in_1x1": (True, False)}, _FILES
+    "resnet_keras.networks.resnet:resnet",
+    {**_SHORTCUTS, "stride_in_1x1": (True, False), "output_stride": IMAGENET_OUTPUT_STRIDES},
+    _FILES,
 )
-_CIFAR_RESNET = Family("resnet_keras.networks.resnet:cifar_resnet", _SHORTCUTS, _FILES)
+_CIFAR_RESNET = Family(
+    "resnet_keras.networks.resnet:cifar_resnet",
+    {**_SHORTCUTS, "output_stride": CIFAR_OUTPUT_STRIDES},
+    _FILES,
+)
 _VGG = Family(
     "resnet_keras.networks.vgg:vgg", files="resnet_keras.zoo.weights.vggs", head=("conv5", "fc7")
 )
@@ -159,7 +172,8 @@ def _imagenet(depth, plain=False):
         name=f"{'plain' if plain else 'resnet'}{depth}",
         family=_RESNET,
         arguments={"depth": depth, **({"shortcut": None} if plain else {})},
-        options={**({} if plain else {"shortcut": "B"}), **bottleneck},
+        options={**({} if plain else {"shortcut": "B"}), **bottleneck, "output_stride": 32},
+        free=("output_stride",),
         dataset="imagenet",
         paper_multiply_adds=paper.MULTIPLY_ADDS[depth],
     )
@@ -170,7 +184,8 @@ def _cifar(depth, plain=False):
         name=f"{'plain' if plain else 'resnet'}{depth}",
         family=_CIFAR_RESNET,
         arguments={"depth": depth, **({"shortcut": None} if plain else {})},
-        options={} if plain else {"shortcut": "A"},
+        options={**({} if plain else {"shortcut": "A"}), "output_stride": 4},
+        free=("output_stride",),
         dataset="cifar10",
         paper_parameters=paper.PARAMETERS.get(depth),
     )
@@ -267,6 +282,7 @@ def register(
     *,
     arguments: Mapping[str, Any] | None = None,
     training: Iterable[str] = (),
+    free: Iterable[str] = (),
     dataset: str = "imagenet",
     head: tuple[str, str] | None = None,
 ) -> Network:
@@ -285,6 +301,7 @@ def register(
             that by name. Its other parameters, which need defaults, become options of `zoo.get`.
         arguments: of the builder, which make it this network and are no options.
         training: options that are of the training and not of the weights.
+        free: options that may differ from what weights were made with, such as an output stride.
         dataset: that the network was made for; of "cifar10", images are shown whole, at 32x32.
         head: see `Family`.
 
@@ -298,10 +315,11 @@ def register(
         raise InputError(f"{name} is a network of this package: choose another name.")
     options = _own_options(name, builder, arguments or {})
     fixed = {key: canonical(f"{key} of {name}", value) for key, value in (arguments or {}).items()}
-    for option in training:
+    for option in (*training, *free):
         if option not in options:
             raise unknown(f"option of {name}:", option, options)
-    row = Network(name, Family(builder, head=head), fixed, options, dataset, tuple(training))
+    family = Family(builder, head=head)
+    row = Network(name, family, fixed, options, dataset, tuple(training), tuple(free))
     NETWORKS[name] = row
     return row
 

@@ -66,8 +66,8 @@ def results() -> str:
         *_tables(_cifar10(rows), _published("Public weights", "cifar10")),
         "## Object detection",
         "Mean average precisions in percent, PASCAL VOC's by its own metric. Baseline+++ has the "
-        "three\nimprovements of Table 9. What was trained here on made images stands below, "
-        "among the experiments\nand in docs/detection.md.",
+        "three\nimprovements of Table 9. What was trained here on made images stands in "
+        "docs/detection.md.",
         *_tables(
             _detection("PASCAL VOC (Tables 7, 10 and 11)", "VOC"),
             _detection("COCO (Tables 8 and 9)", "COCO"),

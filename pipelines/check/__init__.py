@@ -9,6 +9,7 @@ from .examination import images
 from .expected import EXPECTED, IMAGENET, Expected
 from .finding import LISTED, Finding
 from .folders import as_expected, class_folders
+from .masks import label_masks
 from .records import labels, prepared
 from .report import IMAGENET2012, dataset_in, expected_in, findings
 
@@ -29,6 +30,7 @@ __all__ = [
     "expected_in",
     "findings",
     "images",
+    "label_masks",
     "labels",
     "prepared",
 ]

@@ -1,7 +1,7 @@
 """Whether images with boxes are all there, with boxes inside them and classes that agree."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, told
 
 from .. import exif, objects, records, shapes, stream, voc
-from ..annotations import Annotations, Fault, faults
+from ..annotations import Annotations, faults
 from ..decode import attempt
 from ..source import Source
 from .examination import examine, header_size, images
@@ -53,9 +53,10 @@ def boxes(
             continue
         classes[split] = content.class_names
         yield _contents(split, content)
-        yield from _told([*problems, *faults(content)], split)
+        every = [fault.text for fault in (*problems, *faults(content))]
+        yield from told_faults(every, split)
         yield from images(split, content.paths, decode=decode, limit=limit)
-        yield from _sizes(split, content, limit)
+        yield from image_sizes(split, content, limit)
     yield from _same_classes(classes)
 
 
@@ -82,15 +83,15 @@ def _contents(split, content: Annotations):
     )
 
 
-def _told(problems: list[Fault], split):
-    """Each fault in a sentence of its own, up to so many."""
-    for problem in problems[:LISTED]:
-        yield Finding(False, problem.text)
-    if len(problems) > LISTED:
-        yield Finding(False, f"{split}: {len(problems) - LISTED:,} more faults of annotations")
+def told_faults(texts: Sequence[str], split: str) -> Iterator[Finding]:
+    """Each fault of annotations in a sentence of its own, up to so many."""
+    for text in texts[:LISTED]:
+        yield Finding(False, text)
+    if len(texts) > LISTED:
+        yield Finding(False, f"{split}: {len(texts) - LISTED:,} more faults of annotations")
 
 
-def _sizes(split, content: Annotations, limit):
+def image_sizes(split: str, content: Annotations, limit: int) -> Iterator[Finding]:
     """Finds images of other sizes than their annotations say."""
     paths = tf.constant([os.fsencode(path) for path in content.paths[: limit or None]])
     expected = tf.constant(content.sizes[: limit or None])

@@ -9,23 +9,29 @@ from resnet_keras.errors import InputError, unknown
 from .. import class_folders as folders
 from .. import objects
 from ..catalog import FOLDER, TFDS
+from ..mask_files import split_folders
 from .archive import archives
 from .boxes import boxes
 from .expected import IMAGENET, Expected
 from .finding import Finding
 from .folders import class_folders
+from .masks import label_masks
 from .records import IMAGENET2012, builder_of, is_prepared, prepared
 
 
-def dataset_in(data_dir: str | None) -> str:
+def dataset_in(data_dir: str | None, *, masks: bool = False) -> str:
     """Guesses a data set by what DATA_DIR holds.
 
-    That is "voc" for Annotations/ and JPEGImages/, "coco" for annotations/instances_*.json,
-    "folder" for train/, val/ or class folders, and else "imagenet2012".
+    With `masks`, for segmentation, that is "coco" for annotations/instances_*.json, "folder" for
+    images/ and masks/, and else "voc". Without, it is "voc" for Annotations/ and JPEGImages/,
+    "coco" as before, "folder" for train/, val/ or class folders, and else "imagenet2012".
     """
     root = Path(data_dir or "").expanduser()
     if data_dir is None or not root.is_dir():
-        return IMAGENET2012
+        return FOLDER if masks else IMAGENET2012
+    if masks:
+        is_coco = any(root.glob("annotations/instances_*.json"))
+        return "coco" if is_coco else FOLDER if split_folders(root) else "voc"
     if (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir():
         return "voc"
     if any(root.glob("annotations/instances_*.json")):
@@ -48,6 +54,7 @@ def findings(
     dataset: str,
     data_dir: str | None,
     *,
+    masks: bool = False,
     annotations: str | None = None,
     archives_in: str | None = None,
     hashes: bool = False,
@@ -60,6 +67,7 @@ def findings(
     Args:
         dataset: "folder", "imagenet2012", "tfds/NAME", or one of images with boxes, see `objects`.
         data_dir: its folder, or TFDS's.
+        masks: whether it is checked as one of images with masks, see `pipelines.masks`.
         annotations: the JSON file of "coco", where it lies elsewhere.
         archives_in: folder of ImageNet's archives, which are checked too.
         hashes: whether the archives' MD5s are taken.
@@ -71,6 +79,10 @@ def findings(
         InputError: another data set, a folder that is not there, or a data set of TFDS's that is
             unknown or not made of images with labels.
     """
+    if masks:
+        options = {"annotations": annotations, "decode": decode, "limit": limit}
+        yield from label_masks(dataset, data_dir, **options)
+        return
     if objects.has_objects(dataset):
         options = {"annotations": annotations, "decode": decode, "limit": limit}
         yield from boxes(dataset, data_dir, **options)

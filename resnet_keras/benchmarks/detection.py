@@ -5,7 +5,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from resnet_keras import tuning
+from resnet_keras import tuning, zoo
 from resnet_keras.errors import InputError, unknown
 
 from .clocks import Timing
@@ -29,7 +29,12 @@ def check(task: str, model: str, neck: str, peers: Sequence[str]) -> None:
         if peer not in PEERS:
             raise unknown("peer", peer, [*PEERS, "none"])
         if model not in NETWORKS:
-            raise InputError(f"{peer} is timed with {', '.join(NETWORKS)}, not with {model}.")
+            raise InputError(
+                f"{peer} is timed with {', '.join(NETWORKS)}, not with {model}; --peer=none times "
+                "it alone."
+            )
+    if zoo.networks.is_name(model) and zoo.networks.find(model).family.head:
+        raise InputError(f"Detectors on {model} are not timed here: choose a residual network.")
 
 
 def compare(

@@ -77,6 +77,8 @@ def _detector(spec):
     keras.utils.set_random_seed(0)
     backbone = zoo.backbone(spec.model, input_shape=(None, None, 3))
     counts = {"roi_samples": spec.rois} if spec.task == "training" else {"proposals": spec.rois}
+    if spec.neck == "c4":  # as many as the peer's, which has no fewer than there are features
+        counts["rpn_channels"] = 1024
     model = FasterRCNN(
         statistics.frozen(backbone), CLASSES, neck=spec.neck, preset=PRESETS[spec.neck], **counts
     )

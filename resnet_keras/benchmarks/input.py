@@ -15,7 +15,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,7 +96,7 @@ def compare(
         if memory_images:
             memory = watch_memory(pipelines[OURS], memory_images, batch_size)
         contest = {
-            name: functools.partial(_round, pipeline, batches, batch_size)
+            name: functools.partial(round_of, pipeline, batches, batch_size)
             for name, pipeline in pipelines.items()
         }
         take_turns(contest, 1)  # uncounted: compiles, fills buffers and caches
@@ -120,6 +120,24 @@ def compare(
     }
 
 
+def lines_of_rates(
+    result: dict[str, Any], labels: Mapping[str, str], decimals: int = 0
+) -> list[str]:
+    """The rates of a result, each peer's beside how many times as fast this package is."""
+    lines = [
+        f"  {'':<34}{'images/s':>20}{'resnet_keras is':>20}",
+        f"  {'':<34}{'wall':>10}{'CPU':>10}{'wall':>10}{'CPU':>10}",
+    ]
+    for name, rate in result["rates"].items():
+        line = f"  {labels.get(name, name):<34}"
+        line += "".join(f"{rate[clock]:>10.{decimals}f}" for clock in ("wall", "cpu"))
+        if name != OURS:
+            times = result["ratio"][name]
+            line += f"{times['wall']:>9.2f}x{times['cpu']:>9.2f}x"
+        lines.append(line)
+    return lines
+
+
 def report(result: dict[str, Any]) -> str:
     """The result as a table for people."""
     threads = "one thread" if result["one_thread"] else "threads NOT limited to one"
@@ -128,16 +146,8 @@ def report(result: dict[str, Any]) -> str:
         f"average, batch {result['batch_size']}, {threads}, {result['cpu']} ({result['cpus']} "
         f"CPUs), TensorFlow {result['tensorflow']}, median of {result['rounds']} rounds of "
         f"{result['images']} images",
-        f"  {'':<34}{'images/s':>20}{'resnet_keras is':>20}",
-        f"  {'':<34}{'wall':>10}{'CPU':>10}{'wall':>10}{'CPU':>10}",
+        *lines_of_rates(result, {name: peer.label for name, peer in PEERS.items()}),
     ]
-    for name, rate in result["rates"].items():
-        label = name if name == OURS else PEERS[name].label
-        line = f"  {label:<34}{rate['wall']:>10.0f}{rate['cpu']:>10.0f}"
-        if name != OURS:
-            times = result["ratio"][name]
-            line += f"{times['wall']:>9.2f}x{times['cpu']:>9.2f}x"
-        lines.append(line)
     if result["memory_images"]:
         lines.append(f"  resident memory: {_memory_sentence(result['memory'])}")
     return "\n".join(lines)
@@ -153,42 +163,45 @@ def limit_threads() -> bool:
     return True
 
 
-def make_files(directory: str | os.PathLike, count: int) -> list[str]:
+def make_files(
+    directory: str | os.PathLike, count: int, width: int = WIDTH, height: int = HEIGHT
+) -> list[str]:
     """Writes `count` JPEGs of `picture`, always the same, and returns their paths.
 
-    JPEG quality 95 and colour planes of half the size; 119 kB on average over 64.
+    JPEG quality 95 and colour planes of half the size; 119 kB on average over 64 of 500x375.
     """
     generator = np.random.default_rng(0)
     paths = []
     for number in range(count):
-        jpeg = tf.io.encode_jpeg(picture(generator), quality=95, chroma_downsampling=True)
+        pixels = picture(generator, width, height)
+        jpeg = tf.io.encode_jpeg(pixels, quality=95, chroma_downsampling=True)
         path = Path(directory, f"{number:05}.jpg")
         path.write_bytes(jpeg.numpy())
         paths.append(str(path))
     return paths
 
 
-def picture(generator: np.random.Generator) -> np.ndarray:
-    """Draws a picture with the statistics of a photograph, uint8 (375, 500, 3).
+def picture(generator: np.random.Generator, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """Draws a picture with the statistics of a photograph, uint8 (height, width, 3).
 
     It is a "dead leaves" picture, 120 shaded discs that cover each other, whose radii follow a
     power law (Lee, Mumford and Huang 2001); a texture in brightness whose amplitude is 1/frequency,
     a weak one in colour, and faint grain complete it.
     """
-    image = _dead_leaves(generator, 120)
-    image += 18 * _texture(generator, 1.0)[..., None]
-    image += 6 * np.stack([_texture(generator, 1.2) for _ in range(3)], axis=-1)
-    image += generator.normal(0, 2.5, (HEIGHT, WIDTH, 1))
+    image = _dead_leaves(generator, 120, width, height)
+    image += 18 * _texture(generator, 1.0, width, height)[..., None]
+    image += 6 * np.stack([_texture(generator, 1.2, width, height) for _ in range(3)], axis=-1)
+    image += generator.normal(0, 2.5, (height, width, 1))
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
-def _dead_leaves(generator, discs):
-    image = np.tile(generator.uniform(40, 215, 3), (HEIGHT, WIDTH, 1))
+def _dead_leaves(generator, discs, width, height):
+    image = np.tile(generator.uniform(40, 215, 3), (height, width, 1))
     for _ in range(discs):
-        radius = min(8 / generator.uniform(0.05, 1), 160)
-        y, x = generator.uniform(0, HEIGHT), generator.uniform(0, WIDTH)
+        radius = min(8 / generator.uniform(0.05, 1), 160) * (width / WIDTH)
+        y, x = generator.uniform(0, height), generator.uniform(0, width)
         colour, shading = generator.uniform(20, 235, 3), generator.uniform(-25, 25, 3)
-        rows, columns = _span(y, radius, HEIGHT), _span(x, radius, WIDTH)
+        rows, columns = _span(y, radius, height), _span(x, radius, width)
         down, right = np.mgrid[rows, columns] - np.array([y, x])[:, None, None]
         inside = down**2 + right**2 < radius**2
         image[rows, columns][inside] = colour + down[inside][:, None] / radius * shading
@@ -199,12 +212,12 @@ def _span(centre, radius, limit):
     return slice(max(int(centre - radius), 0), min(int(centre + radius) + 1, limit))
 
 
-def _texture(generator, power):
-    """Noise of mean 0 and deviation 1, (375, 500), its amplitude 1 / frequency ** power."""
-    frequency = np.hypot(np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH))
+def _texture(generator, power, width, height):
+    """Noise of mean 0 and deviation 1, (height, width), its amplitude 1 / frequency ** power."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf  # no mean
-    spectrum = np.fft.rfft2(generator.normal(size=(HEIGHT, WIDTH))) / frequency**power
-    texture = np.fft.irfft2(spectrum, (HEIGHT, WIDTH))
+    spectrum = np.fft.rfft2(generator.normal(size=(height, width))) / frequency**power
+    texture = np.fft.irfft2(spectrum, (height, width))
     return texture / texture.std()
 
 
@@ -212,7 +225,7 @@ def ours(paths: list[str], batch_size: int) -> Iterator[tf.Tensor]:
     """This package's pipeline: uint8 (batch, 224, 224, 3)."""
     source = folder.from_files(paths, [0] * len(paths), ("picture",))
     batches = encoded.training(source, stream.Chunks(batch_size), seed=0, view=VIEW)
-    return iter(_on_one_thread(batches.map(lambda images, labels: images)))
+    return iter(on_one_thread(batches.map(lambda images, labels: images)))
 
 
 def bare_decode(paths: list[str], batch_size: int) -> Iterator[tf.Tensor]:
@@ -234,7 +247,7 @@ def bare_decode(paths: list[str], batch_size: int) -> Iterator[tf.Tensor]:
         tf.data.Dataset.from_tensor_slices(paths).repeat(),
         tf.data.Dataset.from_tensor_slices(windows).repeat(),
     )
-    return iter(_on_one_thread(examples.map(load).batch(batch_size)))
+    return iter(on_one_thread(examples.map(load).batch(batch_size)))
 
 
 def straightforward(paths: list[str], batch_size: int) -> Iterator[tf.Tensor]:
@@ -255,10 +268,11 @@ def straightforward(paths: list[str], batch_size: int) -> Iterator[tf.Tensor]:
 
     images = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths)).repeat()
     images = images.map(load, num_parallel_calls=os.cpu_count())
-    return iter(_on_one_thread(images.batch(batch_size)))
+    return iter(on_one_thread(images.batch(batch_size)))
 
 
-def _on_one_thread(dataset):
+def on_one_thread(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The data set, with a pool of one thread."""
     options = tf.data.Options()
     options.autotune.enabled = False
     options.threading.private_threadpool_size = 1
@@ -407,7 +421,7 @@ def _memory_sentence(memory):
     )
 
 
-def _round(pipeline, batches, batch_size) -> Rate:
+def round_of(pipeline: Iterator[Any], batches: int, batch_size: int) -> Rate:
     """Times so many batches, from one moment with full buffers and idle threads to the next.
 
     A pipeline of tf.data works ahead as far as its buffers reach: at the end of a round it fills

@@ -226,6 +226,11 @@ def fully_convolutional(model: "keras.Model", image_size: int) -> "keras.Model":
 
     from resnet_keras.networks.blocks import CHANNELS_LAST
 
+    if any(layer.name == "fc6" for layer in model.layers):
+        raise InputError(
+            f"{model.name} has hidden layers, and is not tested as a fully convolutional network "
+            "here: take another protocol."
+        )
     features = model.get_layer("avg_pool").input
     window = keras.Model(model.input, features).compute_output_shape(
         (1, image_size, image_size, 3)

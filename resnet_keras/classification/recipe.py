@@ -173,12 +173,13 @@ def build(
         remat: whether blocks are computed again for their gradients.
     """
     training_only = {"stochastic_depth": stochastic_depth, "dropout": dropout}
+    own = {"dropout"} if network.family.head else set()  # VGG's own rate is not 0
     model = zoo.build(
         network,
         file,
         dtype=dtype,
         synchronized=sync_batch_norm,
-        **{name: rate for name, rate in training_only.items() if rate},
+        **{name: rate for name, rate in training_only.items() if rate or name in own},
         **options,
     )
     if freeze:

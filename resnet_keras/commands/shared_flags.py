@@ -221,3 +221,16 @@ def whole_numbers(flag: str, texts: Sequence[str]) -> list[int]:
         raise InputError(
             f"--{flag} is a list of whole numbers such as 256,480, not {','.join(texts)}."
         ) from None
+
+
+def scale_of(values: flags.FlagValues) -> tuple[int, int] | None:
+    """The sides of --scale, of images that keep their shape; None without."""
+    sides = whole_numbers("scale", values["scale"].value)
+    if not sides:
+        return None
+    if len(sides) != 2 or not 0 < sides[0] <= sides[1]:
+        raise InputError(
+            f"--scale is the shorter side and the most of the longer one, such as 600,1000, not "
+            f"{','.join(map(str, sides))}."
+        )
+    return sides[0], sides[1]

@@ -140,7 +140,9 @@ _regularization.number(
     "Rate of dropping the last residual branch. Earlier blocks drop theirs in proportion.",
     high=1,
 )
-_regularization.number("dropout", 0, "Rate of dropping features before the logits.", high=1)
+_regularization.number(
+    "dropout", 0, "Rate of dropping features before the logits. Of VGG 0.5 is usual.", high=1
+)
 _regularization.number(
     "ema",
     0,

@@ -12,28 +12,33 @@ from resnet_keras import zoo
 if TYPE_CHECKING:
     import keras
 
+OUTPUT_STRIDES = (16, 8, 4)
 
-def small_resnet(width: int = 16, shortcut: str | None = "B", **shared: Any) -> "keras.Model":
+
+def small_resnet(
+    width: int = 16, shortcut: str | None = "B", output_stride: int = 16, **shared: Any
+) -> "keras.Model":
     """Four stages of one block, with strides 2, 4, 8 and 16: half those of ImageNet's networks.
 
     Args:
         width: channels of conv2; each stage has twice as many as the one before.
         shortcut: "A", "B" or "C", or None for a plain network.
+        output_stride: of the last features, 16, or 8 or 4 with dilated stages; see
+            `blocks.stages`.
         **shared: as of `network.network`.
     """
-    from resnet_keras.networks.blocks import conv_bn_relu, stage
+    from resnet_keras.networks.blocks import checked_output_stride, conv_bn_relu, stages
     from resnet_keras.networks.network import network
     from resnet_keras.networks.resnet import basic_block, plain_block
+
+    output_stride = checked_output_stride(output_stride, OUTPUT_STRIDES)
 
     def trunk(x, norm, drop_rates):
         x = conv_bn_relu(x, width, 3, 2, "conv1", norm)
         block = plain_block
         if shortcut is not None:
             block = functools.partial(basic_block, shortcut=shortcut)
-        for index, rates in enumerate(drop_rates):
-            stride = 1 if index == 0 else 2
-            x = stage(x, block, width * 2**index, stride, f"conv{index + 2}", norm, rates)
-        return x
+        return stages(x, block, width, norm, drop_rates, stem=2, output_stride=output_stride)
 
     return network(trunk, blocks=(1, 1, 1, 1), residual=shortcut is not None, **shared)
 
@@ -66,7 +71,9 @@ def register() -> None:
     """Adds the networks to the zoo's registry."""
     for name, shortcut in (("resnet10_shapes", "B"), ("plain10_shapes", None)):
         arguments: dict[str, Any] = {"width": 16, "shortcut": shortcut}
-        zoo.register(name, small_resnet, arguments=arguments, dataset="shapes")
+        zoo.register(
+            name, small_resnet, arguments=arguments, free=("output_stride",), dataset="shapes"
+        )
     zoo.register("vgg16_shapes", thin_vgg, dataset="shapes", head=("conv5", "fc7"))
 
 

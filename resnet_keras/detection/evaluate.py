@@ -79,14 +79,15 @@ def _detections(files):
     models = [loading.load(file) for file in files]
     for model in models:
         testing.adjust(model, **runs.given(FLAGS, "refine", "score_threshold", "detections"))
+    where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation", "max_faulty")
+    source = objects.open_split(FLAGS.dataset, FLAGS.split, **where)
     model, scale = testing.combine(
         models,
         FLAGS.protocol,
         scale=flags.scale_of(FLAGS),
         scales=flags.whole_numbers("scales", FLAGS.scales),
+        untold=source.scale,
     )
-    where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation", "max_faulty")
-    source = objects.open_split(FLAGS.dataset, FLAGS.split, **where)
     names = measuring.names_of(model, source.class_names)
     scores.check_classes(names, source.class_names)
     test = objects.evaluation_of(source, FLAGS.batch_size, scale=scale, device=None)
@@ -135,9 +136,11 @@ def _key(files, scale):
         "weights": "+".join(map(str, files)),
         **runs.given(FLAGS, "dataset", "data_dir", "annotations", "split", "protocol"),
         "scale": list(scale),
+        "scale_given": list(flags.scale_of(FLAGS) or ()),
         "scales": flags.whole_numbers("scales", FLAGS.scales),
         "exif_orientation": FLAGS.exif_orientation,
-        **{name: value for name, value in given.items() if value is not None},
+        # Those not given too, or a row with them would pass for the same measurement.
+        **given,
     }
 
 

@@ -7,7 +7,7 @@ What is written gives the detections themselves, after suppression, as `FasterRC
 """
 
 import os
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
-from resnet_keras.files import write_atomically
+from resnet_keras.files import check_local, make_folder, write_atomically
 
 SUFFIX = ".tflite"
 
@@ -51,6 +51,7 @@ def export(
         InputError: something is at the path already, LiteRT is asked for without a size, or it has
             no operations for the detector.
     """
+    check_local(path)
     path = Path(path).expanduser()
     is_litert = path.suffix == SUFFIX
     if path.exists():
@@ -65,6 +66,7 @@ def export(
     inputs = tf.TensorSpec((batch, height, width, 3), tf.uint8, name="image")
     if padded:
         inputs = {"image": inputs, "size": tf.TensorSpec((batch, 2), tf.int32, name="size")}
+    make_folder(path.parent)
     with _as_matmul(model, is_litert):
         detect = tf.function(lambda x: model(x, training=False), input_signature=[inputs])
         if is_litert:
@@ -96,11 +98,11 @@ def _module(detect, model):
 
 
 def _saved_model(module, path):
-    aside = path.with_name(f"{path.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
     signature = module.serve.get_concrete_function()
-    tf.saved_model.save(module, str(aside), {"serve": signature, "serving_default": signature})
-    aside.rename(path)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as aside:
+        whole = Path(aside) / "whole"
+        tf.saved_model.save(module, str(whole), {"serve": signature, "serving_default": signature})
+        whole.rename(path)
 
 
 def _litert(module, path):

@@ -11,6 +11,7 @@ jointly; the paper alternates between them. What is drawn is a function of the `
 an image, so that the model has no random state of its own.
 """
 
+import itertools
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -179,6 +180,12 @@ class FasterRCNN(keras.Model):
         self.predictor = self._make_predictor()
         trunk = keras.Model(self.backbone.input, {n: self.backbone.output[n] for n in endpoints})
         strides = strides_of(trunk)
+        if any(2 * fine != coarse for fine, coarse in itertools.pairwise(strides)):
+            raise InputError(
+                "A feature pyramid needs maps of which each is half the size of the one before, "
+                f"not of strides {', '.join(map(str, strides))}: build the backbone with its own "
+                "output_stride, or choose its endpoints."
+            )
         strides.append(2 * strides[-1])
         self._parts = self._hidden(trunk, self.neck, strides=strides, side=7)
 

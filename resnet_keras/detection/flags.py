@@ -5,12 +5,13 @@ from typing import Any
 from absl import flags
 
 from resnet_keras import zoo
-from resnet_keras.commands import runs
+from resnet_keras.commands import runs, training_groups
 from resnet_keras.commands.definitions import Group, new_flags
+from resnet_keras.commands.shared_flags import scale_of as scale_of
 from resnet_keras.commands.shared_flags import whole_numbers
 from resnet_keras.errors import InputError, require, unknown
 from resnet_keras.pipelines import objects
-from resnet_keras.training import cluster, limits
+from resnet_keras.training import limits
 
 from . import backbones as backbones  # adds its networks to the zoo
 from . import protocols, recipe, scores
@@ -139,26 +140,8 @@ def check_evaluate(values: flags.FlagValues) -> None:
 def train_flags() -> flags.FlagValues:
     """The flags of `train`."""
     values = new_flags(recipes="detection")
-    run = Group(values, "Run")
-    run.path("workdir", "Folder of the run. Without it, a new one below runs/.")
-    run.whole("train_steps", 1000, "Steps to train for. A step is one batch.", 1)
-    run.whole("batch_size", 2, "Images in a global batch. The replicas share it.", 1)
-    run.whole("eval_every", 500, "Steps between evaluations.", 1)
-    run.whole("eval_batch_size", 2, "Images that are evaluated at once.", 1)
-    run.whole("seed", 0, "Seed of weights, order and samples.", 0, 2**31 - 1)
-    run.whole("checkpoint_every", None, "Steps between checkpoints. As --eval_every without.", 1)
-    run.whole("keep_checkpoints", 3, "How many of the last checkpoints are kept.", 1)
-    run.switch("tensorboard", True, "Write TensorBoard events.")
-    model = Group(values, "Model")
-    model.path("model", "Backbone, a network of the zoo.", "resnet50")
-    model.path("weights", "Weights of the backbone. A tag such as imagenet, or a file.")
-    model.path("weights_dir", "Folder with files of registered weights.")
-    model.switch(
-        "frozen_statistics",
-        True,
-        "Keep the statistics of weights' batch normalization. It becomes a scale and an offset.",
-    )
-    model.text("freeze", None, "Last stage of the backbone that is not trained.")
+    training_groups.define_run(values, batch_size=2, eval_batch_size=2)
+    model = training_groups.define_backbone(values, "resnet50")
     model.choice("neck", "c4", ["c4", "fpn"], "What RoIs are taken of: c4 or fpn. c4 is the paper.")
     model.choice(
         "preset",
@@ -199,39 +182,9 @@ def train_flags() -> flags.FlagValues:
     data.split("eval_split", "Split to evaluate on.", "val")
     data.text("eval_dataset", None, "Data set of --eval_split. Without the flag, --dataset.")
     data.whole("max_corrupt", 100, "Broken images that are left out at most.", 0)
-    rate = Group(values, "Optimizer")
-    rate.number("learning_rate", 0.001, "Learning rate after the warm-up.")
-    rate.choice("schedule", "step", ["step", "cosine"], "How the learning rate falls.")
-    rate.items("boundaries", [], "Steps at which the learning rate falls. For --schedule=step.")
-    rate.number("decay_factor", 0.1, "What it is multiplied by there.", 0, 1)
-    rate.whole("warmup_steps", 0, "Steps of linear warm-up.", 0)
-    rate.number("momentum", 0.9, "Momentum of SGD.", 0, 1)
-    rate.number("weight_decay", 1e-4, "Coupled weight decay. This times w joins w's gradient.")
-    rate.number("clip_norm", None, "Largest global norm of the gradient.")
-    speed = Group(values, "Speed")
-    speed.choice(
-        "dtype",
-        "float32",
-        ["float32", "mixed_bfloat16"],
-        "Precision of the layers. Boxes and losses stay float32.",
-    )
-    speed.switch("jit_compile", False, "Compile the training step with XLA.")
-    devices = Group(values, "Devices")
-    devices.choice(
-        "strategy",
-        "mirrored",
-        limits.STRATEGIES,
-        "Replicas: also one_device or multi_worker. mirrored has one on each GPU, or on each "
-        "logical CPU without one; multi_worker is mirrored over several machines.",
-    )
-    devices.choice(
-        "cluster",
-        "tf_config",
-        cluster.CLUSTERS,
-        "Who lists workers: tf_config or slurm. tf_config is the environment variable TF_CONFIG; "
-        "slurm takes the tasks of a job step, which srun starts.",
-    )
-    devices.whole("logical_cpus", 1, "Devices that the CPU is split into.", 1, 64)
+    training_groups.define_optimizer(values, schedules=["step", "cosine"], learning_rate=0.001)
+    training_groups.define_speed(values, "Boxes and losses")
+    devices = training_groups.define_devices(values)
     devices.switch("sync_batch_norm", False, "Take batch statistics over all replicas.")
     return values
 
@@ -273,19 +226,6 @@ def check_dataset(name: str) -> None:
 def scores_need() -> None:
     """Raises `MissingExtraError` where pycocotools is not installed."""
     require("pycocotools.coco", extra=scores.EXTRA)
-
-
-def scale_of(values: flags.FlagValues) -> tuple[int, int] | None:
-    """The sides of --scale; None without."""
-    sides = whole_numbers("scale", values["scale"].value)
-    if not sides:
-        return None
-    if len(sides) != 2 or not 0 < sides[0] <= sides[1]:
-        raise InputError(
-            f"--scale is the shorter side and the most of the longer one, such as 600,1000, not "
-            f"{','.join(map(str, sides))}."
-        )
-    return sides[0], sides[1]
 
 
 def detector_changes(values: flags.FlagValues) -> dict[str, Any]:

@@ -10,31 +10,10 @@ from resnet_keras.training import run_folder
 if TYPE_CHECKING:
     import keras
 
-SUFFIX = ".keras"
-
 
 def find(path: str | os.PathLike, which: str = "best") -> Path:
-    """The file of a detector; needs no Keras.
-
-    Args:
-        path: of a .keras file, or of a run's folder.
-        which: of a run's folder, the "best" or the "last" weights.
-
-    Raises:
-        InputError: there is none.
-    """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        name = run_folder.BEST if which == "best" else run_folder.LAST
-        file = path / f"{name}{SUFFIX}"
-        if not file.exists():
-            raise InputError(f"{path} is no folder of a detector's run: it has no {file.name}.")
-        return file
-    if not path.exists():
-        raise InputError(f"There is no detector {path}: name a {SUFFIX} file, or a run's folder.")
-    if path.suffix != SUFFIX:
-        raise InputError(f"{path} is no {SUFFIX} file, in which detectors are kept.")
-    return path
+    """The file of a detector; see `run_folder.model_file`."""
+    return run_folder.model_file(path, which, "detector")
 
 
 def load(path: str | os.PathLike, which: str = "best") -> "keras.Model":

@@ -18,8 +18,7 @@ from resnet_keras.classification.prediction import image_files
 from resnet_keras.commands import decoders, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError
-from resnet_keras.files import make_folder, write_atomically
-from resnet_keras.pipelines import listing
+from resnet_keras.files import make_folder, readable, write_atomically
 
 from . import flags, loading
 
@@ -76,7 +75,7 @@ def _main(arguments: list[str]) -> None:
                     found,
                     names,
                     threshold=FLAGS.threshold,
-                    caption=listing.readable(Path(path).name),
+                    caption=readable(Path(path).name),
                 )
                 write_atomically(picture_of(path, FLAGS.out), picture)
     if broken:
@@ -87,7 +86,7 @@ def _line(path, objects):
     if FLAGS.json:
         return json.dumps({"image": path, "objects": objects})
     lines = [f"  {o['class']} {o['score']:.2f} at {', '.join(map(str, o['box']))}" for o in objects]
-    return "\n".join([listing.readable(path), *(lines or ["  nothing"])])
+    return "\n".join([readable(path), *(lines or ["  nothing"])])
 
 
 def picture_of(path: str, folder: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
-from resnet_keras.files import write_atomically
+from resnet_keras.files import readable, write_atomically
 from resnet_keras.pipelines import buckets, decode, listing, objects, preview, scenes
 
 Detections = dict[str, np.ndarray]
@@ -118,13 +118,11 @@ def of_file(
         shrunk = scenes.encoded(lambda _: content, exif_orientation)
         pixels = shrunk(name, image.shape[:2], tf.reduce_min(wanted))
     except tf.errors.NotFoundError as error:
-        raise InputError(f"There is no image {listing.readable(path)}.") from error
+        raise InputError(f"There is no image {readable(path)}.") from error
     except tf.errors.PermissionDeniedError as error:
-        raise InputError(f"{listing.readable(path)} may not be read.") from error
+        raise InputError(f"{readable(path)} may not be read.") from error
     except tf.errors.OpError as error:
-        raise InputError(
-            f"{listing.readable(path)} cannot be decoded as {listing.FORMATS}."
-        ) from error
+        raise InputError(f"{readable(path)} cannot be decoded as {listing.FORMATS}.") from error
     return image, _detections(model, pixels, image.shape, wanted)
 
 

@@ -137,7 +137,8 @@ def build(
         frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
             see `statistics.frozen`; with `weights` only.
         freeze: the last stage of the backbone that is not trained.
-        sync_batch_norm: whether batch statistics are taken over all replicas.
+        sync_batch_norm: whether batch statistics are taken over all replicas; for detectors that
+            have some.
         **arguments: of `FasterRCNN`.
 
     Raises:
@@ -154,7 +155,9 @@ def build(
         dtype=dtype,
         endpoints=backbones.endpoints(network, arguments.get("neck", "c4")),
     )
-    if weights is not None and frozen_statistics:
+    norms = statistics.normalizations(backbone)
+    frozen = weights is not None and frozen_statistics and bool(norms)
+    if frozen:
         backbone = statistics.frozen(backbone)
     if freeze:
         if weights is None:
@@ -163,8 +166,7 @@ def build(
     model = FasterRCNN(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
-    for layer in of_the_batch(model):
-        layer.synchronized = sync_batch_norm
+    synchronize(of_the_batch(model), sync_batch_norm, frozen)
     return model
 
 
@@ -174,6 +176,29 @@ def of_the_batch(model: "FasterRCNN") -> "list[keras.layers.BatchNormalization]"
 
     parts = (part for part in (model.backbone, model.neck, model.box_head) if part is not None)
     return [layer for layer in statistics.normalizations(*parts) if layer.trainable]
+
+
+def synchronize(
+    norms: "Sequence[keras.layers.BatchNormalization]", sync_batch_norm: bool, frozen: bool
+) -> None:
+    """Has batch statistics taken over all replicas, or not.
+
+    Args:
+        norms: of a model, those that take statistics of each batch.
+        sync_batch_norm: whether over all replicas.
+        frozen: whether the backbone had others, which are constant now.
+
+    Raises:
+        InputError: over all replicas, and there is none.
+    """
+    if sync_batch_norm and not norms:
+        remedy = ", or give frozen_statistics=False" if frozen else ""
+        raise InputError(
+            "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
+            f"this model has none: leave it out{remedy}."
+        )
+    for layer in norms:
+        layer.synchronized = sync_batch_norm
 
 
 def optimizer(

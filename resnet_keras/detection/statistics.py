@@ -77,8 +77,11 @@ def frozen(network: keras.Model) -> keras.Model:
         network: functional; of the zoo. It stays as it is.
 
     Returns:
-        A network of the same layers' names, with weights of its own.
+        A network of the same layers' names, with weights of its own; the network itself where it
+        has no batch normalization.
     """
+    if not normalizations(network):
+        return network
 
     def copy(layer):
         if isinstance(layer, layers.BatchNormalization):

@@ -46,6 +46,7 @@ def combine(
     *,
     scale: tuple[int, int] | None = None,
     scales: Sequence[int] = (),
+    untold: tuple[int, int] = objects.SCALE,
 ) -> tuple[keras.Model, tuple[int, int]]:
     """One detector of several, and of several scales.
 
@@ -55,6 +56,7 @@ def combine(
         scale: (shorter side, most of the longer side) of the images that they are made for; their
             own without.
         scales: of the pyramid, see `protocols.pyramid`.
+        untold: the scale of a detector that does not tell its own.
 
     Returns:
         The detector, and the scale at which it is to be shown images.
@@ -63,7 +65,7 @@ def combine(
         InputError: the models are of different classes or scales, or there is an ensemble among
             several.
     """
-    trained = scale or _own_scale(models)
+    trained = scale or _own_scale(models, untold)
     if protocol == protocols.SINGLE and len(models) == 1:
         return models[0], trained
     if not all(isinstance(model, FasterRCNN) for model in models):
@@ -83,8 +85,8 @@ def members_of(model: keras.Model) -> list[FasterRCNN]:
     return model.members if isinstance(model, improve.Combination) else [model]
 
 
-def _own_scale(models):
-    sides = (model.scale or objects.SCALE for model in models)
+def _own_scale(models, untold):
+    sides = (model.scale or untold for model in models)
     scales = {(shorter, longest) for shorter, longest in sides}
     if len(scales) > 1:
         told = " and ".join(f"{shorter},{longest}" for shorter, longest in sorted(scales))

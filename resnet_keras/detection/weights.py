@@ -30,6 +30,8 @@ from . import layout, statistics
 from .detectors import DETECTORS, EPSILON
 from .faster_rcnn import FasterRCNN
 
+SCALE = (800, 1333)  # of both projects: the shorter side, and the most of the longer one
+
 PREDICTOR = ("class_logits", "box_deltas")
 
 
@@ -91,6 +93,9 @@ def get(
         backbone = statistics.frozen(backbone)
     if num_classes is None:
         num_classes = head or len(detector.class_names)
+        if num_classes == len(detector.class_names):
+            changes.setdefault("class_names", detector.class_names)
+    changes.setdefault("scale", SCALE)
     model = FasterRCNN(
         backbone,
         num_classes,
@@ -262,6 +267,11 @@ def _network(model, path, tensors):
         raise InputError(
             f"{path} is of a network that strides in its 3x3 convolutions: make the backbone with "
             "stride_in_1x1=False."
+        )
+    if not in_1x1 and "conv3_block1_3_conv" in strides and layout.of_detectron2(tensors):
+        raise InputError(
+            f"{path} is of a network that strides in its first 1x1 convolutions: make the backbone "
+            "with stride_in_1x1=True."
         )
     return network
 

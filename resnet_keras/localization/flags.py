@@ -4,13 +4,13 @@ from typing import Any
 
 from absl import flags
 
-from resnet_keras.commands import runs
+from resnet_keras.commands import runs, training_groups
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.commands.shared_flags import whole_numbers
 from resnet_keras.detection import flags as detection
 from resnet_keras.detection.recipe import Data
 from resnet_keras.errors import InputError
-from resnet_keras.training import cluster, limits
+from resnet_keras.training import limits
 
 from . import protocols, recipe
 
@@ -44,25 +44,8 @@ def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
 def train_flags() -> flags.FlagValues:
     """The flags of `train`."""
     values = new_flags(recipes="localization")
-    run = Group(values, "Run")
-    run.path("workdir", "Folder of the run. Without it, a new one below runs/.")
-    run.whole("train_steps", 1000, "Steps to train for. A step is one batch.", 1)
-    run.whole("batch_size", 256, "Images in a global batch. The replicas share it.", 1)
-    run.whole("eval_every", 500, "Steps between evaluations.", 1)
-    run.whole("eval_batch_size", 16, "Images that are evaluated at once.", 1)
-    run.whole("seed", 0, "Seed of weights, order and samples.", 0, 2**31 - 1)
-    run.whole("checkpoint_every", None, "Steps between checkpoints. As --eval_every without.", 1)
-    run.whole("keep_checkpoints", 3, "How many of the last checkpoints are kept.", 1)
-    run.switch("tensorboard", True, "Write TensorBoard events.")
-    model = Group(values, "Model")
-    model.path("model", "Backbone, a network of the zoo. R-CNN without it copies its localizer's.")
-    model.path("weights", "Weights of the backbone. A tag such as imagenet, or a file.")
-    model.path("weights_dir", "Folder with files of registered weights.")
-    model.switch(
-        "frozen_statistics",
-        True,
-        "Keep the statistics of weights' batch normalization. It becomes a scale and an offset.",
-    )
+    training_groups.define_run(values, batch_size=256, eval_batch_size=16)
+    model = training_groups.define_backbone(values, None)
     model.text("endpoint", None, "Stage that boxes are proposed on. Without the flag, the last.")
     model.items("anchor_sizes", ["64", "128", "256"], "Sides of the anchors in pixels.")
     model.items("anchor_ratios", ["0.5", "1", "2"], "Heights over widths of the anchors.")
@@ -70,7 +53,11 @@ def train_flags() -> flags.FlagValues:
     model.items("overlaps", ["0.7", "0.3"], "IoU from which an anchor is positive, and negative.")
     model.whole("top", 5, "Classes that count for the localization error. ILSVRC's is 5.", 1)
     rcnn = Group(values, "R-CNN")
-    rcnn.path("localizer", "Localizer on whose boxes an R-CNN is trained. A run, or a .keras file.")
+    rcnn.path(
+        "localizer",
+        "Localizer on whose boxes an R-CNN is trained. A run, or a .keras file; without --model, "
+        "R-CNN begins as a copy of its network.",
+    )
     rcnn.whole("side", 224, "Side of the warped regions in pixels.", 1)
     rcnn.whole("proposals", 200, "Boxes of the localizer, for each class.", 1)
     rcnn.whole("rois", 1, "Boxes of an image that a step trains on.", 1)
@@ -80,33 +67,9 @@ def train_flags() -> flags.FlagValues:
     data.split("train_split", "Split to train on.", "train")
     data.split("eval_split", "Split to evaluate on.", "val")
     data.whole("max_corrupt", 100, "Broken images that are left out at most.", 0)
-    rate = Group(values, "Optimizer")
-    rate.number("learning_rate", 0.001, "Learning rate after the warm-up.")
-    rate.choice("schedule", "step", ["step", "cosine"], "How the learning rate falls.")
-    rate.items("boundaries", [], "Steps at which the learning rate falls. For --schedule=step.")
-    rate.number("decay_factor", 0.1, "What it is multiplied by there.", 0, 1)
-    rate.whole("warmup_steps", 0, "Steps of linear warm-up.", 0)
-    rate.number("momentum", 0.9, "Momentum of SGD.", 0, 1)
-    rate.number("weight_decay", 1e-4, "Coupled weight decay. This times w joins w's gradient.")
-    rate.number("clip_norm", None, "Largest global norm of the gradient.")
-    speed = Group(values, "Speed")
-    speed.choice(
-        "dtype",
-        "float32",
-        ["float32", "mixed_bfloat16"],
-        "Precision of the layers. Boxes and losses stay float32.",
-    )
-    speed.switch("jit_compile", False, "Compile the training step with XLA.")
-    devices = Group(values, "Devices")
-    devices.choice(
-        "strategy",
-        "mirrored",
-        limits.STRATEGIES,
-        "Replicas: also one_device or multi_worker. mirrored has one on each GPU, or on each "
-        "logical CPU without one; multi_worker is mirrored over several machines.",
-    )
-    devices.choice("cluster", "tf_config", cluster.CLUSTERS, "Who lists workers: tf_config, slurm.")
-    devices.whole("logical_cpus", 1, "Devices that the CPU is split into.", 1, 64)
+    training_groups.define_optimizer(values, schedules=["step", "cosine"], learning_rate=0.001)
+    training_groups.define_speed(values, "Boxes and losses")
+    devices = training_groups.define_devices(values)
     devices.switch("sync_batch_norm", False, "Take batch statistics over all replicas.")
     return values
 
@@ -129,6 +92,8 @@ def check_train(values: flags.FlagValues) -> None:
         raise InputError("Give --model=NETWORK, or --localizer=RUN to train an R-CNN on its boxes.")
     if values["weights"].value and not values["model"].value:
         raise InputError("--weights are of a --model: name it.")
+    if values["freeze"].value and not values["weights"].value:
+        raise InputError("--freeze is for backbones with --weights.")
     detection.scale_of(values)
     scales_of(values)
     model_arguments(values)

@@ -4,19 +4,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_keras.detection.loading import find as find
 from resnet_keras.errors import InputError
+from resnet_keras.training import run_folder
 
 if TYPE_CHECKING:
     from .model import LocalizationModel
 
 
-def load(path: str | os.PathLike, which: str = "best") -> "LocalizationModel":
-    """Loads a `Localizer` or an `RCNN`.
+def find(path: str | os.PathLike, which: str = "best") -> Path:
+    """The file of a localizer; see `run_folder.model_file`."""
+    return run_folder.model_file(path, which, "localizer")
 
-    Args:
-        path: of a .keras file, or of a run's folder.
-        which: of a run's folder, the "best" or the "last" weights.
+
+def load(path: str | os.PathLike, which: str = "best") -> "LocalizationModel":
+    """Loads a `Localizer` or an `RCNN`; arguments as for `find`.
 
     Raises:
         InputError: there is none, or the file holds another model.
@@ -29,7 +30,7 @@ def load(path: str | os.PathLike, which: str = "best") -> "LocalizationModel":
     from . import rcnn as rcnn
     from .model import LocalizationModel
 
-    file: Path = find(path, which)
+    file = find(path, which)
     try:
         model = keras.models.load_model(file)
     except (ValueError, TypeError, OSError) as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_keras import zoo
 from resnet_keras.detection import recipe as detection
+from resnet_keras.errors import InputError
 from resnet_keras.pipelines import main_objects
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def build(
     class_names: Sequence[str],
     dtype: str | None = None,
     frozen_statistics: bool = True,
+    freeze: str | None = None,
     sync_batch_norm: bool = False,
     **arguments: Any,
 ) -> "Localizer":
@@ -111,15 +113,26 @@ def build(
         dtype: the policy of the layers.
         frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
             with `weights` only.
+        freeze: the last stage of the backbone that is not trained.
         sync_batch_norm: whether batch statistics are taken over all replicas.
         **arguments: of `Localizer`.
 
     Raises:
         InputError: an argument is none of the above, or does not fit the others.
     """
-    from resnet_keras.detection import backbones, statistics
-
     from .localizer import Localizer
+
+    backbone, frozen = _backbone(network, weights, weights_dir, dtype, frozen_statistics, freeze)
+    model = Localizer(backbone, len(class_names), class_names=list(class_names), **arguments)
+    if weights is not None:
+        _take_classifier(model, network, weights, weights_dir)
+    detection.synchronize(of_the_batch(model), sync_batch_norm, frozen)
+    return model
+
+
+def _backbone(network, weights, weights_dir, dtype, frozen_statistics, freeze):
+    """A backbone, and whether its batch normalization is constant."""
+    from resnet_keras.detection import backbones, statistics
 
     assert backbones  # adds its networks to the zoo
     backbone = zoo.backbone(
@@ -129,14 +142,15 @@ def build(
         input_shape=(None, None, 3),
         dtype=dtype,
     )
-    if weights is not None and frozen_statistics:
+    norms = statistics.normalizations(backbone)
+    frozen = weights is not None and frozen_statistics and bool(norms)
+    if frozen:
         backbone = statistics.frozen(backbone)
-    model = Localizer(backbone, len(class_names), class_names=list(class_names), **arguments)
-    if weights is not None:
-        _take_classifier(model, network, weights, weights_dir)
-    for layer in of_the_batch(model):
-        layer.synchronized = sync_batch_norm
-    return model
+    if freeze:
+        if weights is None:
+            raise InputError("freeze is for backbones with weights.")
+        zoo.freeze(backbone, freeze)
+    return backbone, frozen
 
 
 def _take_classifier(model, network, weights, weights_dir):
@@ -156,6 +170,7 @@ def build_rcnn(
     weights_dir: str | None = None,
     dtype: str | None = None,
     frozen_statistics: bool = True,
+    freeze: str | None = None,
     sync_batch_norm: bool = False,
     **arguments: Any,
 ) -> "RCNN":
@@ -168,27 +183,19 @@ def build_rcnn(
         weights_dir: see there.
         dtype: see there.
         frozen_statistics: see there.
+        freeze: see there.
         sync_batch_norm: see there.
         **arguments: of `RCNN`.
     """
-    from resnet_keras.detection import statistics
-
     from .rcnn import RCNN
 
-    backbone = None
+    backbone, frozen = None, False
     if network is not None:
-        backbone = zoo.backbone(
-            network,
-            weights=weights,
-            weights_dir=weights_dir,
-            input_shape=(None, None, 3),
-            dtype=dtype,
+        backbone, frozen = _backbone(
+            network, weights, weights_dir, dtype, frozen_statistics, freeze
         )
-        if weights is not None and frozen_statistics:
-            backbone = statistics.frozen(backbone)
     model = RCNN(localizer, backbone, **arguments)
-    for layer in of_the_batch(model):
-        layer.synchronized = sync_batch_norm
+    detection.synchronize(of_the_batch(model), sync_batch_norm, frozen)
     return model
 
 

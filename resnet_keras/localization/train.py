@@ -126,7 +126,7 @@ def _run(kind, localizer, signals) -> int:
 
 
 def _model(source, data, localizer):
-    shared = given("weights_dir", "dtype", "frozen_statistics", "sync_batch_norm")
+    shared = given("weights_dir", "dtype", "frozen_statistics", "freeze", "sync_batch_norm")
     if localizer is None:
         return recipe.build(
             FLAGS.model,

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from resnet_keras.errors import unknown
+
 from .layers import StochasticDepth, Subsampling, ZeroPaddedShortcut
 
 # Said in every layer: Keras's global setting would make another network of the same calls.
@@ -11,8 +13,11 @@ CHANNELS_LAST = "channels_last"
 STRIDED_CHANNELS = 16
 
 
-def conv(x, filters, kernel_size, stride, name):
-    """A bias-free convolution with symmetric zero padding and He initialization [13]."""
+def conv(x, filters, kernel_size, stride, name, dilation=1):
+    """A bias-free convolution with symmetric zero padding and He initialization [13].
+
+    What strides is not dilated: where strides are replaced, all that follow are.
+    """
     padding = "same"
     if stride > 1 and kernel_size > 1:
         # At stride 2 "same" would pad at the bottom and right only; Caffe and torch pad both sides.
@@ -28,6 +33,7 @@ def conv(x, filters, kernel_size, stride, name):
         stride,
         padding=padding,
         data_format=CHANNELS_LAST,
+        dilation_rate=dilation,
         use_bias=False,
         kernel_initializer=he_normal(),
         name=f"{name}_conv",
@@ -39,15 +45,15 @@ def he_normal():
     return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
 
 
-def conv_bn(x, filters, kernel_size, stride, name, norm):
+def conv_bn(x, filters, kernel_size, stride, name, norm, dilation=1):
     """Batch normalization right after each convolution and before activation (Sec. 3.4)."""
-    x = conv(x, filters, kernel_size, stride, name)
+    x = conv(x, filters, kernel_size, stride, name, dilation)
     return norm(name=f"{name}_bn")(x)
 
 
-def conv_bn_relu(x, filters, kernel_size, stride, name, norm):
+def conv_bn_relu(x, filters, kernel_size, stride, name, norm, dilation=1):
     """The same, and the activation."""
-    x = conv_bn(x, filters, kernel_size, stride, name, norm)
+    x = conv_bn(x, filters, kernel_size, stride, name, norm, dilation)
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
@@ -71,12 +77,46 @@ def add_relu(x, residual, name, drop_rate):
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def stage(x, block, filters, stride, name, norm, drop_rates):
-    """A stack of blocks, one for each of `drop_rates`, the first of which may stride."""
+def stage(x, block, filters, stride, name, norm, drop_rates, dilations=(1, 1)):
+    """A stack of blocks, one for each of `drop_rates`, the first of which may stride.
+
+    `dilations` are those before and behind the place where the stage strides, or would.
+    """
     for index, drop_rate in enumerate(drop_rates):
         place = f"{name}_block{index + 1}"
-        x = block(x, filters, stride if index == 0 else 1, place, norm, drop_rate)
+        x = block(x, filters, stride, place, norm, drop_rate, dilations)
+        stride, dilations = 1, (dilations[1], dilations[1])
     return x
+
+
+def stages(x, block, width, norm, drop_rates, *, stem, output_stride):
+    """conv2 and the stages after it, each but the first of half the size and twice the width.
+
+    Where the map is `output_stride` times smaller than the image, it stays so: a stage does not
+    stride, and convolutions behind this place look at what they would have seen of the smaller
+    map, twice as far apart (dilation; "a trous" in Chen et al., arXiv 1412.7062). So each value of
+    the smaller map is still there, and the weights stay what they are.
+
+    Args:
+        stem: how many times smaller the stem has made the map.
+        output_stride: the most that the stages make of it: a power of 2, `stem` or more.
+    """
+    reached, dilation = stem, 1
+    for index, rates in enumerate(drop_rates):
+        stride, before = 1 if index == 0 else 2, dilation
+        if reached * stride > output_stride:
+            stride, dilation = 1, dilation * stride
+        reached *= stride
+        name = f"conv{index + 2}"
+        x = stage(x, block, width * 2**index, stride, name, norm, rates, (before, dilation))
+    return x
+
+
+def checked_output_stride(output_stride, possible):
+    """An output stride as a number, if it is one of those; `InputError` otherwise."""
+    if isinstance(output_stride, bool) or output_stride not in possible:
+        raise unknown("output_stride", output_stride, possible)
+    return int(output_stride)
 
 
 def linear_drop_rates(blocks, last):

@@ -33,8 +33,8 @@ def rematerialize(model: keras.Model) -> keras.Model:
         model: a network of `resnet`, with or without its head, or one built onto its layers.
 
     Raises:
-        InputError: the model is not made of this package's blocks, or Keras's backend is not
-            TensorFlow.
+        InputError: the model is not made of this package's blocks, or of blocks that keep nothing
+            that could be computed again; or Keras's backend is not TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise InputError(
@@ -44,6 +44,11 @@ def rematerialize(model: keras.Model) -> keras.Model:
     name = getattr(model, "name", model)
     if not _cuts(getattr(model, "layers", ())):
         raise InputError(f"{name!r} has no blocks of its own: rematerialize the network inside it.")
+    if _saves_nothing(model.layers):
+        raise InputError(
+            f"{name!r} keeps as much when it is rematerialized: its blocks are a convolution and "
+            "its activation, without batch normalization. Leave remat out."
+        )
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise InputError(f"{name!r} must have one input and one output, not several.")
     try:
@@ -92,6 +97,12 @@ def _cuts(layers):
     blocks = [x for x in layers if re.fullmatch(r"conv\d_block\d+_out", x.name)]
     stem = [x for x in layers if x.name in ("conv1_relu", "pool1_pool")]
     return [layer.output for layer in [*stem[-1:], *blocks]] if blocks else []
+
+
+def _saves_nothing(layers):
+    """Whether blocks are VGG's without batch normalization: what they keep is the next's input."""
+    names = {layer.name for layer in layers}
+    return "conv1_block1_conv" in names and "conv1_block1_bn" not in names
 
 
 def _recomputed(segment, x):

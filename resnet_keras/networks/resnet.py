@@ -17,43 +17,60 @@ from resnet_keras.facts import (
     BOTTLENECK_DEPTHS,
     CIFAR10_MEAN,
     CIFAR10_STD,
+    CIFAR_OUTPUT_STRIDES,
     IMAGENET_BLOCKS,
     IMAGENET_MEAN,
+    IMAGENET_OUTPUT_STRIDES,
     IMAGENET_STD,
 )
 
-from .blocks import CHANNELS_LAST, add_relu, conv_bn, conv_bn_relu, shortcut_connection, stage
+from .blocks import (
+    CHANNELS_LAST,
+    add_relu,
+    checked_output_stride,
+    conv_bn,
+    conv_bn_relu,
+    shortcut_connection,
+    stages,
+)
 from .network import Shared, network, positive
 
 SHORTCUTS = ("A", "B", "C", None)
 
 
-def plain_block(x, filters, stride, name, norm, drop_rate):
+def plain_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
     """Two 3x3 convolutions, and no shortcut around them (Sec. 3.3), so that none may be dropped."""
     assert not drop_rate
-    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm)
-    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm)
+    before, behind = dilations
+    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm, before)
+    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm, behind)
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def basic_block(x, filters, stride, name, norm, drop_rate, *, shortcut):
+def basic_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut):
     """Two 3x3 convolutions around which the shortcut leads (Fig. 5, left)."""
+    before, behind = dilations
     identity = shortcut_connection(x, filters, stride, shortcut, name, norm, drop_rate)
-    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm)
-    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm)
+    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm, before)
+    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm, behind)
     return add_relu(identity, x, name, drop_rate)
 
 
-def bottleneck_block(x, filters, stride, name, norm, drop_rate, *, shortcut, stride_in_1x1):
+def bottleneck_block(
+    x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut, stride_in_1x1
+):
     """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right).
 
     The paper's own networks stride in the first 1x1; fb.resnet.torch and torchvision in the 3x3
-    ("v1.5"), which costs 6 % more multiply-adds in ResNet-50.
+    ("v1.5"), which costs 6 % more multiply-adds in ResNet-50. Of a dilated stage's first block the
+    3x3 is behind that place in the one (Caffe's weights in detectron2's DC5), before it in the
+    other (torchvision).
     """
     first, second = (stride, 1) if stride_in_1x1 else (1, stride)
+    dilation = dilations[1 if stride_in_1x1 else 0]
     identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm, drop_rate)
     x = conv_bn_relu(x, filters, 1, first, f"{name}_1", norm)
-    x = conv_bn_relu(x, filters, 3, second, f"{name}_2", norm)
+    x = conv_bn_relu(x, filters, 3, second, f"{name}_2", norm, dilation)
     x = conv_bn(x, 4 * filters, 1, 1, f"{name}_3", norm)
     return add_relu(identity, x, name, drop_rate)
 
@@ -63,6 +80,7 @@ def resnet(
     *,
     shortcut: str | None = "B",
     stride_in_1x1: bool = True,
+    output_stride: int = 32,
     num_classes: int = 1000,
     input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
     mean: Any = IMAGENET_MEAN,
@@ -77,6 +95,8 @@ def resnet(
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow), "C" (projection
             everywhere), or None for a plain network (18 and 34 only).
         stride_in_1x1: whether a bottleneck strides in its first 1x1 (the paper) or in its 3x3.
+        output_stride: how many times smaller than the images the last features are: 32, or 16 or
+            8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`, which has
             `include_top`, `pooling`, `dtype`, `synchronized`, `epsilon`, `stochastic_depth`
             (residual networks only) and `dropout`.
@@ -85,7 +105,7 @@ def resnet(
     Returns:
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
         float32 logits (batch, num_classes); with `include_top=False` to features
-        (batch, height / 32, width / 32, channels), rounded up.
+        (batch, height / output_stride, width / output_stride, channels), rounded up.
 
     Raises:
         InputError: an argument is none of the above.
@@ -98,12 +118,13 @@ def resnet(
     if shortcut is None and depth in BOTTLENECK_DEPTHS:
         raise InputError(f"Plain ImageNet networks have depth 18 or 34, not {depth}.")
     block = _block(depth in BOTTLENECK_DEPTHS, shortcut, stride_in_1x1)
+    output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
 
     def trunk(x, norm, drop_rates):
         x = conv_bn_relu(x, 64, 7, 2, "conv1", norm)
         x = layers.ZeroPadding2D(1, CHANNELS_LAST, name="pool1_pad")(x)
         x = layers.MaxPooling2D(3, 2, data_format=CHANNELS_LAST, name="pool1_pool")(x)
-        return _stages(x, block, 64, norm, drop_rates)
+        return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
 
     return network(
         trunk,
@@ -122,6 +143,7 @@ def cifar_resnet(
     depth: int,
     *,
     shortcut: str | None = "A",
+    output_stride: int = 4,
     num_classes: int = 10,
     input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
     mean: Any = CIFAR10_MEAN,
@@ -131,9 +153,10 @@ def cifar_resnet(
 ) -> keras.Model:
     """Builds a CIFAR network of Sec. 4.2: 6n+2 layers, 2n of them at each of three map sizes.
 
-    Arguments as for `resnet`; `depth` is 8, 14, 20, 26, ... Returns a model from pixels (batch,
-    height, width, channels) to float32 logits (batch, num_classes); `include_top=False` ends at
-    features (batch, height / 4, width / 4, 64), rounded up.
+    Arguments as for `resnet`; `depth` is 8, 14, 20, 26, ..., and `output_stride` 4, 2 or 1. Returns
+    a model from pixels (batch, height, width, channels) to float32 logits (batch, num_classes);
+    `include_top=False` ends at features (batch, height / output_stride, width / output_stride, 64),
+    rounded up.
     """
     depth = positive("depth", depth)
     if depth < 8 or (depth - 2) % 6:
@@ -142,10 +165,11 @@ def cifar_resnet(
             f"ImageNet networks have {_listed(IMAGENET_BLOCKS)}."
         )
     block = _block(False, shortcut, stride_in_1x1=False)
+    output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
 
     def trunk(x, norm, drop_rates):
         x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        return _stages(x, block, 16, norm, drop_rates)
+        return stages(x, block, 16, norm, drop_rates, stem=1, output_stride=output_stride)
 
     return network(
         trunk,
@@ -158,14 +182,6 @@ def cifar_resnet(
         std=std,
         **shared,
     )
-
-
-def _stages(x, block, width, norm, drop_rates):
-    """conv2 and the stages after it, each but the first of half the size and twice the width."""
-    for index, rates in enumerate(drop_rates):
-        stride = 1 if index == 0 else 2
-        x = stage(x, block, width * 2**index, stride, f"conv{index + 2}", norm, rates)
-    return x
 
 
 def _block(bottleneck, shortcut, stride_in_1x1):

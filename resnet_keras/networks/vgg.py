@@ -11,15 +11,13 @@ import keras
 from keras import layers, ops
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD, VGG_BLOCKS, VGG_SIDE
 
 from .blocks import CHANNELS_LAST, he_normal
 from .layers import Dropout
 from .network import Shared, network, positive
 
-BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # Table 1, D and E: convolutions of a stage
 WIDTHS = (1, 2, 4, 8, 8)  # of the stages, in widths of the first
-SIDE = 7  # of the features that the first hidden layer sees
 
 
 def vgg(
@@ -58,7 +56,7 @@ def vgg(
     Raises:
         InputError: an argument is none of the above.
     """
-    if depth not in BLOCKS:
+    if depth not in VGG_BLOCKS:
         raise InputError(f"VGG networks have depth 16 or 19, not {depth!r}.")
     width, hidden = positive("width", width), positive("hidden", hidden)
     include_top = shared.get("include_top", True)
@@ -77,7 +75,7 @@ def vgg(
 
     def head(x):
         x = _pool(x, "conv5_pool")
-        x = AdaptiveAveragePooling(SIDE, name="avg_pool")(x)
+        x = AdaptiveAveragePooling(VGG_SIDE, name="avg_pool")(x)
         x = layers.Flatten(CHANNELS_LAST, name="flatten")(x)
         x = _hidden(x, hidden, "fc6")
         if rate := shared.get("dropout"):
@@ -87,7 +85,7 @@ def vgg(
     return network(
         trunk,
         head=head,
-        blocks=BLOCKS[depth],
+        blocks=VGG_BLOCKS[depth],
         residual=False,
         name=name or f"vgg{depth}{'_bn' if batch_norm else ''}",
         num_classes=num_classes,

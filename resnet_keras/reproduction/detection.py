@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from resnet_keras.errors import InputError
 from resnet_keras.files import digest
+from resnet_keras.zoo import paper
 
 from . import runs
 from .runs import Run
@@ -38,8 +39,7 @@ class Step(NamedTuple):
     Attributes:
         name: what is added.
         context, refine, multi_scale, ensemble: what a detector has.
-        paper: ResNet-101's mAP on COCO in percent, at IoU .5 and at .5 to .95.
-        on: on which of COCO's splits.
+        row: what Table 9 calls the line that is nearest, and on which of COCO's splits it is.
     """
 
     name: str
@@ -47,16 +47,25 @@ class Step(NamedTuple):
     refine: bool
     multi_scale: bool
     ensemble: bool
-    paper: tuple[float, float]
-    on: str = "val"
+    row: tuple[str, str]
+
+    @property
+    def paper(self) -> paper.Detection:
+        """The row of the paper."""
+        system, split = self.row
+        return next(
+            row
+            for row in paper.DETECTION
+            if row.tested == f"COCO {split}" and row.system == system and row.network != "VGG-16"
+        )
 
 
 STEPS = (
-    Step("baseline", False, False, False, False, (48.4, 27.2)),
-    Step("+ box refinement", False, True, False, False, (49.9, 29.9)),
-    Step("+ context", True, True, False, False, (51.1, 30.0)),
-    Step("+ multi-scale testing", True, True, True, False, (53.8, 32.5)),
-    Step("ensemble", True, True, True, True, (59.0, 37.4), "test-dev"),
+    Step("baseline", False, False, False, False, ("baseline", "val")),
+    Step("+ box refinement", False, True, False, False, ("+ box refinement", "val")),
+    Step("+ context", True, True, False, False, ("+ context", "val")),
+    Step("+ multi-scale testing", True, True, True, False, ("+ multi-scale testing", "val")),
+    Step("ensemble", True, True, True, True, ("all of these", "test-dev")),
 )
 
 
@@ -136,19 +145,7 @@ def read(
     Raises:
         InputError: a file cannot be read, or is not what `detection.train` writes.
     """
-    begun = [m for m in members if m.name in failed or (folder / m.name / runs.FLAGS).exists()]
-    by_member = {
-        member: run._replace(failed=member.name in failed)
-        for member, run in zip(begun, runs.read([folder / m.name for m in begun]), strict=True)
-    }
-    for member, run in by_member.items():
-        for column in (AP, AP50) if run.columns else ():
-            if column not in run.columns:
-                raise InputError(
-                    f"{folder / member.name} has no {column} in {runs.METRICS}: it is no run of "
-                    "detection.train."
-                )
-    return by_member
+    return runs.of_members(folder, members, failed, (AP, AP50), "detection.train")
 
 
 def measurements(members: Sequence[Member]) -> list[Measurement]:

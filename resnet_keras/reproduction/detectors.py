@@ -63,8 +63,8 @@ def _improvements(members, rows, told):
     lines = []
     for step in STEPS:
         own = [rows[m] for m in of_step(step, members) if m in rows]
-        ap50, ap = step.paper
-        lines.append((step.name, f"{ap50} / {ap} ({step.on})", *_measures(own)))
+        theirs = step.paper
+        lines.append((step.name, f"{theirs.ap50} / {theirs.ap} ({step.row[1]})", *_measures(own)))
     title = f"Improvements, each line with those above (Table 9 in small): {told}"
     return Table(title, ("detector", "paper: COCO, AP50 / AP", *_HEAD), lines)
 

@@ -133,20 +133,7 @@ def read(
     Raises:
         InputError: a file cannot be read, or is not what `train` writes.
     """
-    begun = [m for m in members if m.name in failed or (folder / m.name / runs.FLAGS).exists()]
-    folders = [folder / member.name for member in begun]
-    by_member = {
-        member: run._replace(failed=member.name in failed)
-        for member, run in zip(begun, runs.read(folders), strict=True)
-    }
-    for member, run in by_member.items():
-        for column in (TRAINING, TEST) if run.columns else ():
-            if column not in run.columns:
-                raise InputError(
-                    f"{folder / member.name} has no {column} in {runs.METRICS}: it is no run of "
-                    "train."
-                )
-    return by_member
+    return runs.of_members(folder, members, failed, (TRAINING, TEST), "train")
 
 
 def groups(members: Sequence[Any], begun: Mapping[Any, Run]) -> dict[str, list[Run]]:

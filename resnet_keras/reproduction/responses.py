@@ -86,11 +86,14 @@ def layers(model: "keras.Model") -> list[str]:
     """
     import keras
 
-    return [
+    names = [
         layer.name.removesuffix("_conv") + "_bn"
         for layer in model.layers
         if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)
     ]
+    if not {layer.name for layer in model.layers}.issuperset(names):
+        raise InputError(f"{model.name} has no batch normalization behind its convolutions.")
+    return names
 
 
 def standard_deviations(model: "keras.Model", batches: Iterable["np.ndarray"]) -> dict[str, float]:

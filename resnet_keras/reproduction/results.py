@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras import drawing
-from resnet_keras.files import make_folder, write_atomically
+from resnet_keras.files import make_folder, readable, write_atomically
 from resnet_keras.tables import Table, markdown
 
 from . import (
@@ -22,7 +22,7 @@ from . import (
 )
 from .experiments import Member
 from .imagenet import Evaluation
-from .runs import Run, readable
+from .runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def of_detectors(
         experiments.groups(members, begun),
         detection.AP,
         detectors.by_step(members, rows),
-        {step.name: step.paper[1] for step in detection.STEPS},
+        {step.name: float(step.paper.ap or "nan") for step in detection.STEPS},
         _title(dataset, scale),
         detectors.images(rows),
     )

@@ -8,11 +8,12 @@ import re
 import statistics
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from resnet_keras.errors import InputError
+from resnet_keras.files import readable
 from resnet_keras.training.run_folder import (
     ENVIRONMENT,
     FLAGS,
@@ -29,6 +30,16 @@ from .monitor import TEST, Monitor, monitor_of
 WEIGHTS = f"{LAST}.safetensors"  # of `train`
 NAMED = 5  # folders in a line
 MISSING = "-"  # in place of what was not measured
+
+
+class Named(Protocol):
+    """Whatever a run's folder is named by."""
+
+    @property
+    def name(self) -> str: ...
+
+
+Member = TypeVar("Member", bound=Named)
 
 
 class Run(NamedTuple):
@@ -123,6 +134,40 @@ def read(folders: Sequence[Path]) -> list[Run]:
     return [_read(*named) for named in zip(folders, _names(folders), strict=True)]
 
 
+def of_members(
+    folder: Path,
+    members: Sequence[Member],
+    failed: Collection[str],
+    columns: Sequence[str],
+    command: str,
+) -> dict[Member, Run]:
+    """Reads the runs of an experiment's members that have begun.
+
+    Args:
+        folder: of the members' folders.
+        members: to look for, by their `name`.
+        failed: names of those that were just seen to fail, begun or not.
+        columns: that metrics.csv must have, as soon as it has any.
+        command: that writes them.
+
+    Raises:
+        InputError: a file cannot be read, or is not what the command writes.
+    """
+    begun = [m for m in members if m.name in failed or (folder / m.name / FLAGS).exists()]
+    by_member = {
+        member: run._replace(failed=member.name in failed)
+        for member, run in zip(begun, read([folder / m.name for m in begun]), strict=True)
+    }
+    for member, run in by_member.items():
+        for column in columns if run.columns else ():
+            if column not in run.columns:
+                raise InputError(
+                    f"{folder / member.name} has no {column} in {METRICS}: it is no run of "
+                    f"{command}."
+                )
+    return by_member
+
+
 def _read(folder, name):
     environment = read_environment(folder / ENVIRONMENT)
     columns, rows = _metrics(folder / METRICS, monitor_of(environment).column)
@@ -166,11 +211,6 @@ def _row(path, columns, fields):
         raise InputError(
             f"A line of {path} does not fit its header: {line!r}; remove it, or leave out the run."
         ) from error
-
-
-def readable(text: str) -> str:
-    """Names of files, which need not be UTF-8, as text that can be printed."""
-    return os.fsencode(text).decode(errors="replace")
 
 
 def state(run: Run) -> str:

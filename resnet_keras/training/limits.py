@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from resnet_keras.errors import InputError, unknown
 
 DECAYED = ("kernels", "all")
+DECAYS = {"cosine": "Cosine", "poly": "Polynomial"}  # schedules that end with the run
 STRATEGIES = ("mirrored", "one_device", "multi_worker")
 
 
@@ -21,17 +22,20 @@ def check_boundaries(boundaries: Sequence[int]) -> None:
         )
 
 
-def check_cosine(steps: int, warmup_steps: int, name: str = "total_steps") -> None:
-    """Raises `InputError` where a cosine has no steps left after the warm-up.
+def check_cosine(
+    steps: int, warmup_steps: int, name: str = "total_steps", decay: str = "Cosine"
+) -> None:
+    """Raises `InputError` where a cosine, or another decay, has no steps left after the warm-up.
 
     Args:
         steps: where the cosine ends.
         warmup_steps: of a linear warm-up inside them.
         name: what the caller calls `steps`.
+        decay: its name, for the message.
     """
     if not 0 <= warmup_steps < steps:
         raise InputError(
-            f"Cosine decay needs more steps than warm-up, not {name}={steps} with "
+            f"{decay} decay needs more steps than warm-up, not {name}={steps} with "
             f"warmup_steps={warmup_steps}: take warmup_steps={max(steps, 0) // 10}, for example."
         )
 
@@ -47,8 +51,8 @@ def check_schedule(
     """Refuses arguments of a schedule that contradict each other.
 
     Args:
-        schedule: "step", "cosine" or "plateau".
-        train_steps: where a run ends, and a cosine with it.
+        schedule: "step", "cosine", "poly" or "plateau".
+        train_steps: where a run ends, and a cosine or polynomial with it.
         boundaries: of "step".
         warmup_steps: of a linear warm-up.
         warmup_until_error: training error that ends the warm-up of ResNet-110; 0 for none.
@@ -67,8 +71,8 @@ def check_schedule(
             'warmup_until_error=0, or schedule="step".'
         )
     check_boundaries(boundaries)
-    if schedule == "cosine":
-        check_cosine(train_steps, warmup_steps, "train_steps")
+    if schedule in DECAYS:
+        check_cosine(train_steps, warmup_steps, "train_steps", DECAYS[schedule])
 
 
 def check_sgd(

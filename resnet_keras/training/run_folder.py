@@ -23,6 +23,7 @@ CHECKPOINTS, EVENTS = "checkpoints", "tensorboard"
 # Names without ending of the files with weights. Those at the end are written last: with them a run
 # is finished.
 LAST, BEST = "weights", "best"
+WHOLE = ".keras"  # ends the names of files that hold models as a whole
 STEPS = "steps"  # what an identity calls the steps until the end
 
 
@@ -88,6 +89,30 @@ def steps_of(text: str, name: str = STEPS) -> int:
 def last_weights(folder: Path) -> Path | None:
     """The file with the weights of a run that came to its end; None before."""
     return next(iter(sorted(folder.glob(f"{LAST}.*"))), None)
+
+
+def model_file(path: str | os.PathLike, which: str, noun: str) -> Path:
+    """The file of a model that was saved as a whole; needs no Keras.
+
+    Args:
+        path: of a .keras file, or of a run's folder.
+        which: of a run's folder, the "best" or the "last" weights.
+        noun: what the model is, for messages, such as "detector".
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        file = path / f"{BEST if which == 'best' else LAST}{WHOLE}"
+        if not file.exists():
+            raise InputError(f"{path} is no folder of a {noun}'s run: it has no {file.name}.")
+        return file
+    if not path.exists():
+        raise InputError(f"There is no {noun} {path}: name a {WHOLE} file, or a run's folder.")
+    if path.suffix != WHOLE:
+        raise InputError(f"{path} is no {WHOLE} file, in which {noun}s are kept.")
+    return path
 
 
 def save_weights(folder: Path, name: str, save: Callable[[Path], object]) -> None:

@@ -102,6 +102,46 @@ class CosineDecay(keras.optimizers.schedules.LearningRateSchedule):
         return described(self, settings.pop("base"), **settings)
 
 
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """`base` times the share of steps that are left, to a power: 0 at `total_steps`.
+
+    DeepLab's "poly" (arXiv 1606.00915, Sec. 4.3.1). A linear warm-up is inside of the steps, and
+    does not count among those of the decay. Keras's schedule of this name has no warm-up.
+
+    Args:
+        base: the learning rate after warm-up.
+        total_steps: where it is 0.
+        power: 1 is a straight line.
+        warmup_steps: length of a linear warm-up.
+    """
+
+    def __init__(
+        self, base: float, total_steps: int, power: float = 0.9, warmup_steps: int = 0
+    ) -> None:
+        limits.check_cosine(total_steps, warmup_steps, decay=limits.DECAYS["poly"])
+        if not power > 0:
+            raise InputError(f"The power of a polynomial must be positive, not power={power!r}.")
+        self.base = base
+        self.total_steps = total_steps
+        self.power = power
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step):
+        """The learning rate of a step, counted from 0."""
+        done = ops.cast(step, "float32") - self.warmup_steps
+        share = ops.clip(done / (self.total_steps - self.warmup_steps), 0.0, 1.0)
+        return _warmed_up(self.base * ops.power(1.0 - share, self.power), step, self.warmup_steps)
+
+    def get_config(self):
+        """The arguments that make this schedule."""
+        return dict(vars(self))
+
+    def __repr__(self) -> str:
+        settings = self.get_config()
+        return described(self, settings.pop("base"), **settings)
+
+
 def _own_optimizer(model):
     """The model's `SGD`, which Keras may have wrapped to scale the loss."""
     return getattr(model.optimizer, "inner_optimizer", model.optimizer)
@@ -115,20 +155,24 @@ def make(
     boundaries: Sequence[int] = (),
     decay_factor: float = 0.1,
     warmup_steps: int = 0,
+    power: float = 0.9,
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate of a recipe by the name of its schedule.
 
     Args:
-        schedule: "cosine" falls to 0 at `train_steps`; "step" is multiplied by `decay_factor` at
-            `boundaries`, and "plateau", which `DivideOnPlateau` steers, has none.
+        schedule: "cosine" and "poly" fall to 0 at `train_steps`; "step" is multiplied by
+            `decay_factor` at `boundaries`, and "plateau", which `DivideOnPlateau` steers, has none.
         learning_rate: after the warm-up.
         train_steps: where the run ends.
         boundaries: steps in increasing order.
         decay_factor: see `schedule`.
         warmup_steps: of a linear warm-up.
+        power: of "poly".
     """
     if schedule == "cosine":
         return CosineDecay(learning_rate, train_steps, warmup_steps)
+    if schedule == "poly":
+        return PolynomialDecay(learning_rate, train_steps, power, warmup_steps)
     return StepDecay(learning_rate, boundaries, decay_factor, warmup_steps)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from resnet_keras import detection
+from resnet_keras import detection, facts
 from resnet_keras.detection import boxes as geometry
 
 RECORDED = json.loads(detector_parity.NAMES.read_text())["networks"]
@@ -135,7 +135,10 @@ def test_second_version(tmp_path):
     published = detection.detectors.DETECTORS[name].parameters
     assert found + BACKGROUND == published == RECORDED[name]["parameters"]
 
+    assert (model.class_names, model.scale) == (facts.COCO_CLASSES, (800, 1333))
+
     other = detection.get(name, weights=path, num_classes=3)
+    assert (other.class_names, other.scale) == (None, (800, 1333))
     for one, same in zip(model.weights, other.weights, strict=True):
         if one.path.split("/")[0] in detection.weights.PREDICTOR:
             assert one.shape != same.shape

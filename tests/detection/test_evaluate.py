@@ -128,6 +128,9 @@ def test_scores_are_those_of_pycocotools_on_the_same_files(models, data, tmp_pat
     assert "| class | VOC area |" in printed
     assert len(json.loads(measured.read_text())) == 2
     few = json.loads(found.read_text())
+    # The first again replaces itself alone.
+    assert run(*arguments, f"--results={measured}") == 0
+    assert len(json.loads(measured.read_text())) == 2
     assert max(sum(r["image_id"] == key for r in few) for key in ROWS) <= 2
     assert all(result["score"] > 0.3 for result in few)
 

@@ -78,7 +78,8 @@ sys.modules["resnet_keras"] = sys.modules["keras"] = None
 import numpy as np, tensorflow as tf
 given = {{name: tf.constant(value) for name, value in np.load("images.npz").items()}}
 for path in {names}:
-    found = tf.saved_model.load(path).serve(given if {padded} else given["image"])
+    loaded = tf.saved_model.load(path)  # which holds the variables
+    found = loaded.serve(given if {padded} else given["image"])
     np.savez(f"{{path}}.npz", **{{name: value.numpy() for name, value in found.items()}})
 """
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -42,6 +42,11 @@ def test_recompute_equals_two_passes(recomputed):
         np.testing.assert_allclose(found_variance, variance, rtol=1e-4)
 
 
+def test_a_network_without_batch_normalization_is_not_copied():
+    network = zoo.backbone("vgg16_shapes", input_shape=(None, None, 3))
+    assert statistics.frozen(network) is network
+
+
 def test_frozen_computes_the_same(recomputed):
     network, batches, _ = recomputed
     frozen = statistics.frozen(network)

@@ -99,6 +99,20 @@ def test_a_run_takes_the_stage_and_the_hidden_layers():
     assert backbones.endpoints("resnet101", "c4") is None
 
 
+def test_batch_statistics_that_are_not_there_cannot_be_shared(tmp_path):
+    given = {"class_names": ["a", "b"], "scale": (64, 64), "sync_batch_norm": True}
+    with pytest.raises(InputError, match=r"this model has none: leave it out\.$"):
+        recipe.build("vgg16_shapes", roi="max_pool", **given)
+    file = tmp_path / "backbone.safetensors"
+    zoo.weights.save(file, zoo.get("resnet10_shapes", num_classes=3))
+    with pytest.raises(InputError, match="leave it out, or give frozen_statistics=False"):
+        recipe.build("resnet10_shapes", str(file), **given)
+    model = recipe.build("resnet10_shapes", str(file), frozen_statistics=False, **given)
+    shared = recipe.of_the_batch(model)
+    assert shared
+    assert all(layer.synchronized for layer in shared)
+
+
 def test_hidden_layers_are_none_of_a_pyramid():
     backbone = zoo.backbone("vgg16", **THIN, endpoints=("conv4", "conv5", "fc7"))
     with pytest.raises(InputError, match="leave fc7 out"):

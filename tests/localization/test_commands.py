@@ -88,7 +88,7 @@ def test_rcnn_is_trained_on_a_run(trained, tmp_path, capsys):
         (["--dataset=ilsvrc", "--model=resnet18"], "Give data_dir=FOLDER"),
         (["--model=resnet18", "--anchor_sizes=big"], "--anchor_sizes are numbers, not big"),
         ([], "Give --model=NETWORK, or --localizer=RUN"),
-        (["--localizer=nowhere"], "There is no detector nowhere"),
+        (["--localizer=nowhere"], "There is no localizer nowhere"),
         (["--localizer=nowhere", "--weights=imagenet"], "--weights are of a --model"),
     ],
 )

@@ -1,11 +1,14 @@
 """VGG networks: counts, shapes, saving, and what has no meaning for them."""
 
+import keras
 import numpy as np
 import pytest
 
-from resnet_keras import zoo
+from resnet_keras import facts, zoo
+from resnet_keras.classification import protocols
 from resnet_keras.errors import InputError
 from resnet_keras.networks import counts, rematerialize, surgery, vgg
+from resnet_keras.reproduction import responses
 
 COUNTS = {  # torchvision's
     "vgg16": (138_357_544, 15_470_264_320),
@@ -30,7 +33,7 @@ def test_counts_of_thin_networks_follow_from_the_full_ones(name):
     kernels, biases = 0, 0
     depth, norm = int(name[3:5]), name.endswith("_bn")
     inputs = 3
-    for stage, blocks in enumerate(vgg.BLOCKS[depth]):
+    for stage, blocks in enumerate(facts.VGG_BLOCKS[depth]):
         filters = 16 * (1, 2, 4, 8, 8)[stage]
         for _ in range(blocks):
             kernels += 9 * inputs * filters
@@ -102,9 +105,44 @@ def test_dropout_is_the_papers_and_can_be_left_out():
 
 
 def test_rematerialization_gives_the_same():
-    model = vgg.vgg(16, **THIN, num_classes=3, input_shape=(32, 32, 3))
+    options = {**THIN, "num_classes": 3, "input_shape": (32, 32, 3), "dropout": 0}
+    model = vgg.vgg(16, batch_norm=True, **options)
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
-    np.testing.assert_array_equal(rematerialize.rematerialize(model)(images), model(images))
+    other = rematerialize.rematerialize(model)
+    np.testing.assert_array_equal(other(images), model(images))
+    np.testing.assert_allclose(
+        other(images, training=True), model(images, training=True), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_rematerialization_that_saves_nothing_is_refused():
+    with pytest.raises(InputError, match=r"'vgg16' keeps as much .* Leave remat out"):
+        rematerialize.rematerialize(vgg.vgg(16, **THIN, input_shape=(32, 32, 3)))
+
+
+@pytest.mark.slow
+def test_jax_pools_images_of_any_size_as_tensorflow_does(run_on_jax, tmp_path):
+    keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).integers(0, 256, (2, 72, 40, 3), "uint8")
+    model = vgg.vgg(16, **THIN, num_classes=3, input_shape=(None, None, 3))
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "logits.npy", model(images))
+    code = """
+        import sys
+        import keras
+        import numpy as np
+        from resnet_keras.networks import vgg
+
+        folder = sys.argv[1]
+        images, logits = np.load(folder + "/images.npy"), np.load(folder + "/logits.npy")
+        model = keras.models.load_model(folder + "/model.keras")
+        np.testing.assert_allclose(model.predict(images), logits, rtol=1e-4, atol=1e-4)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile("sgd", loss)
+        assert np.isfinite(model.train_on_batch(images, np.arange(2)))
+        """
+    run_on_jax(code, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +160,14 @@ def test_rematerialization_gives_the_same():
 def test_what_has_no_meaning_is_refused(options, words):
     with pytest.raises(InputError, match=words):
         zoo.get("vgg16", **{**THIN, **options})
+
+
+def test_hidden_layers_are_not_passed_over():
+    model = vgg.vgg(16, batch_norm=False, width=2, hidden=16, num_classes=3)
+    with pytest.raises(InputError, match="take another protocol"):
+        protocols.fully_convolutional(model, 224)
+    with pytest.raises(InputError, match="no batch normalization behind"):
+        responses.layers(model)
 
 
 def test_unknown_depths():

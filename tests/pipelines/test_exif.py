@@ -232,6 +232,7 @@ def test_sets_in_memory_have_no_exif(use):
         use("digits", "test", 4, exif_orientation=True, **more)
 
 
+@pytest.mark.slow
 def test_predict_sees_the_upright_images(turned, tmp_path, capsys):
     phone, upright = turned
     model = zoo.get("resnet8", num_classes=2, input_shape=(24, 24, 3))

@@ -307,6 +307,7 @@ def test_every_class_is_on_both_sides():
     ]
 
 
+@pytest.mark.slow
 def test_class_folders_are_trained_evaluated_checked_and_shown(flat, tmp_path, capsys):
     data = ("--dataset=folder", f"--data_dir={flat}")
     arguments = ["train", *RUN, *data, f"--workdir={tmp_path / 'run'}"]

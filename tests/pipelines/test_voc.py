@@ -186,6 +186,8 @@ def test_years_are_taken_together(root):
         again = names(source.training(0, 1, epoch).map(lambda _, rows: rows).unbatch().take(epoch))
         with pytest.raises(InputError, match="names a data set twice"):
             objects.open_split("tfds/voc/2007+2007", "trainval")
+        with pytest.raises(InputError, match="COCO's years are of the same images"):
+            objects.open_split("tfds/coco/2014+2017", "train")
         with pytest.raises(InputError, match="voc/2012's test split has no boxes"):
             objects.open_split("tfds/voc/2007+2012", "test")
     years = [name.split("/")[0] for name in in_order]

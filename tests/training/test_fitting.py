@@ -266,7 +266,11 @@ KILLS = [("train", 2), ("train", 5), ("test", 2), ("train", 1)]
 
 @pytest.mark.parametrize(
     ("make", "replicas", "kills"),
-    [(segmenter, 1, KILLS), (two_inputs, 2, KILLS[1:3]), (subclassed, 1, KILLS[1:3])],
+    [
+        (segmenter, 1, KILLS),
+        pytest.param(two_inputs, 2, KILLS[1:3], marks=pytest.mark.slow),
+        (subclassed, 1, KILLS[1:3]),
+    ],
 )
 def test_killed_anywhere_it_ends_in_the_same_bits(make, replicas, kills, tmp_path, mirrored):
     strategy = mirrored if replicas == 2 else None

@@ -10,6 +10,7 @@ from resnet_keras import optimizers
 from resnet_keras.errors import InputError
 from resnet_keras.networks import layers
 from resnet_keras.optimizers import CosineDecay, DivideOnPlateau, StepDecay, WarmUpUntilBelow
+from resnet_keras.training import schedules
 from resnet_keras.training.optimizers import INITIAL_LOSS_SCALE, NORMS
 
 GENERATOR = np.random.default_rng(0)
@@ -132,6 +133,19 @@ def test_cosine_decay():
     assert float(rate(35)) == pytest.approx(0.1 * (1 + math.cos(math.pi / 4)))
     assert float(rate(110)) == pytest.approx(0.0, abs=1e-8)
     assert float(rate(500)) == pytest.approx(0.0, abs=1e-8)
+
+
+def test_polynomial_decay():
+    rate = schedules.make("poly", 0.2, train_steps=110, warmup_steps=10, power=0.9)
+    assert repr(rate) == "PolynomialDecay(0.2, total_steps=110, power=0.9, warmup_steps=10)"
+    assert float(rate(0)) == pytest.approx(0.02)
+    assert float(rate(10)) == pytest.approx(0.2)
+    assert float(rate(60)) == pytest.approx(0.2 * 0.5**0.9)
+    assert float(rate(109)) == pytest.approx(0.2 * 0.01**0.9, rel=1e-4)
+    assert float(rate(110)) == 0
+    assert float(rate(500)) == 0
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))
+    assert again.get_config() == rate.get_config()
 
 
 class Replay(keras.callbacks.Callback):
@@ -348,6 +362,8 @@ def test_moving_averages_of_weights_and_statistics(replicas, mirrored):
         lambda: StepDecay(0.1, [20, 10]),
         lambda: StepDecay(0.1, [0]),
         lambda: CosineDecay(0.1, 10, warmup_steps=10),
+        lambda: schedules.PolynomialDecay(0.1, 10, warmup_steps=10),
+        lambda: schedules.PolynomialDecay(0.1, 10, power=0.0),
     ],
 )
 def test_bad_arguments(make):

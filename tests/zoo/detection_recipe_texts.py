@@ -8,7 +8,7 @@ PAPER = """\
 #
 #   python -m resnet_keras.detection.train --recipe={name} --data_dir=FOLDER
 #
-# FOLDER is TensorFlow Datasets'. Hardware: the paper used 8 GPUs. Time: not measured.
+# FOLDER is TensorFlow Datasets'. Hardware: {hardware}. Time: not measured.
 # Paper: {paper}. This recipe: not measured.
 # Other than the paper: it trains the region proposal network and Fast R-CNN in alternation ([32],
 # arXiv 1506.01497), and here both learn in each step, as in py-faster-rcnn's end-to-end training.
@@ -23,7 +23,7 @@ PAPER = """\
 {detector}\
 {rate}\
 --momentum=0.9
-# [32]'s; the paper names none for detectors.
+# [32]'s (Sec. 3.1.3) and py-faster-rcnn's; the paper names none for detectors.
 --weight_decay=5e-4
 """
 RESNET = {
@@ -45,6 +45,7 @@ VGG = {
 """,
 }
 VOC = {
+    "hardware": "the paper names none for VOC",
     "detector": "",
     "steps": "The paper gives no steps for PASCAL VOC: {steps}.",
     "rate": """\
@@ -64,7 +65,8 @@ VOC07 = {
 --train_split=trainval
 --eval_split=test
 """,
-    "steps": "these are py-faster-rcnn's",
+    "steps": "these, and two images a step, are py-faster-rcnn's\n"
+    "# (faster_rcnn_end2end); [32] has 80,000 mini-batches, a smaller rate from 60,000 on",
     "train_steps": 70000,
     "boundary": 50000,
 }
@@ -77,13 +79,14 @@ VOC0712 = {
 --eval_dataset=tfds/voc/2007
 --eval_split=test
 """,
-    "steps": "these are about 1.6\n"
-    "# times py-faster-rcnn's 70,000 for VOC 2007 alone, a choice of this package",
+    "steps": "these are about 1.6 times py-faster-rcnn's 70,000 for VOC\n"
+    "# 2007 alone, a choice of this package. Two images a step are py-faster-rcnn's",
     "train_steps": 110000,
     "boundary": 80000,
 }
 COCO = {
     "title": "COCO",
+    "hardware": "the paper used 8 GPUs",
     "data": """\
 --dataset=tfds/coco/2014
 --train_split=train
@@ -129,6 +132,7 @@ def texts() -> dict[str, str]:
         values = {**network, **data, "name": name, "paper": paper}
         if data is not COCO:
             values |= {
+                "hardware": VOC["hardware"],
                 "detector": VOC["detector"],
                 "steps": VOC["steps"].format(**data),
                 "rate": VOC["rate"].format(**data),

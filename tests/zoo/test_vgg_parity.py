@@ -1,6 +1,7 @@
 """VGG networks with other projects' weights answer as those projects' own networks do."""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -119,3 +120,7 @@ def test_files_of_other_networks_are_named(tmp_path):
     save_file({"conv1.weight": np.zeros((64, 3, 7, 7), "float32")}, path)
     with pytest.raises(InputError, match="of no VGG network that is known here"):
         zoo.get("vgg16", weights=path)
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))

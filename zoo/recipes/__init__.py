@@ -11,7 +11,11 @@ _FOLDER = Path(__file__).parent
 
 
 def names(task: str = "") -> list[str]:
-    """Returns the names that --recipe of a task takes: "" for classification, or "detection"."""
+    """Returns the names that --recipe of a task takes.
+
+    Args:
+        task: "" for classification, or "detection" or "segmentation".
+    """
     return sorted(file.stem for file in (_FOLDER / task).glob("*.flags"))
 
 

@@ -114,7 +114,7 @@ _CHECKS = {
 def check_options(options: Mapping[str, Any], network: Network, classes: int | None) -> None:
     """Raises `ValueError` for options that no file of the network has."""
     for option, value in options.items():
-        if option in network.settled:
+        if option in (*network.settled, *network.free):
             choices = network.family.choices.get(option)
             valid = not choices or value in choices
         else:

@@ -109,7 +109,8 @@ def stored(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
     """Of a network's options, those that a file of its weights keeps."""
     kept = {*networks.FREE, *networks.OF_WEIGHTS, *network.settled} - {"mean", "std"}
     kept -= {"pooling"} if options.get("include_top", True) else {"num_classes"}
-    return {key: value for key, value in options.items() if key in kept}
+    changed = {key for key in network.free if options.get(key) != network.options[key]}
+    return {key: value for key, value in options.items() if key in kept | changed}
 
 
 def _own(layers):

@@ -3,6 +3,7 @@
 Every translation keeps the function of the network: what it computes agrees up to rounding.
 """
 
+import math
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -117,6 +118,7 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     options: dict[str, Any] = {} if shortcut is None else {"shortcut": shortcut}
     if imagenet and bottleneck:
         options["stride_in_1x1"] = tuple(layers["conv3_block1_1_conv"][1]["strides"]) == (2, 2)
+    options["output_stride"] = _described_output_stride(layers, stem=4 if imagenet else 1)
     if "conv1_conv" not in layers:
         raise KeyError("conv1_conv")
     return f"{'plain' if shortcut is None else 'resnet'}{depth}", options
@@ -129,6 +131,11 @@ def _described_shortcut(layers, bottleneck):
     if "conv2_block2_0_conv" in layers or (not bottleneck and "conv2_block1_0_conv" in layers):
         return "C"
     return "B" if "conv3_block1_0_conv" in layers else "A"
+
+
+def _described_output_stride(layers, stem):
+    convolutions = [c for name, (_, c) in layers.items() if re.match(r"conv\d_block1_[12]_c", name)]
+    return stem * math.prod(convolution["strides"][0] for convolution in convolutions)
 
 
 def _check_stem(path, tensors, network):

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import (
+    CAFFE_MEAN,
+    CAFFE_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    VGG_BLOCKS,
+    VGG_SIDE,
+)
 
 from ..networks import Network
 from . import layouts, wrappers
@@ -15,9 +22,7 @@ from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
 from .resnets import LEAVES
 
-CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # of the stages
 HIDDEN = ("fc6", "fc7")
-SIDE = 7  # of the features that the first hidden layer sees
 _STEM = "features.0.weight"
 _FEATURE = re.compile(r"features\.(\d+)\.(\w+)")
 _CLASSIFIER = {"classifier.0": "fc6", "classifier.3": "fc7", "classifier.6": "logits"}
@@ -86,7 +91,7 @@ def check(
         return
     blocks = {m[0] for name in tensors if (m := re.match(r"conv\d_block\d_conv(?=/)", name))}
     norms = {m[0] for name in tensors if (m := re.match(r"conv\d_block\d_bn(?=/)", name))}
-    found = {sum(stages): f"vgg{depth}" for depth, stages in CONVOLUTIONS.items()}.get(len(blocks))
+    found = {sum(stages): f"vgg{depth}" for depth, stages in VGG_BLOCKS.items()}.get(len(blocks))
     found = found and f"{found}{'_bn' if norms else ''}"
     if found is None:
         raise InputError(
@@ -114,7 +119,7 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
         KeyError: these are not the layers of a VGG network of this package.
     """
     count = sum(re.fullmatch(r"conv\d_block\d_conv", name) is not None for name in layers)
-    depth = {sum(stages): depth for depth, stages in CONVOLUTIONS.items()}[count]
+    depth = {sum(stages): depth for depth, stages in VGG_BLOCKS.items()}[count]
     options = {"width": layers["conv1_block1_conv"][1]["filters"]}
     if "fc6" in layers:
         options["hidden"] = layers["fc6"][1]["units"]
@@ -128,7 +133,7 @@ def _torch_places(tensors):
         for name, tensor in tensors.items()
         if (match := _FEATURE.fullmatch(name)) and len(tensor.shape) == 4
     )
-    stages = {sum(stages): stages for stages in CONVOLUTIONS.values()}.get(len(numbers), ())
+    stages = {sum(stages): stages for stages in VGG_BLOCKS.values()}.get(len(numbers), ())
     blocks = [
         f"conv{stage}_block{block}"
         for stage, count in enumerate(stages, 1)
@@ -161,9 +166,9 @@ def _from_torch(name, tensor, places):
 def _channels_last(kernel):
     """torch's first dense layer sees its features flattened with the channels first."""
     inputs, units = kernel.shape
-    if inputs % SIDE**2:
+    if inputs % VGG_SIDE**2:
         return kernel  # it does not fit, which is said when it is assigned
-    parts = kernel.reshape(inputs // SIDE**2, SIDE, SIDE, units)
+    parts = kernel.reshape(inputs // VGG_SIDE**2, VGG_SIDE, VGG_SIDE, units)
     return parts.transpose(1, 2, 0, 3).reshape(inputs, units)
 
 
