@@ -1,8 +1,9 @@
 """Batches of images with boxes, for detection: an endless training stream, or every image once.
 
-A data set is "shapes", which is made here; "coco" or "voc", a folder in one of these formats;
-"ilsvrc", ImageNet's with the boxes of its localization task; or "tfds/coco/2017", "tfds/voc/2007"
-and the like of TensorFlow Datasets, of which "tfds/voc/2007+2012" takes both together.
+A data set is "shapes" or "main_shapes", which are made here; "coco" or "voc", a folder in one of
+these formats; "ilsvrc", ImageNet's with the boxes of its localization task; or "tfds/coco/2017",
+"tfds/voc/2007" and the like of TensorFlow Datasets, of which "tfds/voc/2007+2012" takes both
+together.
 
 Images are uint8 (batch, height, width, 3), at the paper's scale (shorter side 600 and the longer
 one at most 1000), and padded with zeros at the bottom and at the right to one of a few sizes. Boxes
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from .annotations import Annotations, Fault
     from .scenes import Scenes
 
-DATASETS = ("shapes", "coco", "voc", "ilsvrc")
+MADE = ("shapes", "main_shapes")
+DATASETS = (*MADE, "coco", "voc", "ilsvrc")
 TFDS = ("tfds/coco", "tfds/voc")
 SCALE = (600, 1000)  # of [32]: shorter side, most of the longer
 
@@ -65,7 +67,7 @@ def training(
             files.
         annotations: the JSON file of "coco", where it lies elsewhere.
         scales: of (shorter side, most of the longer side), one of which is drawn for each image;
-            ((600, 1000),) by default, and the images' own for "shapes".
+            ((600, 1000),) by default, and the images' own for those that are made here.
         flip: whether images are mirrored, in half the cases.
         class_names: that the data set must have, in this order, such as those of a trained model.
         exif_orientation: whether photographs are turned as their cameras noted, see `exif`; give
@@ -285,8 +287,8 @@ def _open(dataset, split, data_dir, annotations, exif_orientation, max_faulty):
 
     if annotations is not None and dataset != "coco":
         raise InputError(f"annotations=FILE is for coco, not for {dataset}.")
-    if dataset == "shapes":
-        return _shapes(split)
+    if dataset in MADE:
+        return _shapes(dataset, split)
     if dataset in DATASETS:
         import tensorflow as tf
 
@@ -322,21 +324,21 @@ def read(
     return voc.read(data_dir, split)
 
 
-def _shapes(split):
+def _shapes(name, split):
     import numpy as np
     import tensorflow as tf
 
     from . import scenes, shapes
     from .annotations import checked
 
-    drawn = shapes.examples(split)
+    drawn = shapes.examples(split, name=name)
     images = tf.constant(np.stack([one.image for one in drawn]))
-    content = checked(shapes.annotations(split, drawn))
+    content = checked(shapes.annotations(split, drawn, name))
     first = int(shapes.numbers(split)[0])
 
     def pixels(key, size, wanted):
         del size, wanted
-        number = tf.strings.to_number(tf.strings.substr(key, len("shapes/"), -1), tf.int32)
+        number = tf.strings.to_number(tf.strings.substr(key, len(f"{name}/"), -1), tf.int32)
         return images[number - first]
 
     return scenes.in_memory(content, pixels, (shapes.SIDE, shapes.SIDE))

@@ -1,7 +1,8 @@
 """Made images of coloured shapes, with boxes and per-pixel masks: a data set that is always there.
 
 Each image is a function of (seed, number): up to four circles, squares and triangles, which may
-overlap, on a noisy ground. One image in twenty-five has none.
+overlap, on a noisy ground. One image in twenty-five has none. Of `main_shapes`, for localization,
+one shape is the main object, and up to three are much smaller; no image has none.
 """
 
 from typing import NamedTuple
@@ -16,8 +17,11 @@ from .annotations import Annotations, of_objects
 CLASSES = ("circle", "square", "triangle")
 SIDE = 128
 NUMBERS = {"train": range(1000), "val": range(1000, 1200), "test": range(1200, 1400)}
+SHAPES, MAIN_SHAPES = "shapes", "main_shapes"
 _MOST, _EMPTY = 4, 0.04
 _SIZES = (24, 56)  # pixels, from side to side
+_MAIN, _SMALL = (48, 88), (14, 26)
+_MAIN_KEY = 2**32  # added to numbers, so that both kinds share no draws
 _VISIBLE = 0.6  # of each shape, at least
 _CONTRAST = 60.0  # between a shape and the ground, at least
 _NOISE = 24.0
@@ -43,19 +47,36 @@ class Example(NamedTuple):
 
 
 def example(seed: int, number: int) -> Example:
-    """Draws an image."""
+    """Draws an image of `shapes`."""
+    uniform, ground, pixels = _ground(seed, number)
+    count = 0 if uniform() < _EMPTY else 1 + int(_MOST * uniform())
+    return _drawn(uniform, ground, pixels, [_SIZES] * count)
+
+
+def main_example(seed: int, number: int) -> Example:
+    """Draws an image of `main_shapes`; the main object comes first."""
+    uniform, ground, pixels = _ground(seed, number + _MAIN_KEY)
+    return _drawn(uniform, ground, pixels, [_MAIN, *[_SMALL] * int(_MOST * uniform())])
+
+
+def _ground(seed, number):
+    """What draws, the ground's colour, and its pixels, float64 (SIDE, SIDE, 3)."""
     # Of NumPy's draws only these doubles stay the same from version to version.
     uniform = np.random.Generator(np.random.Philox(key=[seed, number])).random
     ground = 255 * uniform(3)
     slope = 60 * (uniform((2, 3)) - 0.5)
     places = (np.arange(SIDE) + 0.5) / SIDE - 0.5
     pixels = (ground + 0.5 + places[:, None, None] * slope[0]) + places[None, :, None] * slope[1]
+    return uniform, ground, pixels
+
+
+def _drawn(uniform, ground, pixels, ranges):
+    """Draws shapes with sizes in these ranges, in place."""
     instances = np.zeros([SIDE, SIDE], np.uint8)
-    count = 0 if uniform() < _EMPTY else 1 + int(_MOST * uniform())
     labels: list[int] = []
-    for _ in range(count):
+    for sizes in ranges:
         label = int(len(CLASSES) * uniform())
-        shape = _place(uniform, label, instances, len(labels))
+        shape = _place(uniform, label, sizes, instances, len(labels))
         if shape is None:
             continue
         labels.append(label)
@@ -73,11 +94,11 @@ def example(seed: int, number: int) -> Example:
     )
 
 
-def _place(uniform, label, instances, count):
+def _place(uniform, label, sizes, instances, count):
     """Pixels of a shape that leaves enough to be seen of those before; None if none is found."""
     areas = np.bincount(instances.ravel(), minlength=count + 1)
     for _ in range(_TRIES):
-        size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * uniform()
+        size = sizes[0] + (sizes[1] - sizes[0]) * uniform()
         top, left = (SIDE - size) * uniform(2)
         shape = _SHAPES[label](top, left, size)
         hidden = np.bincount(instances[shape], minlength=count + 1)
@@ -136,14 +157,15 @@ def numbers(split: str) -> np.ndarray:
     return everything[slice(*wanted.limits(len(everything)))]
 
 
-def examples(split: str, *, seed: int = 0) -> list[Example]:
-    """Draws a split; about a millisecond for an image."""
-    return [example(seed, number) for number in numbers(split).tolist()]
+def examples(split: str, *, seed: int = 0, name: str = SHAPES) -> list[Example]:
+    """Draws a split of "shapes" or "main_shapes"; about a millisecond for an image."""
+    draw = {SHAPES: example, MAIN_SHAPES: main_example}[name]
+    return [draw(seed, number) for number in numbers(split).tolist()]
 
 
-def annotations(split: str, drawn: list[Example]) -> Annotations:
-    """The boxes of a split's `examples`."""
-    names = [f"shapes/{number}" for number in numbers(split).tolist()]
+def annotations(split: str, drawn: list[Example], name: str = SHAPES) -> Annotations:
+    """The boxes of a split's `examples`; the key of image number n is "NAME/n"."""
+    names = [f"{name}/{number}" for number in numbers(split).tolist()]
     objects = [
         (image, tuple(box), label, False, False, area, f"{names[image]}: object {number}")
         for image, one in enumerate(drawn)

@@ -10,6 +10,7 @@ from resnet_keras.commands.shared_flags import whole_numbers
 from resnet_keras.detection import flags as detection
 from resnet_keras.detection.recipe import Data
 from resnet_keras.errors import InputError
+from resnet_keras.pipelines import objects, shapes
 from resnet_keras.training import limits
 
 from . import protocols, recipe
@@ -26,15 +27,16 @@ def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
     group.text(
         "dataset",
         dataset,
-        "Name such as shapes or ilsvrc. shapes is made here; ilsvrc is ImageNet's folder with the "
-        "XML of its localization task; voc, coco, tfds/coco/YEAR and tfds/voc/YEAR do as well.",
+        "Name such as main_shapes or ilsvrc. main_shapes is made here; ilsvrc is ImageNet's folder "
+        "with the XML of its localization task; shapes, voc, coco, tfds/coco/YEAR and "
+        "tfds/voc/YEAR do as well.",
     )
     group.path("data_dir", "The data set's folder, or TensorFlow Datasets' own.", local=False)
     group.items(
         "scale",
         [],
-        "Shorter side and the most of the longer one, in tests. Such as 256,512; of shapes, the "
-        "images' own.",
+        "Shorter side and the most of the longer one, in tests. Such as 256,512; of images that "
+        "are made here, their own.",
     )
     group.switch("exif_orientation", False, "Turn photographs upright as EXIF says.")
     group.whole("max_faulty", 0, "Objects with faulty boxes that are left out at most.", 0)
@@ -61,7 +63,7 @@ def train_flags() -> flags.FlagValues:
     rcnn.whole("side", 224, "Side of the warped regions in pixels.", 1)
     rcnn.whole("proposals", 200, "Boxes of the localizer, for each class.", 1)
     rcnn.whole("rois", 1, "Boxes of an image that a step trains on.", 1)
-    data = define_data(values, "shapes")
+    data = define_data(values, "main_shapes")
     data.whole("crop", 224, "Side of the random crops of training in pixels.", 1)
     data.items("train_scales", [], "Shorter sides that training draws from. Before the crop.")
     data.split("train_split", "Split to train on.", "train")
@@ -122,9 +124,7 @@ def scale_of(values: flags.FlagValues) -> tuple[int, int]:
     given = detection.scale_of(values)
     if given:
         return given
-    if values["dataset"].value == "shapes":
-        from resnet_keras.pipelines import shapes
-
+    if values["dataset"].value in objects.MADE:
         return shapes.SIDE, shapes.SIDE
     shorter = round(values["crop"].value * 256 / 224)  # Sec. 3.4
     return shorter, recipe.LONGER * shorter

@@ -22,7 +22,10 @@ class PerClass(keras.layers.Layer):
         super().__init__(**options)
         self.num_classes, self.anchors, self.stddev = num_classes, anchors, stddev
 
-    def build(self, features_shape, classes_shape=None):
+    # Keras asks for the names of the arguments of `call`.
+    def build(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, features_shape, classes_shape=None
+    ):
         shape = (self.num_classes, features_shape[-1], 5 * self.anchors)
         normal = keras.initializers.RandomNormal(stddev=self.stddev)
         self.kernel = self.add_weight(shape, normal, name="kernel")

@@ -20,8 +20,7 @@ from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.detection import flags as detection
 from resnet_keras.detection import predict as detection_predict
 from resnet_keras.errors import InputError
-from resnet_keras.files import make_folder, write_atomically
-from resnet_keras.pipelines import listing
+from resnet_keras.files import make_folder, readable, write_atomically
 
 from . import loading, protocols
 
@@ -81,7 +80,7 @@ def _main(arguments: list[str]) -> None:
             answers = prediction.told(found, names, 0.0)
             print(_line(path, answers), flush=True)
             if FLAGS.out:
-                caption = listing.readable(path)
+                caption = readable(path)
                 picture = prediction.draw(image, found, names, threshold=0.0, caption=caption)
                 write_atomically(detection_predict.picture_of(path, FLAGS.out), picture)
     if broken:
@@ -92,7 +91,7 @@ def _line(path, answers):
     if FLAGS.json:
         return json.dumps({"image": path, "answers": answers})
     rows = [f"  {a['class']} {a['score']:.2f} at {', '.join(map(str, a['box']))}" for a in answers]
-    return "\n".join([listing.readable(path), *rows])
+    return "\n".join([readable(path), *rows])
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class RCNN(LocalizationModel):
         if min(side, proposals, rois) < 1 or not 0 < overlap <= 1:
             raise InputError("side, proposals and rois are positive, and overlap is an IoU.")
         last = faster_rcnn.endpoints_of(backbone)[-1]
-        localizer.trainable = False
+        # One by one: Keras passes it on where it changes, and a loaded localizer's own is False.
+        for layer in localizer._flatten_layers():
+            layer.trainable = False
         self.localizer, self.backbone = localizer, backbone
         self.num_classes, self.top = localizer.num_classes, localizer.top
         self._arguments = {"side": side, "proposals": proposals, "rois": rois, "overlap": overlap}

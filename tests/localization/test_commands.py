@@ -85,7 +85,7 @@ def test_rcnn_is_trained_on_a_run(trained, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--dataset=imagenet2012", "--model=resnet18"], "has no boxes: give --dataset=ilsvrc"),
-        (["--dataset=ilsvrc", "--model=resnet18"], "Give data_dir=FOLDER"),
+        (["--dataset=ilsvrc", "--model=resnet18"], "Give --data_dir=FOLDER"),
         (["--model=resnet18", "--anchor_sizes=big"], "--anchor_sizes are numbers, not big"),
         ([], "Give --model=NETWORK, or --localizer=RUN"),
         (["--localizer=nowhere"], "There is no localizer nowhere"),
