@@ -32,7 +32,7 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
         What could be read, and what is wrong with the rest.
 
     Raises:
-        InputError: no such folder or split.
+        InputError: no such folder or split, or no boxes there.
     """
     wanted = splits.parse(split)
     if wanted.name not in SPLITS:
@@ -42,9 +42,14 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
     labels = {name: number for number, name in enumerate(classes)}
     problems: list[Fault] = []
     paths, sizes, rows = [], [], []
-    for path in sorted(_boxes(root, wanted.name).rglob("*.xml")):
+    files = sorted(_boxes(root, wanted.name).rglob("*.xml"))
+    if not files:
+        raise InputError(f"There is no XML file in {_boxes(root, wanted.name)}/.")
+    for path in files:
         try:
             size, objects = voc.record(path)
+            if not objects:  # ILSVRC has none such
+                raise InputError(f"{path} has no object: give it a box, or take the file away.")
             own = [
                 (len(paths), box, _label(name, labels, at), False, *rest, at)
                 for box, name, *rest, at in objects

@@ -42,12 +42,13 @@ def training_of(
         crop, and 0 where there is none or less than a pixel is left of it.
 
     Raises:
-        InputError: no positive `crop`, or as `objects.training_of`.
+        InputError: no positive `crop`, as `check`, or as `objects.training_of`.
     """
     from . import stream
 
     if crop < 1:
         raise InputError(f"crop must be positive, not {crop}.")
+    check(source)
     batches = objects.training_of(source, global_batch_size, device=None, **options)
 
     def cropped(features, targets):
@@ -73,9 +74,13 @@ def evaluation_of(
         float32 (B, 2), by which x and y of boxes are to be divided to be in pixels of the original
         image, and "original_boxes" float64 (B, N, 4) in those. With `replicas`, of (features,
         targets, weights).
+
+    Raises:
+        InputError: as `check`.
     """
     from . import stream
 
+    check(source)
     batches = objects.evaluation_of(source, batch_size, device=None, **options)
 
     def whole(features, targets, *weights):
@@ -84,6 +89,24 @@ def evaluation_of(
         return {**features, "label": own["label"]}, {**kept, **own}, *weights
 
     return stream.prefetch(batches.map(whole), device)
+
+
+def check(source: "Scenes") -> None:
+    """Refuses a source of which no image has an object.
+
+    Raises:
+        InputError: as said.
+    """
+    import tensorflow as tf
+
+    def has_object(row):
+        return tf.reduce_any((row["labels"] >= 0) & ~row["crowd"])
+
+    if not any(True for _ in source.ordered().filter(has_object).take(1)):
+        raise InputError(
+            "None of the images has an object, so that there is nothing to be localized: give "
+            "another split or data set."
+        )
 
 
 def _main(targets, measured):

@@ -341,4 +341,4 @@ def _shapes(name, split):
         number = tf.strings.to_number(tf.strings.substr(key, len(f"{name}/"), -1), tf.int32)
         return images[number - first]
 
-    return scenes.in_memory(content, pixels, (shapes.SIDE, shapes.SIDE))
+    return scenes.in_memory(content, pixels, (shapes.SIDES[name],) * 2)

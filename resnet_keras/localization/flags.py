@@ -125,7 +125,8 @@ def scale_of(values: flags.FlagValues) -> tuple[int, int]:
     if given:
         return given
     if values["dataset"].value in objects.MADE:
-        return shapes.SIDE, shapes.SIDE
+        side = shapes.SIDES[values["dataset"].value]
+        return side, side
     shorter = round(values["crop"].value * 256 / 224)  # Sec. 3.4
     return shorter, recipe.LONGER * shorter
 

@@ -22,6 +22,7 @@ from resnet_keras.detection import anchors, faster_rcnn, losses, matching, paddi
 from resnet_keras.detection import boxes as geometry
 from resnet_keras.detection import statistics as statistics  # whose layer is in saved models
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.networks.blocks import he_normal
 from resnet_keras.networks.network import dtype_policy
 
 from . import heads
@@ -141,7 +142,7 @@ class Localizer(LocalizationModel):
             self.per_class = heads.PerClass(num_classes, per_place, name="per_class")
             self.per_class.build((None, None, self.rpn.output.shape[-1]))
             self.classifier = keras.layers.Dense(
-                num_classes, kernel_initializer=_normal(), dtype="float32", name="classifier"
+                num_classes, kernel_initializer=he_normal(), dtype="float32", name="classifier"
             )
             self.classifier.build((None, outputs[names[-1]].shape[-1]))
         trunk = keras.Model(backbone.input, {n: outputs[n] for n in sorted({endpoint, names[-1]})})

@@ -42,11 +42,11 @@ def test_a_run_leaves_a_localizer_and_its_errors(trained):
     wanted = {"class_loss", "object_loss", "val_localization_error", "val_true_class_error"}
     assert wanted <= set(head.split(","))
     model = loading.load(trained)
-    assert (model.class_names, model.scale, model.crop) == (shapes.CLASSES, (128, 128), 96)
+    assert (model.class_names, model.scale, model.crop) == (shapes.CLASSES, (64, 64), 56)
 
 
 def test_evaluate_prints_and_writes_the_errors(trained, tmp_path, capsys):
-    arguments = ["evaluate", f"--model={trained}", "--dataset=shapes", "--split=val[:8]"]
+    arguments = ["evaluate", f"--model={trained}", "--dataset=main_shapes", "--split=val[:8]"]
     results = tmp_path / "results.json"
     assert evaluate.main([*arguments, "--top=1", f"--results={results}"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
@@ -62,7 +62,7 @@ def test_predict_tells_and_draws(trained, tmp_path, capsys):
     import tensorflow as tf
 
     path = tmp_path / "scene.png"
-    path.write_bytes(tf.io.encode_png(next(iter(shapes.examples("test"))).image).numpy())
+    path.write_bytes(tf.io.encode_png(shapes.main_example(0, 1200).image).numpy())
     arguments = ["predict", f"--model={trained}", "--json", "--top=2", f"--out={tmp_path / 'out'}"]
     assert predict.main([*arguments, str(path)]) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -73,7 +73,7 @@ def test_predict_tells_and_draws(trained, tmp_path, capsys):
 
 def test_rcnn_is_trained_on_a_run(trained, tmp_path, capsys):
     arguments = ["train", "--recipe=rcnn_resnet10_shapes", *SMALL, f"--workdir={tmp_path / 'rcnn'}"]
-    more = [f"--localizer={trained}", "--side=32", "--proposals=4", "--train_steps=1"]
+    more = [f"--localizer={trained}", "--proposals=4", "--train_steps=1"]
     assert train.main([*arguments, *more]) == 0
     assert "localization error" in capsys.readouterr().out.splitlines()[-1]
     assert loading.load(tmp_path / "rcnn").class_names == shapes.CLASSES

@@ -5,7 +5,7 @@ import object_files
 import pytest
 
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import ilsvrc, main_objects, objects
+from resnet_keras.pipelines import ilsvrc, main_objects, objects, shapes
 
 # Two classes; of the first image the larger box is n02's, of which there are two.
 ROWS = {
@@ -143,6 +143,21 @@ def test_what_is_wrong_is_told(root, tmp_path):
     file.write_text(object_files.voc_xml("x", (40, 40), [("n01", (1, 1, 9, 9), 0)]))
     with pytest.raises(InputError, match="the image is missing"):
         objects.open_split("ilsvrc", "train", data_dir=mine)
+    file.write_text(object_files.voc_xml("x", (40, 40), []))
+    with pytest.raises(InputError, match=r"x\.xml has no object: give it a box"):
+        objects.open_split("ilsvrc", "train", data_dir=mine)
+    file.unlink()
+    with pytest.raises(InputError, match=r"There is no XML file in .*CLS-LOC/train/"):
+        objects.open_split("ilsvrc", "train", data_dir=mine)
+
+
+def test_images_without_objects_are_told():
+    empty = next(n for n in range(200) if not len(shapes.example(0, 1000 + n).labels))
+    source = objects.open_split("shapes", f"val[{empty}:{empty + 1}]")
+    for stream in (main_objects.training_of, main_objects.evaluation_of):
+        options = {"crop": 64, "seed": 0} if stream is main_objects.training_of else {}
+        with pytest.raises(InputError, match="None of the images has an object"):
+            stream(source, 1, device=None, **options)
 
 
 if __name__ == "__main__":
