@@ -8,6 +8,7 @@
     python -m resnet_keras.benchmark input --dataset=photographs --size=3000,2000 --files=4
     python -m resnet_keras.benchmark input --dataset=coco --data_dir=FOLDER
     python -m resnet_keras.benchmark detection --step=inference --neck=fpn --height=800 --width=1088
+    python -m resnet_keras.benchmark segmentation --step=training --head=deeplabv3
 
 `train` times training steps, `predict` inference, `build` the construction of the model, `load`
 that and the loading of its weights from a local file (ours safetensors, the peer's .weights.h5).
@@ -22,7 +23,8 @@ are made. Its peers are plain tf.data (tf.data), the same with antialiasing (ant
 decoder of whole images (decode).
 
 `detection` times Faster R-CNN, whole and its dense parts (convolutions and the head), beside the
-dense parts of torchvision's, which has RoIAlign and suppression free.
+dense parts of torchvision's, which has RoIAlign and suppression free. `segmentation` times FCN or
+DeepLabV3 beside torchvision's.
 
 The contestants take turns, round by round, so that a machine whose speed drifts treats all alike;
 the figures are medians over rounds, in wall time and in CPU time, and the ratio is the median of
@@ -35,13 +37,13 @@ import sys
 from collections.abc import Sequence
 
 from . import zoo
-from .benchmarks import detection, networks
+from .benchmarks import detection, networks, segmentation
 from .commands import shell
 from .commands.definitions import Group, new_flags
 from .errors import InputError, check_installed, unknown
 
 FLAGS = new_flags()
-TASKS = (*networks.MODEL_TASKS, "input", "detection")
+TASKS = (*networks.MODEL_TASKS, "input", "detection", "segmentation")
 # Peers of the input pipeline, and the package that each needs of the extra `benchmark`.
 INPUT_PEERS = {"decode": None, "tf.data": None, "pillow": "PIL", "opencv": "cv2"}
 OBJECT_PEERS = {"decode": None, "tf.data": None, "antialias": None}
@@ -51,7 +53,7 @@ _run.whole("rounds", 5, "Rounds of each contestant.", 1)
 _run.whole(
     "batch_size",
     None,
-    "Images in a batch. 32 by default, 2 for input with boxes, 1 for detection.",
+    "Images in a batch. 32 by default, 2 for input with boxes, 1 for detection and segmentation.",
     1,
 )
 _run.switch("json", False, "Print the result as JSON.")
@@ -62,7 +64,7 @@ _model.items(
     "peer",
     None,
     f"Whom to compare with, or none. Some of {', '.join(networks.PEERS)}; by default "
-    "keras.applications. For detection there is torchvision, which is its default.",
+    "keras.applications. For detection and segmentation there is torchvision, their default.",
 )
 _model.whole("steps", 3, "Batches in a round. build and load make one model in each.", 1)
 
@@ -110,17 +112,27 @@ _objects.path("data_dir", "The folder of coco or voc.")
 _objects.text("split", None, "Split of coco or voc, train by default.")
 _objects.items("size", None, "Width and height of photographs, 640,480 by default.")
 
+_whole = Group(FLAGS, "Detection and segmentation")
+_whole.choice("step", "inference", list(detection.TASKS), "What is timed.")
+_whole.whole("height", 480, "Height of the images in pixels.", 1)
+_whole.whole("width", 640, "Width of the images in pixels.", 1)
+
 _detection = Group(FLAGS, "Detection")
-_detection.choice("step", "inference", list(detection.TASKS), "What is timed.")
 _detection.choice(
     "neck",
     "fpn",
     ["fpn", "c4"],
     "What RoIs are taken of. fpn is torchvision's detector, c4 the paper's.",
 )
-_detection.whole("height", 480, "Height of the images in pixels.", 1)
-_detection.whole("width", 640, "Width of the images in pixels.", 1)
 _detection.whole("rois", None, "RoIs of an image for the head. By default as detectors have it.", 1)
+
+_segmentation = Group(FLAGS, "Segmentation")
+_segmentation.choice(
+    "head", "deeplabv3", list(segmentation.HEADS), "What stands on the backbone: fcn or deeplabv3."
+)
+_segmentation.whole(
+    "output_stride", 8, "How many times smaller the last features are. torchvision has 8.", 1
+)
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -135,8 +147,8 @@ def _groups(task):
         return None
     if task == "input":
         return ("Input", "Input with boxes")
-    if task == "detection":
-        return ("Model", "Detection")
+    if task in ("detection", "segmentation"):
+        return ("Model", "Detection and segmentation", task.capitalize())
     return ("Model", "Network", "Training") if task == "train" else ("Model", "Network")
 
 
@@ -148,8 +160,8 @@ def _main(task: str | None) -> None:
     if task == "input":
         _time_input()
         return
-    if task == "detection":
-        _time_detection()
+    if task in ("detection", "segmentation"):
+        _time_whole(task)
         return
     zoo.networks.find(FLAGS.model)
     shell.announce(f"{task} {FLAGS.model} beside its peers", file=sys.stderr)
@@ -173,22 +185,28 @@ def _peers(default):
     return [name for name in names if name != "none"]
 
 
-def _time_detection() -> None:
+def _time_whole(task: str) -> None:
+    """Times detectors or segmenters, on whole images."""
     zoo.networks.find(FLAGS.model)
-    shell.announce(f"{FLAGS.step} of Faster R-CNN beside its peer", file=sys.stderr)
-    result = detection.compare(
+    if task == "detection":
+        own = {"neck": FLAGS.neck, "rois": FLAGS.rois}
+        timed, what = detection, "Faster R-CNN"
+    else:
+        own = {"head": FLAGS.head, "output_stride": FLAGS.output_stride}
+        timed, what = segmentation, f"a {FLAGS.head} segmenter"
+    shell.announce(f"{FLAGS.step} of {what} beside its peer", file=sys.stderr)
+    result = timed.compare(
         FLAGS.step,
         FLAGS.model,
-        neck=FLAGS.neck,
         peers=_peers("torchvision"),
         batch_size=FLAGS.batch_size or 1,
         height=FLAGS.height,
         width=FLAGS.width,
         steps=FLAGS.steps,
         rounds=FLAGS.rounds,
-        rois=FLAGS.rois,
+        **own,
     )
-    print(json.dumps(result, indent=2) if FLAGS.json else detection.report(result))
+    print(json.dumps(result, indent=2) if FLAGS.json else timed.report(result))
 
 
 def _time_input() -> None:

@@ -37,9 +37,21 @@ def pytest_runtest_call(item):
 def _freed_memory():
     """Forgets the module's models: together they would fill a small machine."""
     yield
-    import keras
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session()
 
-    keras.utils.clear_session()
+
+@pytest.fixture(autouse=True, scope="module")
+def _default_determinism():
+    """Takes back what commands that run in this process ask of TensorFlow for all that follows.
+
+    Under op determinism other tests' streams are rewritten, with lines in the log that they count.
+    """
+    yield
+    if "tensorflow" in sys.modules:
+        from tensorflow.python.framework import config  # the public module can only turn it on
+
+        config.disable_op_determinism()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resnet_keras import benchmark, tuning
-from resnet_keras.benchmarks import clocks, detection, networks
+from resnet_keras.benchmarks import clocks, detection, networks, segmentation
 
 TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "--rounds=2")
 FIGURES = ("wall", "cpu", "system", "faults", "peak_memory_gib")
@@ -149,10 +149,29 @@ def test_detectors_are_timed_whole_and_on_their_dense_parts(step, neck, capsys):
     assert detection.report(result).count("beside torchvision") == 2 * (peer != "none")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "head"), [("inference", "fcn"), ("training", "deeplabv3")])
+def test_segmenters_are_timed(step, head, capsys):
+    peer = "none"
+    with contextlib.suppress(ImportError):
+        import torch  # pyright: ignore
+
+        peer = torch and "torchvision"
+    arguments = (f"--step={step}", f"--head={head}", f"--peer={peer}", "--height=64", "--width=96")
+    arguments = (*arguments, "--batch_size=2", "--steps=2", "--rounds=2", "--json")
+    assert benchmark.main(["benchmark", "segmentation", *arguments]) == 0, capsys.readouterr().err
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["timings"]) == ["resnet_keras", *([peer] if peer != "none" else [])]
+    for timing in result["timings"].values():
+        assert timing["cpu"] > 0
+        assert timing.keys() == set(FIGURES)
+    assert segmentation.report(result).count("beside torchvision") == (peer != "none")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "train, predict, build, load, input, detection"),
+        ([], "train, predict, build, load, input, detection, segmentation"),
         (["trian"], "Unknown task 'trian'. Did you mean 'train'?"),
         (["train", "--peer=toch"], "Did you mean 'torch'?"),
         (["train", "--peer=openvino"], "not timed at train, but at predict"),
@@ -168,6 +187,10 @@ def test_detectors_are_timed_whole_and_on_their_dense_parts(step, neck, capsys):
         (["detection", "--peer=torchvison"], "Did you mean 'torchvision'?"),
         (["detection", "--model=resnet18"], "with resnet50, resnet101, resnet152, not with"),
         (["train", "--neck=c4"], "--neck is no flag of train"),
+        (["segmentation", "--neck=c4"], "--neck is no flag of segmentation"),
+        (["segmentation", "--output_stride=16"], "at output stride 8; --peer=none times ours"),
+        (["segmentation", "--model=vgg16", "--peer=none"], "vgg16 has no output_stride"),
+        (["detection", "--head=fcn"], "--head is no flag of detection"),
         (["input", "--peers=open_cv"], "Did you mean 'opencv'?"),
     ],
 )

@@ -29,7 +29,7 @@ BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()")
 RUN = (MODELS, REGISTERED, NOTEBOOK, FINE_TUNING, LOADING, FIT, PHOTOGRAPHS, BRIGHTNESS, RECIPE)
-DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="model_final_')
+DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
 
 
 def test_every_block_is_run_but_for_downloads():

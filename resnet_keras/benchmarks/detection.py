@@ -1,17 +1,13 @@
 """Times Faster R-CNN beside torchvision's dense parts; imports no TensorFlow."""
 
-import contextlib
-import functools
 from collections.abc import Sequence
 from typing import Any
 
 from resnet_keras import tuning, zoo
 from resnet_keras.errors import InputError, unknown
 
-from .clocks import Timing
-from .contestants import process
+from . import races
 from .detectors import DENSE, OURS, PRESETS, TASKS, TORCHVISION, Spec
-from .rounds import medians, ratio, take_turns
 
 PEERS = {"torchvision": TORCHVISION}
 NETWORKS = ("resnet50", "resnet101", "resnet152")
@@ -65,28 +61,19 @@ def compare(
         rois: of each image that the head sees; by default as many as the preset has.
 
     Returns:
-        A dict with the settings and the processor; under "timings" for each contestant the medians
-        over rounds of a step's wall, CPU and system seconds and page faults, and the process's peak
-        memory in GiB (None elsewhere than on Linux); under "ratio", for each peer, its wall and CPU
-        seconds over those of our whole detector and of our dense parts, medians of the rounds'
-        ratios.
+        A dict with the settings and the processor; under "timings" those of `races.Race`; under
+        "ratio", for each peer, its wall and CPU seconds over those of our whole detector and of our
+        dense parts.
 
     Raises:
         InputError: as `check`, or a peer is not installed.
     """
     check(task, model, neck, peers)
     rois = ROIS[neck][task] if rois is None else rois
-    names = [OURS, DENSE, *(PEERS[peer] for peer in peers)]
     shared = (task, model, neck, batch_size, height, width, rois, steps)
-    with contextlib.ExitStack() as stack:
-        running, facts = {}, {}
-        for name in reversed(names):  # peers first, for they may not be installed
-            running[name], facts[name] = stack.enter_context(
-                process("detectors", Spec(name, *shared))
-            )
-        contest = {name: functools.partial(p.ask, "run") for name, p in running.items()}
-        answers = take_turns(contest, rounds)
-    timings = {name: [Timing(**a["timing"]) for a in answers[name]] for name in names}
+    names = (OURS, DENSE, *(PEERS[peer] for peer in peers))
+    specs = {name: Spec(name, *shared) for name in names}
+    race = races.race("detectors", specs, rounds=rounds, steps=steps)
     return {
         "task": task,
         "model": model,
@@ -98,38 +85,24 @@ def compare(
         "rois": rois,
         "rounds": rounds,
         "steps": steps,
-        "contestants": facts,
-        "timings": {
-            name: {
-                **medians(timings[name], steps),
-                "peak_memory_gib": answers[name][-1]["peak_memory_gib"],
-            }
-            for name in names
-        },
+        "contestants": race.facts,
+        "timings": race.timings,
         "ratio": {
-            peer: {own: ratio(timings[PEERS[peer]], timings[own]) for own in (OURS, DENSE)}
-            for peer in peers
+            peer: {own: race.ratio(PEERS[peer], own) for own in (OURS, DENSE)} for peer in peers
         },
     }
 
 
 def report(result: dict[str, Any]) -> str:
     """The result as a table for people."""
-    processor, (height, width) = result["processor"], result["size"]
-    features = f" with {', '.join(processor['features'])}" if processor["features"] else ""
+    height, width = result["size"]
     lines = [
         f"{result['task']} of Faster R-CNN, {result['model']} {result['neck']} (preset "
         f"{result['preset']}), float32, batch {result['batch_size']}, {height}x{width}, "
-        f"{result['rois']} RoIs of an image, {processor['cores']} cores of {processor['name']}"
-        f"{features}, median of {result['rounds']} rounds of {result['steps']}",
-        f"  {'':<28}{'wall s':>9}{'CPU s':>9}{'system s':>9}{'faults':>9}{'GiB':>7}",
+        f"{result['rois']} RoIs of an image, {races.machine(result['processor'])}, median of "
+        f"{result['rounds']} rounds of {result['steps']}",
+        *races.lines(result["timings"]),
     ]
-    for name, timing in result["timings"].items():
-        peak = timing["peak_memory_gib"]
-        lines.append(
-            f"  {name:<28}{timing['wall']:>9.4f}{timing['cpu']:>9.4f}{timing['system']:>9.4f}"
-            f"{timing['faults']:>9.0f}{'?' if peak is None else f'{peak:.2f}':>7}"
-        )
     for peer, ratios in result["ratio"].items():
         for own, what in ((OURS, "the whole of ours"), (DENSE, "our dense parts")):
             times = ratios[own]

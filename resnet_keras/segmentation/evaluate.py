@@ -51,11 +51,7 @@ def _main() -> None:
     model, names = loading.load(file)
     where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation")
     source = masks.open_split(FLAGS.dataset, FLAGS.split, **where)
-    if len(source.class_names) != len(names):
-        raise InputError(
-            f"{file} tells {len(names)} classes, and {FLAGS.dataset} has "
-            f"{len(source.class_names)}: {', '.join(source.class_names[:8])}."
-        )
+    _check_classes(file, names, source.class_names)
     test = masks.evaluation_of(source, FLAGS.batch_size, scale=scale, device=None)
     with decoders.quiet():
         batches = test.as_numpy_iterator()
@@ -72,6 +68,22 @@ def _main() -> None:
             for name, *values in zip(names, *columns, strict=True)
         ]
         print(markdown(Table("", ["class", "IoU", "accuracy"], rows)))
+
+
+def _check_classes(file, names, wanted):
+    """Refuses a segmenter whose labels are other classes than the data's; numbers name none."""
+    numbers = list(map(str, range(len(names))))
+    if len(names) != len(wanted):
+        raise InputError(
+            f"{file} tells {len(names)} classes, and {FLAGS.dataset} has {len(wanted)}: "
+            f"{', '.join(wanted[:8])}."
+        )
+    for number, (one, other) in enumerate(zip(names, wanted, strict=True)):
+        if one != other and numbers not in (list(names), list(wanted)):
+            raise InputError(
+                f"Label {number} is {one!r} to {file}, and {other!r} in {FLAGS.dataset}: a "
+                "segmenter is measured on the classes that it was trained on, in their order."
+            )
 
 
 def _looks(scales):

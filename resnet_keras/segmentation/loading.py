@@ -33,7 +33,7 @@ def load(path: str | os.PathLike, which: str = "best") -> "tuple[keras.Model, tu
     from resnet_keras.detection import statistics  # noqa: F401  # classes in the file
     from resnet_keras.training import optimizers, schedules  # noqa: F401
 
-    from . import building, metrics  # noqa: F401
+    from . import building, losses, metrics  # noqa: F401
 
     file = find(path, which)
     try:

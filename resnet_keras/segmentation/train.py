@@ -36,7 +36,7 @@ def _main() -> int:
     shell.announce(f"{FLAGS.head} on {FLAGS.model}, {FLAGS.dataset}{named}")
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
 
-    return runs.until_stopped(_run)
+    return runs.until_stopped(_run, FLAGS.strategy)
 
 
 def _run(signals) -> int:

@@ -36,12 +36,13 @@ CODE = """
     }[kind]
 
     def batches():
-        # From none to eight objects in an image; of every fourth batch, none in any, and of the
-        # one after it, only in the first replica's images.
+        # From none to eight objects in an image; of the first batch, none in any, and of the
+        # second, only in the first replica's images. A fifth step would tell no more, and after
+        # twenty, sums in another order have led to other samples on some processors.
         generator = np.random.default_rng(0)
-        for step in range(20):
+        for step in range(4):
             count = generator.integers(0, 9, 8)
-            count[{0: 0, 1: 2}.get(step % 4, 8) :] = 0
+            count[{0: 0, 1: 2}.get(step, 8) :] = 0
             corner = generator.integers(0, 40, (8, 8, 2))
             boxes = np.concatenate([corner, corner + generator.integers(8, 24, (8, 8, 2))], -1)
             labels = generator.integers(0, detectors.CLASSES, (8, 8))
@@ -68,7 +69,7 @@ CODE = """
             model.compile(optimizers.SGD(0.003, momentum=0.9, clip_norm=1.0))
         frozen = [variable.numpy() for variable in model.backbone.non_trainable_variables]
         before = model.get_weights()
-        history = model.fit(data, steps_per_epoch=20, verbose=0).history
+        history = model.fit(data, steps_per_epoch=4, verbose=0).history
         for variable, earlier in zip(model.backbone.non_trainable_variables, frozen, strict=True):
             np.testing.assert_array_equal(variable, earlier)
         moved = max(np.abs(a - b).max() for a, b in zip(model.get_weights(), before, strict=True))
@@ -90,9 +91,9 @@ CODE = """
 @pytest.mark.parametrize(
     ("kind", "dtype", "apart", "losses"),
     [
-        ("c4", "float32", 1e-4, 1e-3),
-        ("fpn", "float32", 1e-4, 1e-3),
-        ("convolutions", "float32", 1e-4, 1e-3),
+        ("c4", "float32", 2e-5, 1e-4),
+        ("fpn", "float32", 2e-5, 1e-4),
+        ("convolutions", "float32", 2e-5, 1e-4),
         ("c4", "mixed_bfloat16", 1e-2, 0.05),  # a sum in another order rounds elsewhere
     ],
 )

@@ -52,10 +52,12 @@ def test_a_run_leaves_a_segmenter_and_its_measures(trained):
     assert model.output_shape == (None, None, None, 4)  # without the auxiliary output
 
 
-def test_a_run_is_evaluated(trained, capsys):
+def test_a_run_is_evaluated(trained, command, capsys):
     arguments = [f"--model={trained}", "--dataset=shapes", "--split=val[:4]", "--per_class"]
-    assert evaluate.main(["evaluate", *arguments, "--batch_size=4"]) == 0
-    said = capsys.readouterr().out
+    # In a process that has not imported what the file names.
+    done = command("segmentation.evaluate", *arguments, "--batch_size=4")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
     assert "(own size)" in said
     assert "| triangle |" in said
     mean = float(said.split("mean IoU ")[1].split(",")[0])
@@ -145,6 +147,10 @@ def test_other_mistakes_are_told_in_one_sentence(trained, image, tmp_path, capsy
     root = mask_files.write_folder(tmp_path / "own")
     other = told(evaluate, f"--model={trained}", "--dataset=folder", f"--data_dir={root}")
     assert "tells 4 classes, and folder has 3: ground, cup, plate" in other
+    (root / "classes.txt").write_text("background\ncircle\ntriangle\nsquare\n")
+    other = told(evaluate, f"--model={trained}", "--dataset=folder", f"--data_dir={root}")
+    assert "Label 2 is 'square' to" in other
+    assert "and 'triangle' in folder" in other
     assert "positive factors" in told(predict, f"--model={trained}", "--scales=0", image)
     twin = tmp_path / image.name
     twin.write_bytes(image.read_bytes())
