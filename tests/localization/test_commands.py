@@ -3,6 +3,7 @@
 import json
 import re
 
+import object_files
 import pytest
 
 from resnet_keras import zoo
@@ -90,12 +91,38 @@ def test_rcnn_is_trained_on_a_run(trained, tmp_path, capsys):
         ([], "Give --model=NETWORK, or --localizer=RUN"),
         (["--localizer=nowhere"], "There is no localizer nowhere"),
         (["--localizer=nowhere", "--weights=imagenet"], "--weights are of a --model"),
+        (["--model=resnet18", "--freeze=conv2"], "--freeze is for backbones with --weights"),
+        (["--model=resnet10_shapes", "--dataset=shapes", "--eval_split=val[77:78]"], "None of the"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, message, capsys, tmp_path):
     common = ["train", "--batch_size=2", "--strategy=one_device", f"--workdir={tmp_path / 'x'}"]
     assert train.main([*common, *arguments]) == 2
     assert message in told(capsys)
+
+
+def test_faults_of_ilsvrcs_files_are_one_sentence(tmp_path, capsys):
+    root = tmp_path / "ILSVRC"
+    for part in ("train/n01/a", "val/b"):
+        boxes, image = (root / top / f"CLS-LOC/{part}" for top in ("Annotations", "Data"))
+        for path in (boxes, image):
+            path.parent.mkdir(parents=True)
+        boxes.with_suffix(".xml").write_text(
+            object_files.voc_xml("a", (40, 40), [("n01", (1, 1, 9, 9), 0)])
+        )
+        image.with_suffix(".JPEG").write_bytes(object_files.png(0, 40, 40))
+    file = root / "Annotations/CLS-LOC/val/b.xml"
+    arguments = ["train", "--model=resnet10_shapes", "--dataset=ilsvrc", f"--data_dir={root}"]
+    for text, message in (
+        ("<annotation>", "b.xml is not valid XML"),
+        (object_files.voc_xml("b", (40, 40), []), "b.xml has no object"),
+        (object_files.voc_xml("b", (40, 40), [("n01", (9, 9, 1, 1), 0)]), "is inverted"),
+        (None, "There is no XML file in"),
+    ):
+        file.unlink() if text is None else file.write_text(text)
+        assert train.main([*arguments, f"--workdir={tmp_path / 'run'}"]) == 2
+        assert message in told(capsys)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", zoo.recipes.names("localization"))
