@@ -12,6 +12,7 @@ status is 2.
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from resnet_keras import drawing, processes, zoo
 from resnet_keras.classification.prediction import image_files
@@ -23,6 +24,8 @@ from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, readable, write_atomically
 
 from . import loading, protocols
+
+SMALLEST = 400  # pixels of the longer side of a picture, about
 
 FLAGS = new_flags()
 _run = Group(FLAGS, "Run")
@@ -80,11 +83,21 @@ def _main(arguments: list[str]) -> None:
             answers = prediction.told(found, names, 0.0)
             print(_line(path, answers), flush=True)
             if FLAGS.out:
-                caption = readable(path)
-                picture = prediction.draw(image, found, names, threshold=0.0, caption=caption)
+                picture = _drawn(image, found, names, readable(Path(path).name))
                 write_atomically(detection_predict.picture_of(path, FLAGS.out), picture)
     if broken:
         raise InputError(zoo.prediction.undecodable(broken, len(paths)))
+
+
+def _drawn(image, found, names, caption):
+    """A picture of the answers; small images are enlarged, so that boxes are told apart."""
+    from resnet_keras.detection import prediction
+
+    times = max(1, SMALLEST // max(image.shape[:2]))
+    larger = image.repeat(times, 0).repeat(times, 1)
+    boxes = {**found, "boxes": found["boxes"] * times}
+    title = f"most probable: {prediction.name_of(int(found['labels'][0]), names)}"
+    return prediction.draw(larger, boxes, names, threshold=0.0, caption=caption, title=title)
 
 
 def _line(path, answers):
