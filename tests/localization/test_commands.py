@@ -72,9 +72,10 @@ def test_predict_tells_and_draws(trained, tmp_path, capsys):
     assert (tmp_path / "out" / "scene.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_rcnn_is_trained_on_a_run(trained, tmp_path, capsys):
     arguments = ["train", "--recipe=rcnn_resnet10_shapes", *SMALL, f"--workdir={tmp_path / 'rcnn'}"]
-    more = [f"--localizer={trained}", "--proposals=4", "--train_steps=1"]
+    more = [f"--localizer={trained}", "--side=32", "--proposals=4", "--train_steps=1"]
     assert train.main([*arguments, *more]) == 0
     assert "localization error" in capsys.readouterr().out.splitlines()[-1]
     assert loading.load(tmp_path / "rcnn").class_names == shapes.CLASSES

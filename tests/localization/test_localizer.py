@@ -203,7 +203,8 @@ def test_boxes_of_both_kinds_are_drawn_alike():
     state = np.array([[1, 1, 0, 0, -1], [1, 1, 1, 1, 1], [0, 0, -1, -1, 0], [-1] * 5])
     state = state.repeat(200, 0)
     key = np.stack([np.arange(800), np.arange(800)], 1).astype("int32")
-    index, weight = (np.asarray(x) for x in second_stage.drawn(state, 1, key))
+    drawn = tf.function(second_stage.drawn)  # image by image, which takes long otherwise
+    index, weight = (np.asarray(x) for x in drawn(tf.constant(state), 1, tf.constant(key)))
     chosen = np.take_along_axis(state, index, 1)[:, 0].reshape(4, 200)
     assert 0.4 < (chosen[0] == 1).mean() < 0.6
     assert (chosen[0] >= 0).all()
