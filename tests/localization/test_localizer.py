@@ -148,11 +148,10 @@ def test_of_several_scales_the_best_box_is_taken(model, answers):
             np.testing.assert_allclose(both["boxes"][image, place], box, atol=1e-2)
 
 
-def test_an_ensemble_of_one_twice_is_that_one(model, rcnn, answers):
+def test_an_ensemble_of_one_twice_is_that_one(model, rcnn):
     images = localizers.images()
     for single in (model, rcnn):
-        alone = single.predict_on_batch(images)
-        twice = testing.Test([single, single]).predict_on_batch(images)
+        alone, twice = (testing.Test([single] * n).answers(images) for n in (1, 2))
         np.testing.assert_array_equal(twice["labels"], alone["labels"])
         np.testing.assert_allclose(twice["boxes"], alone["boxes"], atol=1e-2)
         np.testing.assert_allclose(twice["confidences"], alone["confidences"], atol=1e-4)
