@@ -1,9 +1,9 @@
 r"""Measures the localization error of ILSVRC, with predicted classes and with the true one.
 
-    python -m resnet_keras.localization.evaluate --model=runs/mine --dataset=shapes
+    python -m resnet_keras.localization.evaluate --model=runs/mine --dataset=main_shapes
     python -m resnet_keras.localization.evaluate --model=runs/mine --dataset=ilsvrc \
         --data_dir=ILSVRC --protocol=multi_scale --top=5
-    python -m resnet_keras.localization.evaluate --ensemble=runs/one,runs/two --dataset=shapes
+    python -m resnet_keras.localization.evaluate --ensemble=runs/one,runs/two --dataset=main_shapes
 
 An image is wrong unless one of its first answers has the class of its largest object, and a box
 that overlaps an object of this class by an IoU of one half.

@@ -51,7 +51,7 @@ def test_kills_change_nothing(tmp_path, kind):
 def test_two_replicas_learn_as_one(tmp_path):
     """With normalization over both; sums in another order round elsewhere."""
     few = (*RUN.flags, "--train_steps=4", "--eval_every=4", "--schedule=step", "--warmup_steps=0")
-    few = (*few, "--learning_rate=0.003", "--sync_batch_norm")
+    few = (*few, "--learning_rate=0.001", "--sync_batch_norm")
     one, two = tmp_path / "one", tmp_path / "two"
     torture.run_to_end(one, RUN._replace(flags=few))
     torture.run_to_end(two, RUN._replace(flags=(*few, "--logical_cpus=2")))
