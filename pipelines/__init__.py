@@ -9,7 +9,7 @@ DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or in DATA_DIR/CLASS/, of which "
 split, a share can be taken: "train[:90%]" and "train[90%:]", see `splits`.
 """
 
-from . import masks, objects
+from . import main_objects, masks, objects
 from .batches import evaluation, training
 from .catalog import (
     DATASETS,
@@ -42,6 +42,7 @@ __all__ = [
     "evaluation",
     "info",
     "is_in_memory",
+    "main_objects",
     "masks",
     "objects",
     "open_split",

@@ -1,8 +1,9 @@
 """Batches of images with boxes, for detection: an endless training stream, or every image once.
 
-A data set is "shapes", which is made here; "coco" or "voc", a folder in one of these formats; or
-"tfds/coco/2017", "tfds/voc/2007" and the like of TensorFlow Datasets, of which
-"tfds/voc/2007+2012" takes both together.
+A data set is "shapes" or "main_shapes", which are made here; "coco" or "voc", a folder in one of
+these formats; "ilsvrc", ImageNet's with the boxes of its localization task; or "tfds/coco/2017",
+"tfds/voc/2007" and the like of TensorFlow Datasets, of which "tfds/voc/2007+2012" takes both
+together.
 
 Images are uint8 (batch, height, width, 3), at the paper's scale (shorter side 600 and the longer
 one at most 1000), and padded with zeros at the bottom and at the right to one of a few sizes. Boxes
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from .annotations import Annotations, Fault
     from .scenes import Scenes
 
-DATASETS = ("shapes", "coco", "voc")
-MASKED = ("shapes", "coco")  # with masks of objects, too
+MADE = ("shapes", "main_shapes")
+DATASETS = (*MADE, "coco", "voc", "ilsvrc")
+MASKED = (*MADE, "coco")  # with masks of objects, too
 TFDS = ("tfds/coco", "tfds/voc")
 SCALE = (600, 1000)  # of [32]: shorter side, most of the longer
 
@@ -63,10 +65,11 @@ def training(
         global_batch_size: images in each batch, over all replicas.
         seed: of the order and of every random draw.
         start_step: the first batch to deliver.
-        data_dir: the folder of "coco" and "voc", or where TensorFlow Datasets keeps its files.
+        data_dir: the folder of "coco", "voc" and "ilsvrc", or where TensorFlow Datasets keeps its
+            files.
         annotations: the JSON file of "coco", where it lies elsewhere.
         scales: of (shorter side, most of the longer side), one of which is drawn for each image;
-            ((600, 1000),) by default, and the images' own for "shapes".
+            ((600, 1000),) by default, and the images' own for those that are made here.
         flip: whether images are mirrored, in half the cases.
         class_names: that the data set must have, in this order, such as those of a trained model.
         exif_orientation: whether photographs are turned as their cameras noted, see `exif`; give
@@ -297,8 +300,8 @@ def _open(dataset, split, data_dir, annotations, exif_orientation, max_faulty, m
         raise InputError(f"annotations=FILE is for coco, not for {dataset}.")
     if masks:
         check_masks(dataset)
-    if dataset == "shapes":
-        return _shapes(split, masks)
+    if dataset in MADE:
+        return _shapes(dataset, split, masks)
     if dataset in DATASETS:
         import tensorflow as tf
 
@@ -326,17 +329,19 @@ def read(
     annotations: str | os.PathLike | None = None,
     masks: bool = False,
 ) -> "tuple[Annotations, list[Fault]]":
-    """Reads the files of a split of "coco" or "voc", and what is wrong with them.
+    """Reads the files of a split of "coco", "voc" or "ilsvrc", and what is wrong with them.
 
     With `masks`, the objects' outlines are read, which "coco" has.
 
     Raises:
         InputError: there are none, or they are of another format.
     """
-    from . import coco, voc
+    from . import coco, ilsvrc, voc
 
     if dataset == "coco":
         return coco.read(data_dir, split, file=annotations, outlined=masks)
+    if dataset == "ilsvrc":
+        return ilsvrc.read(data_dir, split)
     return voc.read(data_dir, split)
 
 
@@ -344,26 +349,25 @@ def check_masks(dataset: str) -> None:
     """Raises `InputError` where a data set has no masks of objects."""
     if dataset not in MASKED:
         raise InputError(
-            f"masks are read of {' and '.join(MASKED)}, not of {dataset}, which has boxes alone "
-            "here."
+            f"masks are read of {', '.join(MASKED)}, not of {dataset}, which has boxes alone here."
         )
 
 
-def _shapes(split, masks):
+def _shapes(name, split, masks):
     import numpy as np
     import tensorflow as tf
 
     from . import scenes, shapes
     from .annotations import checked
 
-    drawn = shapes.examples(split)
+    drawn = shapes.examples(split, name=name)
     images = tf.constant(np.stack([one.image for one in drawn]))
-    content = checked(shapes.annotations(split, drawn, outlined=masks))
+    content = checked(shapes.annotations(split, drawn, name, outlined=masks))
     first = int(shapes.numbers(split)[0])
 
     def pixels(key, size, wanted):
         del size, wanted
-        number = tf.strings.to_number(tf.strings.substr(key, len("shapes/"), -1), tf.int32)
+        number = tf.strings.to_number(tf.strings.substr(key, len(f"{name}/"), -1), tf.int32)
         return images[number - first]
 
-    return scenes.in_memory(content, pixels, (shapes.SIDE, shapes.SIDE), masks=masks)
+    return scenes.in_memory(content, pixels, (shapes.SIDES[name],) * 2, masks=masks)

@@ -81,6 +81,19 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
     return chosen(annotations, splits.share(order, [0] * len(found), found)), problems
 
 
+def record(path: Path) -> tuple[tuple[int, int], list[tuple]]:
+    """Reads one XML file.
+
+    Returns:
+        Height and width of the image, and of each object (box, class, difficult, area, where).
+
+    Raises:
+        InputError: what is wrong with the file.
+    """
+    tree = _tree(path)
+    return _size(tree, path), list(_objects(tree, path))
+
+
 def folder(data_dir: str | os.PathLike | None) -> Path:
     """Returns the folder that holds Annotations/; `InputError` where there is none."""
     if data_dir is None:

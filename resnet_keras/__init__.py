@@ -24,8 +24,8 @@ if __name__ == "resnet_keras":
         __path__.append(os.path.dirname(_here))
 
 _SUBMODULES = (
-    *("classification", "detection", "errors", "layers", "metrics", "networks", "optimizers"),
-    *("pipelines", "resnet", "segmentation", "training", "tuning", "zoo"),
+    *("classification", "detection", "errors", "layers", "localization", "metrics", "networks"),
+    *("optimizers", "pipelines", "resnet", "segmentation", "training", "tuning", "zoo"),
 )
 
 

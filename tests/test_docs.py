@@ -20,7 +20,7 @@ from resnet_keras.training import replicas
 
 COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
 COMMANDS = (*COMMANDS, "reproduce", "publish")
-ROOMS = ("detection", "segmentation")
+ROOMS = ("detection", "localization", "segmentation")
 COMMANDS = (*COMMANDS, *(f"{r}.{n}" for r in ROOMS for n in ("train", "evaluate", "predict")))
 OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")
 MARKDOWN = {**PAGES, **API, **{name: (ROOT / name).read_text() for name in OTHERS}}
@@ -173,7 +173,7 @@ def test_commands_parse():
             run = chosen[0].partition("=")[2] if chosen else "train"
             shared_flags.parse(module_of(run).FLAGS, [run, *arguments[place + 1 :]])
             arguments = arguments[:place]
-        positional = name.endswith("predict") or name in ("report", "publish")
+        positional = name in ("predict", "report", "publish") or name.endswith(".predict")
         if arguments and not arguments[0].startswith("-") and not positional:
             task = arguments.pop(0)
             assert task in module_of(name).TASKS

@@ -27,8 +27,10 @@ FLOORS = [
     ["training", "zoo"],
     ["detection.backbones", "detection.statistics"],  # which segmentation has, too
     ["classification", "detection", "segmentation"],
+    ["localization"],
     ["commands"],
     ["reproduction", "benchmarks", "detection.flags", "segmentation.flags"],
+    ["localization.flags"],
     [
         "train",
         "evaluate",
@@ -45,6 +47,7 @@ FLOORS = [
         "segmentation.evaluate",
         "segmentation.predict",
     ],
+    ["localization.train", "localization.evaluate", "localization.predict"],
     ["reproduce"],
     ["__main__"],
     ["layers", "metrics", "optimizers", "resnet", "responses"],  # thin names, for users only
@@ -57,6 +60,8 @@ WITHOUT_TENSORFLOW = [
     "resnet_keras/detection/anchors.py",
     "resnet_keras/detection/losses.py",
     "resnet_keras/detection/matching.py",
+    "resnet_keras/localization/__init__.py",
+    "resnet_keras/localization/heads.py",
     "resnet_keras/segmentation/__init__.py",
     "resnet_keras/segmentation/scores.py",
     "resnet_keras/training/__init__.py",

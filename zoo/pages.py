@@ -72,6 +72,10 @@ def results() -> str:
             _detection("PASCAL VOC (Tables 7, 10 and 11)", "VOC"),
             _detection("COCO (Tables 8 and 9)", "COCO"),
         ),
+        "## Localization",
+        "Errors on ImageNet in percent, by ILSVRC's measure. What was trained here on made images\n"
+        "stands in docs/localization.md.",
+        *_tables(_localization()),
         "## Weights that come with the package",
         "Measured on digits, which the paper does not have; each by the command below.",
         markdown(Table("", _MEASURED, [_measured_row(row) for row in rows])),
@@ -83,7 +87,7 @@ def results() -> str:
         *(part for path in sorted(EXPERIMENTS.glob("*.json")) for part in experiment(path)),
         "## The paper's other numbers",
         "README.md gives parameters and multiply-adds as this package's networks have them.\n"
-        "Localization is not measured here, and the paper gives no number for segmentation.",
+        "The paper gives no number for segmentation.",
         *_tables(_counts(), *(Table(*table) for table in paper.TABLES)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -156,6 +160,17 @@ def _detection(title, benchmark):
     if benchmark == "VOC":  # whose metric has one threshold
         return Table(title, _without(columns, 5), [_without(line, 5) for line in lines])
     return Table(title, columns, lines)
+
+
+def _localization():
+    """The paper's localizers, of which none was measured on ImageNet yet."""
+    lines = [
+        (*found[:-1], (found.recipe and f"`{found.recipe}`") or "none", NOT_RUN)
+        for found in paper.LOCALIZATION
+    ]
+    head = ("method", "network", "testing", "paper: val, true class", "val, top-5", "test, top-5")
+    columns = (*head, "place", "recipe", "measured here")
+    return Table("ImageNet (Tables 13 and 14)", columns, lines)
 
 
 def _without(cells, place):

@@ -142,6 +142,39 @@ DETECTION = (
     ),
 )
 
+
+class Localization(NamedTuple):
+    """Localization errors on ImageNet in percent.
+
+    Attributes:
+        method, network: in the paper's words.
+        testing: "1-crop" or "dense".
+        true_class: error where the class is told, validation set.
+        top5: error of the five predicted classes, validation set.
+        top5_test: likewise, test server.
+        place: where the paper gives them.
+        recipe: of this package, for this row.
+    """
+
+    method: str
+    network: str
+    testing: str
+    true_class: str | None
+    top5: str | None
+    top5_test: str | None
+    place: str
+    recipe: str | None = None
+
+
+_LOCALIZER = "localization_resnet101_imagenet"
+LOCALIZATION = (
+    Localization("VGG's", _VGG, "1-crop", "33.1", None, None, "Table 13"),
+    Localization("RPN", _RESNET, "1-crop", "13.3", None, None, "Table 13", _LOCALIZER),
+    Localization("RPN", _RESNET, "dense", "11.7", "14.4", None, "Table 13", _LOCALIZER),
+    Localization("RPN + R-CNN", _RESNET, "dense", None, "10.6", None, "Table 13"),
+    Localization("RPN + R-CNN", "ensemble", "dense", None, "8.9", "9.0", "Tables 13, 14"),
+)
+
 # Title, columns, rows; None for what is not given.
 PlainTable = tuple[str, tuple[str, ...], tuple[tuple[str | None, ...], ...]]
 
@@ -166,17 +199,6 @@ TABLES: tuple[PlainTable, ...] = (
         "Object detection, mAP@.5 (Table 12: ImageNet DET)",
         ("network", "val2", "test"),
         (("ResNet-101", "60.5", "58.8"), ("ensemble of 3", "63.6", "62.1")),
-    ),
-    (
-        "Localization error on ImageNet (Tables 13 and 14)",
-        ("method", "testing", "classes", "val", "test"),
-        (
-            ("RPN, ResNet-101", "1-crop", "true", "13.3", None),
-            ("RPN, ResNet-101", "dense", "true", "11.7", None),
-            ("RPN, ResNet-101", "dense", "predicted, top-5", "14.4", None),
-            ("RPN + R-CNN, ResNet-101", "dense", "predicted, top-5", "10.6", None),
-            ("RPN + R-CNN, ensemble", "dense", "predicted, top-5", "8.9", "9.0"),
-        ),
     ),
 )
 

@@ -32,9 +32,9 @@ def boxes(
     Raises:
         InputError: there is no such folder.
     """
-    if dataset == "shapes":
+    if dataset in objects.MADE:
         count = sum(len(numbers) for numbers in shapes.NUMBERS.values())
-        yield Finding(True, f"shapes are made when they are asked for: {count:,} images")
+        yield Finding(True, f"{dataset} are made when they are asked for: {count:,} images")
         return
     if dataset not in objects.DATASETS:
         yield from _prepared(dataset, data_dir, decode, limit)

@@ -23,7 +23,7 @@ def define_run(values: flags.FlagValues, *, batch_size: int, eval_batch_size: in
     run.switch("tensorboard", True, "Write TensorBoard events.")
 
 
-def define_backbone(values: flags.FlagValues, model: str) -> Group:
+def define_backbone(values: flags.FlagValues, model: str | None) -> Group:
     """Defines --model, --weights, and what is kept of these; returns their group."""
     group = Group(values, "Model")
     group.path("model", "Backbone, a network of the zoo.", model)

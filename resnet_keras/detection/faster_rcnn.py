@@ -115,7 +115,7 @@ class FasterRCNN(keras.Model):
         )
         if class_names is not None and len(class_names) != num_classes:
             raise InputError(f"There are {num_classes} classes and {len(class_names)} class_names.")
-        endpoints = _endpoints(backbone)
+        endpoints = endpoints_of(backbone)
         with dtype_policy(self.dtype_policy):
             if neck == "c4":
                 if box_head != "two_mlp":
@@ -166,7 +166,7 @@ class FasterRCNN(keras.Model):
         self.predictor = self._make_predictor()
         trunk = keras.Model(self.backbone.input, maps, name="trunk")
         side = self.box_head.input.shape[1] if hidden else 14
-        self._parts = self._hidden(trunk, None, strides=_strides(trunk), side=side)
+        self._parts = self._hidden(trunk, None, strides=strides_of(trunk), side=side)
 
     def _make_fpn(self, endpoints, box_head, rpn_convolutions):
         kinds = {"two_mlp": heads.two_mlp, "convolutions": heads.convolutions}
@@ -184,7 +184,7 @@ class FasterRCNN(keras.Model):
         self.box_head = kinds[box_head](256)
         self.predictor = self._make_predictor()
         trunk = keras.Model(self.backbone.input, {n: self.backbone.output[n] for n in endpoints})
-        strides = _strides(trunk)
+        strides = strides_of(trunk)
         if any(2 * fine != coarse for fine, coarse in itertools.pairwise(strides)):
             raise InputError(
                 "A feature pyramid needs maps of which each is half the size of the one before, "
@@ -450,7 +450,7 @@ class FasterRCNN(keras.Model):
         return cls(backbone, **config)
 
 
-def _endpoints(backbone):
+def endpoints_of(backbone):
     """The backbone's endpoints, finest first."""
     outputs = getattr(backbone, "output", None)
     if not isinstance(outputs, dict) or any(side for side in backbone.input_shape[1:3]):
@@ -461,7 +461,7 @@ def _endpoints(backbone):
     return sorted(outputs)
 
 
-def _strides(trunk):
+def strides_of(trunk):
     """Pixels between two cells of each of a trunk's maps."""
     shapes = trunk.compute_output_shape((1, _PROBE, _PROBE, trunk.input_shape[-1]))
     return [_PROBE // shapes[name][1] for name in sorted(shapes)]

@@ -49,7 +49,7 @@ def _main(arguments: list[str]) -> None:
     if FLAGS.out:
         drawing.check()
         make_folder(FLAGS.out)
-        _check_names(paths)
+        check_names(paths, FLAGS.out)
     shell.announce(f"{file} on {len(paths)} image(s)", file=sys.stderr)
     shell.start_tensorflow()
 
@@ -80,7 +80,7 @@ def _main(arguments: list[str]) -> None:
                     threshold=FLAGS.threshold,
                     caption=readable(Path(path).name),
                 )
-                write_atomically(_picture(path), picture)
+                write_atomically(picture_of(path, FLAGS.out), picture)
     if broken:
         raise InputError(zoo.prediction.undecodable(broken, len(paths)))
 
@@ -92,19 +92,25 @@ def _line(path, objects):
     return "\n".join([readable(path), *(lines or ["  nothing"])])
 
 
-def _picture(path):
-    return Path(FLAGS.out) / f"{Path(path).stem}.png"
+def picture_of(path: str, folder: str) -> Path:
+    """The file that an image is drawn into."""
+    return Path(folder) / f"{Path(path).stem}.png"
 
 
-def _check_names(paths):
-    """Refuses images whose pictures would be one file."""
+def check_names(paths: Sequence[str], folder: str) -> None:
+    """Refuses images whose pictures in a folder would be one file.
+
+    Raises:
+        InputError: as said, or a picture would take the place of an image.
+    """
     seen = {}
     for path in paths:
-        other = seen.setdefault(_picture(path), path)
+        picture = picture_of(path, folder)
+        other = seen.setdefault(picture, path)
         if other != path:
             raise InputError(f"{other} and {path} would be drawn into one file: name one of them.")
-        if _picture(path).resolve() == Path(path).resolve():
-            raise InputError(f"--out={FLAGS.out} would overwrite {path}: name another folder.")
+        if picture.resolve() == Path(path).resolve():
+            raise InputError(f"--out={folder} would overwrite {path}: name another folder.")
 
 
 if __name__ == "__main__":

@@ -152,6 +152,7 @@ def draw(
     *,
     threshold: float = 0.5,
     caption: str = "",
+    title: str | None = None,
 ) -> Picture:
     """Draws boxes with classes and scores, and masks where there are such, into an image.
 
@@ -161,6 +162,7 @@ def draw(
         class_names: in the order of the labels; without, classes go by their numbers.
         threshold: detections of lower scores are left out.
         caption: above the image.
+        title: beneath the caption; how many objects there are, without.
 
     Returns:
         A picture, shown in notebooks, with `save(path)`; the content of a PNG file.
@@ -178,9 +180,10 @@ def draw(
         for box, score, label in zip(boxes, found["scores"], found["labels"], strict=True)
         if score >= threshold
     ]
-    text = f"{len(outlines)} object{'' if len(outlines) == 1 else 's'}"
+    if title is None:
+        title = f"{len(outlines)} object{'' if len(outlines) == 1 else 's'}"
     # The worst first, so that the best are not hidden.
-    return Picture(preview.draw(image[None], [text], caption, [outlines[::-1]]))
+    return Picture(preview.draw(image[None], [title], caption, [outlines[::-1]]))
 
 
 def _covered(image, boxes, found, threshold):

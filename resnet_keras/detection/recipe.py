@@ -175,15 +175,7 @@ def build(
     model = (MaskRCNN if masks else FasterRCNN)(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
-    own = of_the_batch(model)
-    if sync_batch_norm and not own:
-        remedy = ", or give frozen_statistics=False" if frozen else ""
-        raise InputError(
-            "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
-            f"this detector has none: leave it out{remedy}."
-        )
-    for layer in own:
-        layer.synchronized = sync_batch_norm
+    synchronize(of_the_batch(model), sync_batch_norm, frozen)
     return model
 
 
@@ -194,6 +186,29 @@ def of_the_batch(model: "FasterRCNN") -> "list[keras.layers.BatchNormalization]"
     parts = (model.backbone, model.neck, model.box_head, getattr(model, "mask_head", None))
     parts = (part for part in parts if part is not None)
     return [layer for layer in statistics.normalizations(*parts) if layer.trainable]
+
+
+def synchronize(
+    norms: "Sequence[keras.layers.BatchNormalization]", sync_batch_norm: bool, frozen: bool
+) -> None:
+    """Has batch statistics taken over all replicas, or not.
+
+    Args:
+        norms: of a model, those that take statistics of each batch.
+        sync_batch_norm: whether over all replicas.
+        frozen: whether the backbone had others, which are constant now.
+
+    Raises:
+        InputError: over all replicas, and there is none.
+    """
+    if sync_batch_norm and not norms:
+        remedy = ", or give frozen_statistics=False" if frozen else ""
+        raise InputError(
+            "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
+            f"this model has none: leave it out{remedy}."
+        )
+    for layer in norms:
+        layer.synchronized = sync_batch_norm
 
 
 def optimizer(

@@ -14,16 +14,15 @@ from resnet_keras.training.feed import Feed
 from . import measuring
 
 
-class SharedAveragePrecision:
-    """`measuring.average_precision`, as `training.fit` takes it for its `evaluate`.
+class SharedEvaluation:
+    """Measures what a model answers, as `training.fit` takes it for its `evaluate`.
 
     All workers must call it together, and all are told the same.
 
     Args:
         strategy: whose replicas look at the images.
-        batches: of `pipelines.objects.evaluation`, for as many replicas and this worker's shard.
-        category_ids: of the labels, in their order.
-        outlines: of the images, see `measuring.detections`.
+        batches: of (features, targets, weights), for as many replicas and this worker's shard.
+        measure: takes answers, targets and weights of all images, as arrays; gives the measures.
         heed: called after each batch with the step of the training; may raise.
     """
 
@@ -31,17 +30,15 @@ class SharedAveragePrecision:
         self,
         strategy: tf.distribute.Strategy,
         batches: tf.data.Dataset,
-        category_ids: Sequence[int],
+        measure: Callable[[Any, Any, np.ndarray], dict[str, float]],
         heed: Callable[[int], None] = lambda step: None,
-        outlines: measuring.Outlines | None = None,
     ):
-        self.strategy, self.category_ids, self.heed = strategy, category_ids, heed
-        self.outlines = outlines
+        self.strategy, self.measure, self.heed = strategy, measure, heed
         self._feed = Feed(strategy, batches)
         self._model = self._predict = None
 
     def __call__(self, model: keras.Model) -> dict[str, float]:
-        """Measures; see `measuring.average_precision`."""
+        """Measures."""
         if model is not self._model:  # what is traced is kept from one evaluation to the next
             self._model, self._predict = model, _predicting(model, self.strategy)
         step = int(ops.convert_to_numpy(model.optimizer.iterations))
@@ -54,8 +51,7 @@ class SharedAveragePrecision:
             self.heed(step)
         together = tree.map_structure(lambda *columns: np.concatenate(columns), *rows)
         images = tree.map_structure(self._of_all_workers, together)
-        scored = measuring.in_original_pixels(**images, outlines=self.outlines)
-        return measuring.precision(*scored, self.category_ids)
+        return self.measure(images["answers"], images["targets"], images["weights"])
 
     def _local(self, value):
         """What this worker's replicas hold, one after the other."""
@@ -72,6 +68,32 @@ class SharedAveragePrecision:
         whole[place] = column
         summed = replicas.total(self.strategy, whole).reshape(-1, *column.shape[1:])
         return summed.astype(column.dtype)
+
+
+class SharedAveragePrecision(SharedEvaluation):
+    """`measuring.average_precision`, as `training.fit` takes it for its `evaluate`.
+
+    Args:
+        strategy: as of `SharedEvaluation`.
+        batches: of `pipelines.objects.evaluation`.
+        category_ids: of the labels, in their order.
+        heed: as of `SharedEvaluation`.
+        outlines: of the images, see `measuring.detections`.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        batches: tf.data.Dataset,
+        category_ids: Sequence[int],
+        heed: Callable[[int], None] = lambda step: None,
+        outlines: measuring.Outlines | None = None,
+    ):
+        def measure(answers, targets, weights):
+            images = measuring.in_original_pixels(answers, targets, weights, outlines=outlines)
+            return measuring.precision(*images, category_ids)
+
+        super().__init__(strategy, batches, measure, heed)
 
 
 def _predicting(model, strategy) -> Callable[[Mapping[str, Any]], Any]:

@@ -101,7 +101,7 @@ def test_a_run_takes_the_stage_and_the_hidden_layers():
 
 def test_batch_statistics_that_are_not_there_cannot_be_shared(tmp_path):
     given = {"class_names": ["a", "b"], "scale": (64, 64), "sync_batch_norm": True}
-    with pytest.raises(InputError, match=r"this detector has none: leave it out\.$"):
+    with pytest.raises(InputError, match=r"this model has none: leave it out\.$"):
         recipe.build("vgg16_shapes", roi="max_pool", **given)
     file = tmp_path / "backbone.safetensors"
     zoo.weights.save(file, zoo.get("resnet10_shapes", num_classes=3))

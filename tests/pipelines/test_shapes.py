@@ -8,6 +8,8 @@ from resnet_keras.pipelines import objects, shapes
 
 BOXES = [[60, 96, 82, 125], [11, 76, 60, 124], [63, 45, 100, 82]]
 SUM = 7322856
+MAIN_BOXES = [[2, 0, 39, 38], [25, 18, 36, 30], [1, 22, 13, 35], [40, 5, 51, 17]]
+MAIN_SUM = 1960634
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,22 @@ def test_images_are_the_same_for_all_time():
     example = shapes.example(0, 7)
     assert example.boxes.tolist() == BOXES
     assert int(example.image.astype(np.int64).sum()) == SUM
+
+
+def test_main_object_is_the_largest_of_each_image():
+    drawn = shapes.examples("val", name="main_shapes")
+    assert {len(one.labels) for one in drawn} == {1, 2, 3, 4}
+    for one in drawn:
+        sides = one.boxes[:, 2:] - one.boxes[:, :2]
+        assert (sides[0] > sides[1:]).all()
+        assert 20 <= sides[0].min() <= sides[0].max() <= 45
+    assert np.bincount([one.labels[0] for one in drawn]).min() > len(drawn) / 4
+    example = shapes.main_example(0, 7)  # the same for all time
+    assert example.boxes.tolist() == MAIN_BOXES
+    assert int(example.image.astype(np.int64).sum()) == MAIN_SUM
+    ((features, targets),) = objects.evaluation("main_shapes", "val[:4]", 4, device=None)
+    np.testing.assert_array_equal(features["image"], [one.image for one in drawn[:4]])
+    np.testing.assert_array_equal(targets["boxes"][:, 0], [one.boxes[0] for one in drawn[:4]])
 
 
 def test_splits_have_no_image_in_common():

@@ -1,0 +1,232 @@
+"""R-CNN on the boxes of a localizer (appendix C), as a Keras model. TensorFlow.
+
+    model = RCNN(localizer)
+    model.compile(optimizers.SGD(0.001))
+    model.fit(train, steps_per_epoch=1000, epochs=10)
+
+"The image region is cropped from a proposal, warped to 224x224 pixels, and fed into the
+classification network as in R-CNN [8]. The outputs of this network consist of two sibling fc layers
+for cls and reg, also in a per-class form." The localizer stays as it is. The paper keeps its 200
+best boxes of each training image in files; here they are made anew at each step, and a batch takes
+one box, by default, of each of its images: "RoI-centric", in that the boxes of a batch are of as
+many images.
+"""
+
+import types
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from resnet_keras.detection import boxes as geometry
+from resnet_keras.detection import faster_rcnn, losses, matching, roi, sampling
+from resnet_keras.errors import InputError
+from resnet_keras.networks.network import dtype_policy
+
+from . import heads
+from .localizer import Localizer, Seen
+from .model import LocalizationModel
+
+SLICE = 64  # regions of an image that are looked at together in inference: memory
+
+
+class SeenTwice(NamedTuple):
+    """The images, their sizes, and what the localizer sees of them."""
+
+    images: tf.Tensor
+    sizes: tf.Tensor
+    first: Seen
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class RCNN(LocalizationModel):
+    """A network that looks at each box of a localizer again, and moves and scores it anew.
+
+    Inputs, targets and answers are those of the `Localizer`, which also tells the classes.
+
+    Args:
+        localizer: trained; it is not changed.
+        backbone: of `zoo.backbone`, with sides of None; without, a copy of the localizer's, with
+            its weights.
+        side: of the warped regions in pixels.
+        proposals: how many boxes of the localizer are looked at, for each class.
+        rois: boxes of an image that a step trains on.
+        overlap: IoU from which a box is positive; the others are negative. Half of each is drawn.
+
+    Raises:
+        InputError: an argument is none of the above.
+    """
+
+    LOSSES = ("object_loss", "box_loss")
+
+    def __init__(
+        self,
+        localizer: Localizer,
+        backbone: keras.Model | None = None,
+        *,
+        side: int = 224,
+        proposals: int = 200,
+        rois: int = 1,
+        overlap: float = 0.5,
+        name: str = "rcnn",
+        dtype: Any = None,
+        trainable: bool = True,
+    ):
+        if not isinstance(localizer, Localizer):
+            raise InputError(f"localizer must be a Localizer, not {type(localizer).__name__}.")
+        if backbone is None:
+            backbone = keras.models.clone_model(localizer.backbone)
+            backbone.set_weights(localizer.backbone.get_weights())
+        if dtype is None:
+            dtype = backbone.dtype_policy
+        super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
+        if min(side, proposals, rois) < 1 or not 0 < overlap <= 1:
+            raise InputError("side, proposals and rois are positive, and overlap is an IoU.")
+        last = faster_rcnn.endpoints_of(backbone)[-1]
+        # One by one: Keras passes it on where it changes, and a loaded localizer's own is False.
+        for layer in localizer._flatten_layers():
+            layer.trainable = False
+        self.localizer, self.backbone = localizer, backbone
+        self.num_classes, self.top = localizer.num_classes, localizer.top
+        self._arguments = {"side": side, "proposals": proposals, "rois": rois, "overlap": overlap}
+        with dtype_policy(self.dtype_policy):
+            self.per_class = heads.PerClass(self.num_classes, name="per_class")
+            self.per_class.build((None, None, backbone.output[last].shape[-1]))
+        self._parts = types.SimpleNamespace(
+            body=keras.Model(backbone.input, backbone.output[last]), **self._arguments
+        )
+        self.prepare()
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Those of the localizer."""
+        return self.localizer.class_names
+
+    @property
+    def scale(self) -> tuple[int, int] | None:
+        """That of the localizer."""
+        return self.localizer.scale
+
+    @property
+    def crop(self) -> int | None:
+        """That of the localizer."""
+        return self.localizer.crop
+
+    def look(self, images, sizes, training=False):
+        first = self.localizer.look(images, sizes)
+        return SeenTwice(tf.cast(images, "float32"), sizes, first)
+
+    def classify(self, seen):
+        return self.localizer.classify(seen.first)
+
+    def candidates(self, seen, classes):
+        proposals, scores = self.proposals(seen, classes)
+        boxes, again = self.rescored(seen, classes, proposals)
+        # Where there are fewer proposals than asked for, those that are none keep their score.
+        return boxes, tf.where(scores >= 0, again, scores)
+
+    def proposals(self, seen, classes):
+        """The localizer's best boxes of each class: (batch, k, n, 4) and scores (batch, k, n)."""
+        boxes, scores = self.localizer.candidates(seen.first, classes)
+        limit = tf.minimum(self._parts.proposals, tf.shape(scores)[2])
+        scores, place = tf.math.top_k(scores, limit)
+        boxes = tf.gather(boxes, place, batch_dims=2)
+        return tf.stop_gradient(boxes), tf.stop_gradient(scores)
+
+    def rescored(self, seen, classes, proposals):
+        """New boxes and scores of proposals (batch, k, n, 4) for classes (batch, k)."""
+        shape = tf.shape(proposals)
+        features = self._sliced(seen.images, tf.reshape(proposals, [shape[0], -1, 4]))
+        width = features.shape[-1]
+        logits, deltas = self.per_class(
+            tf.reshape(features, [-1, shape[2], width]), tf.reshape(classes, [-1, 1])
+        )
+        boxes = geometry.decode(tf.reshape(deltas, shape), proposals, self._WEIGHTS)
+        clipped = geometry.clip(tf.reshape(boxes, [shape[0], -1, 4]), seen.sizes)
+        return tf.reshape(clipped, shape), tf.reshape(tf.sigmoid(logits), shape[:3])
+
+    _WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the second stage's regression ([32])
+
+    def _sliced(self, images, boxes):
+        """Features (batch, n, channels) of regions (batch, n, 4), some after the others."""
+        batch, count = tf.shape(boxes)[0], tf.shape(boxes)[1]
+        slices = -(-count // SLICE)
+        boxes = tf.pad(boxes, [[0, 0], [0, slices * SLICE - count], [0, 0]])
+        parts = tf.transpose(tf.reshape(boxes, [batch, slices, SLICE, 4]), [1, 0, 2, 3])
+        channels = self._parts.body.output.shape[-1]
+        answers = tf.map_fn(
+            lambda part: self._features(images, tf.ensure_shape(part, [None, SLICE, 4]), False),
+            parts,
+            fn_output_signature=tf.TensorSpec([None, SLICE, channels], tf.float32),
+            parallel_iterations=1,
+        )
+        answers = tf.transpose(answers, [1, 0, 2, 3])
+        return tf.reshape(answers, [batch, slices * SLICE, channels])[:, :count]
+
+    def _features(self, images, boxes, training):
+        side = self._parts.side
+        form = "matmul" if self.jit_compile else "crop"
+        warped = roi.align(images, boxes, side, 1, sampling=1, form=form)
+        pixels = tf.reshape(tf.stop_gradient(warped), [-1, side, side, 3])
+        features = tf.cast(self._parts.body(pixels, training=training), "float32")
+        pooled = tf.reduce_mean(features, [1, 2])
+        return tf.reshape(pooled, [tf.shape(boxes)[0], tf.shape(boxes)[1], features.shape[-1]])
+
+    def losses_of(self, images, sizes, targets, training):
+        label, truth, key = self.truth(targets, sizes)
+        seen = self.look(images, sizes)
+        known = tf.maximum(label, 0)[:, None]
+        proposals, scores = self.proposals(seen, known)
+        usable = (scores[:, 0] >= 0) & (label >= 0)[:, None]
+        overlap = self._parts.overlap
+        index, state = matching.assign(proposals[:, 0], truth, overlap, overlap, usable=usable)
+        chosen, weights = drawn(state, self._parts.rois, key)
+        boxes = tf.gather(proposals[:, 0], chosen, batch_dims=1)
+        own = tf.gather(truth, tf.gather(index, chosen, batch_dims=1), batch_dims=1)
+        logits, deltas = self.per_class(self._features(seen.images, boxes, training), known)
+        return losses.rpn(
+            logits[:, 0],
+            deltas[:, 0],
+            tf.gather(state, chosen, batch_dims=1) == 1,
+            geometry.encode(boxes, own, self._WEIGHTS),
+            weights,
+            beta=1.0,
+        )
+
+    def get_config(self):
+        parts = {"localizer": self.localizer, "backbone": self.backbone}
+        inside = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
+        return {**super().get_config(), **self._arguments, **inside}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = [
+            keras.saving.deserialize_keras_object(config.pop(name))
+            for name in ("localizer", "backbone")
+        ]
+        return cls(*parts, **config)
+
+
+def drawn(state, count, key):
+    """Draws boxes of each image, each positive or negative with equal chances.
+
+    Args:
+        state: int (batch, n), 1 positive, 0 negative, -1 neither.
+        count: how many; with 1, the images of a batch share out what is positive.
+        key: int32 (batch, 2), one for each image.
+
+    Returns:
+        index int32 (batch, count) and weight float32 (batch, count), as of `sampling.balanced`.
+    """
+    index, weight = sampling.balanced(state, 2 * count, 0.5, key)
+
+    def toss(image_key):
+        own = tf.random.experimental.stateless_fold_in(image_key, 2)
+        return tf.random.stateless_uniform([count], own, 0, 2, tf.int32, alg="philox") == 1
+
+    tossed = tf.map_fn(toss, key, fn_output_signature=tf.TensorSpec([count], tf.bool))
+    second = tossed & (weight[:, count:] > 0)
+    return (
+        tf.where(second, index[:, count:], index[:, :count]),
+        tf.where(second, weight[:, count:], weight[:, :count]),
+    )

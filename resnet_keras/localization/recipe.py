@@ -1,0 +1,206 @@
+"""What a run of a localizer is made of, from explicit arguments."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from resnet_keras import zoo
+from resnet_keras.detection import recipe as detection
+from resnet_keras.errors import InputError
+from resnet_keras.pipelines import main_objects
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from resnet_keras.pipelines import scenes
+
+    from .localizer import Localizer
+    from .rcnn import RCNN
+
+# Columns of metrics.csv: what Keras's logs call them.
+COLUMNS = {
+    "loss": "loss",
+    "class_loss": "class_loss",
+    "object_loss": "object_loss",
+    "box_loss": "box_loss",
+    "val_localization_error": "val_localization_error",
+    "val_true_class_error": "val_true_class_error",
+    "val_class_error": "val_class_error",
+}
+MONITOR = ("val_localization_error", "min")
+LONGER = 2  # times the shorter side: the most that a training image's longer side is
+
+
+def streams(
+    data: detection.Data,
+    strategy: "tf.distribute.Strategy",
+    *,
+    crop: int,
+    scales: Sequence[tuple[int, int]],
+    batch_size: int,
+    eval_batch_size: int,
+    seed: int = 0,
+    max_corrupt: int = 100,
+) -> "tuple[scenes.Scenes, Callable[[int], tf.data.Dataset], tf.data.Dataset]":
+    """What is trained on, its batches from a step on, and the evaluation's: this worker's share.
+
+    Args:
+        data: the images; `data.scale` is the evaluation's.
+        strategy: whose replicas share a batch.
+        crop: side of the crops.
+        scales: of training images before the crop, see `pipelines.objects.training`; none takes
+            the evaluation's.
+        batch_size: of training, over all replicas.
+        eval_batch_size: images evaluated at once, over all replicas.
+        seed: of the order and of every draw.
+        max_corrupt: how many images that cannot be decoded are left out.
+
+    Raises:
+        InputError: what is wrong with the data, shown by a first batch.
+    """
+    from resnet_keras.training import replicas
+
+    shard = tuple(replicas.workers(strategy))
+    source, tested = data.open()
+
+    @functools.cache  # a new run's first batches are those that were tried below
+    def train(start_step: int) -> "tf.data.Dataset":
+        return main_objects.training_of(
+            source,
+            batch_size,
+            crop=crop,
+            seed=seed,
+            start_step=start_step,
+            scales=scales or (data.scale and [data.scale]),
+            max_corrupt=max_corrupt,
+            shard=shard,
+            device=None,  # the strategy brings batches to the devices
+        )
+
+    train(0)  # what is wrong with the data shows before anything is written
+    test = main_objects.evaluation_of(
+        tested,
+        eval_batch_size,
+        scale=data.scale,
+        replicas=strategy.num_replicas_in_sync,
+        shard=shard,
+        device=None,
+    )
+    return source, train, test
+
+
+def build(
+    network: str,
+    weights: str | None = None,
+    *,
+    weights_dir: str | None = None,
+    class_names: Sequence[str],
+    dtype: str | None = None,
+    frozen_statistics: bool = True,
+    freeze: str | None = None,
+    sync_batch_norm: bool = False,
+    **arguments: Any,
+) -> "Localizer":
+    """Builds a localizer, under the strategy's scope; it is yet to be compiled.
+
+    Args:
+        network: of the backbone, in the zoo.
+        weights: of the backbone; None for new ones. Where they are of as many classes, the
+            classifier begins with theirs.
+        weights_dir: see `zoo.get`.
+        class_names: in the order of the labels.
+        dtype: the policy of the layers.
+        frozen_statistics: whether the backbone's batch normalization becomes a scale and an offset,
+            with `weights` only.
+        freeze: the last stage of the backbone that is not trained.
+        sync_batch_norm: whether batch statistics are taken over all replicas.
+        **arguments: of `Localizer`.
+
+    Raises:
+        InputError: an argument is none of the above, or does not fit the others.
+    """
+    from .localizer import Localizer
+
+    backbone, frozen = _backbone(network, weights, weights_dir, dtype, frozen_statistics, freeze)
+    model = Localizer(backbone, len(class_names), class_names=list(class_names), **arguments)
+    if weights is not None:
+        _take_classifier(model, network, weights, weights_dir)
+    detection.synchronize(of_the_batch(model), sync_batch_norm, frozen)
+    return model
+
+
+def _backbone(network, weights, weights_dir, dtype, frozen_statistics, freeze):
+    """A backbone, and whether its batch normalization is constant."""
+    from resnet_keras.detection import backbones, statistics
+
+    assert backbones  # adds its networks to the zoo
+    backbone = zoo.backbone(
+        network,
+        weights=weights,
+        weights_dir=weights_dir,
+        input_shape=(None, None, 3),
+        dtype=dtype,
+    )
+    norms = statistics.normalizations(backbone)
+    frozen = weights is not None and frozen_statistics and bool(norms)
+    if frozen:
+        backbone = statistics.frozen(backbone)
+    if freeze:
+        if weights is None:
+            raise InputError("freeze is for backbones with weights.")
+        zoo.freeze(backbone, freeze)
+    return backbone, frozen
+
+
+def _take_classifier(model, network, weights, weights_dir):
+    """The logits of pre-trained weights, which classify from the first step on."""
+    whole = zoo.get(network, weights=weights, weights_dir=weights_dir)
+    logits = whole.layers[-1]
+    own = [tuple(value.shape) for value in model.classifier.get_weights()]
+    if [tuple(value.shape) for value in logits.get_weights()] == own:
+        model.classifier.set_weights(logits.get_weights())
+
+
+def build_rcnn(
+    localizer: "Localizer",
+    network: str | None = None,
+    weights: str | None = None,
+    *,
+    weights_dir: str | None = None,
+    dtype: str | None = None,
+    frozen_statistics: bool = True,
+    freeze: str | None = None,
+    sync_batch_norm: bool = False,
+    **arguments: Any,
+) -> "RCNN":
+    """Builds an R-CNN on a trained localizer, under the strategy's scope.
+
+    Args:
+        localizer: whose boxes it looks at.
+        network: of its own backbone; None takes a copy of the localizer's, with its weights.
+        weights: see `build`, like all that is not told here.
+        weights_dir: see there.
+        dtype: see there.
+        frozen_statistics: see there.
+        freeze: see there.
+        sync_batch_norm: see there.
+        **arguments: of `RCNN`.
+    """
+    from .rcnn import RCNN
+
+    backbone, frozen = None, False
+    if network is not None:
+        backbone, frozen = _backbone(
+            network, weights, weights_dir, dtype, frozen_statistics, freeze
+        )
+    model = RCNN(localizer, backbone, **arguments)
+    detection.synchronize(of_the_batch(model), sync_batch_norm, frozen)
+    return model
+
+
+def of_the_batch(model: "Localizer | RCNN") -> "list[keras.layers.BatchNormalization]":
+    """Batch normalizations that take the statistics of each batch of training."""
+    from resnet_keras.detection import statistics
+
+    return [layer for layer in statistics.normalizations(model.backbone) if layer.trainable]
