@@ -81,7 +81,7 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
     return chosen(annotations, splits.share(order, [0] * len(found), found)), problems
 
 
-def record(path: Path) -> tuple[tuple[int, int], list[tuple]]:
+def record(path: Path) -> tuple[tuple[int, ...], list[tuple]]:
     """Reads one XML file.
 
     Returns:

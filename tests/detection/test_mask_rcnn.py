@@ -201,7 +201,7 @@ def test_a_new_process_loads_the_detector(trained, tmp_path, command):
 
 def test_masks_are_of_some_data_sets(capsys):
     assert train.main(["train", "--masks", "--dataset=voc", "--data_dir=nowhere"]) == 2
-    assert "masks are read of shapes and coco, not of voc" in capsys.readouterr().err
+    assert "masks are read of shapes, main_shapes, coco, not of voc" in capsys.readouterr().err
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def test_empty_masks_can_be_left_out(folder):
 
 
 def test_data_sets_without_masks():
-    with pytest.raises(InputError, match="masks are read of shapes and coco, not of voc"):
+    with pytest.raises(InputError, match="masks are read of shapes, main_shapes, coco, not of voc"):
         objects.open_split("voc", "train", masks=True)
 
 
