@@ -183,6 +183,7 @@ def test_rcnn_moves_and_scores_the_localizers_boxes(model, rcnn):
     )
 
 
+@pytest.mark.slow
 def test_rcnn_trains_and_its_localizer_does_not(model, rcnn, tmp_path):
     before = [value.numpy() for value in model.weights]
     rcnn.compile(optimizers.SGD(0.01, momentum=0.9))
