@@ -247,6 +247,7 @@ def saved(models, tmp_path_factory):
     for number, entry in enumerate(content["annotations"]):
         x, y, w, h = entry["bbox"]
         corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+        entry["area"] = w * h
         entry["segmentation"] = [corners[: 8 - 2 * (number % 2)]]  # squares and triangles
     object_files.rewrite_coco(folder, content, "val")
     found = root / "found.json"
@@ -301,6 +302,7 @@ def test_masks_in_files_are_scored_as_pycocotools_does(saved, arguments, tmp_pat
     """Whatever the protocol is, of a detector with classes in another order than the data's."""
     files, folder = saved
     found, rows = tmp_path / "found.json", tmp_path / "rows.json"
+    alone = not arguments
     if "--ensemble" in arguments:
         arguments = [f"--ensemble={','.join(map(str, files))}"]
     else:
@@ -311,7 +313,7 @@ def test_masks_in_files_are_scored_as_pycocotools_does(saved, arguments, tmp_pat
     truth = folder / "annotations/instances_val.json"
     for kind, values in (("bbox", row["coco"]), ("segm", row["masks"])):
         expected = by_pycocotools(truth, found, kind)
-        assert expected[1] > 0
+        assert expected[1] > 0 or not alone  # objects lie where one detector finds some
         values = [-1.0 if value is None else value for value in values.values()]
         np.testing.assert_allclose(values, expected, atol=1e-6)
     sizes = {11: [40, 60], 2: [30, 90], 30: [64, 48], 32: [128, 128]}
