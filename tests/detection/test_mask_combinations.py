@@ -332,7 +332,7 @@ def test_masks_in_files_are_scored_as_pycocotools_does(saved, arguments, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dataset=voc", "--data_dir=here"], "masks are read of shapes, main_shapes, coco, not of voc"),
+        (["--dataset=voc", "--data_dir=here"], "read of shapes, main_shapes, coco, not of voc"),
         (["--dataset=shapes", "--eval_dataset=voc"], "masks are read of shapes, main_shapes, coco"),
         (["--model=vgg16_shapes", "--roi=max_pool"], "needs a backbone of stages"),
         (["--neck=fpn", "--roi=max_pool"], "--roi=max_pool is for --neck=c4"),
