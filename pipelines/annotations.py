@@ -188,7 +188,11 @@ def _fault(annotations, number, ways):
 
 
 def checked(
-    annotations: Annotations, problems: Iterable[Fault] = (), *, max_faulty: int = 0
+    annotations: Annotations,
+    problems: Iterable[Fault] = (),
+    *,
+    max_faulty: int = 0,
+    outlined: bool = False,
 ) -> Annotations:
     """What a stream is made of; raises where something is wrong.
 
@@ -197,6 +201,7 @@ def checked(
         problems: that reading met.
         max_faulty: so many objects with faulty boxes are left out, with a warning. (COCO's own
             train2017 has two boxes without height.)
+        outlined: whether outlines were read, too, for the advice on problems.
 
     Raises:
         InputError: the first fault, with how many more there are.
@@ -204,7 +209,7 @@ def checked(
     problems, of_boxes = list(problems), faults(annotations)
     numbers = {fault.object for fault in of_boxes}
     if problems or -1 in numbers or len(numbers) > max_faulty:
-        raise InputError(_first([*problems, *of_boxes]))
+        raise InputError(_first([*problems, *of_boxes], " --masks" if outlined else ""))
     if not annotations.paths:
         raise InputError("The data set is empty: there are no images.")
     if of_boxes:
@@ -217,6 +222,7 @@ def checked(
     return annotations  # boxes as they are written, for scoring: streams cut them to their images
 
 
-def _first(problems):
-    more = f" There are {len(problems) - 1} more faults: {REMEDY}." if len(problems) > 1 else ""
+def _first(problems, flags):
+    remedy = REMEDY.replace(" check`", f" check{flags}`")
+    more = f" There are {len(problems) - 1} more faults: {remedy}." if len(problems) > 1 else ""
     return f"{problems[0].text}{more}"

@@ -179,30 +179,40 @@ def _objects(path, content, numbers, labels, problems):
         seen.add(name)
         x, y, width, height = map(float, entry["bbox"])
         crowd = bool(entry.get("iscrowd", 0))
-        area = entry.get("area")
-        area = width * height if area is None else float(area)
+        area = _area(entry)
         box = (x, y, x + width, y + height)
         label = labels[entry["category_id"]]
         yield numbers[entry["image_id"]], box, label, crowd, False, area, name
 
 
+def _area(entry):
+    """Of an object in pixels, where nothing tells it that of its box."""
+    return float(
+        entry["bbox"][2] * entry["bbox"][3] if entry.get("area") is None else entry["area"]
+    )
+
+
 def _with_outlines(path, content, images, objects, problems):
     """The rows that have outlines, in the order of their images, and these."""
     sizes = [(image["height"], image["width"]) for image in images.values()]
-    segmentations = {
-        entry.get("id", f"number {place}"): entry.get("segmentation")
+    entries = {
+        entry.get("id", f"number {place}"): entry
         for place, entry in enumerate(content["annotations"])
         if isinstance(entry, dict)
     }
     rows, shapes = [], []
     for row in sorted(objects, key=lambda row: row[0]):
         try:
-            shapes.append(outlines.encode(segmentations[row[-1]], *sizes[row[0]]))
+            entry = entries[row[-1]]
+            shape = outlines.encode(entry.get("segmentation"), *sizes[row[0]])
         except MissingExtraError:
             raise
         except InputError as error:
             problems.append(Fault(f"{path}: annotation {row[-1]} {error}."))
         else:
+            shapes.append(shape)
+            if entry.get("area") is None:
+                row = (*row[:-2], outlines.area(shape, *sizes[row[0]]), row[-1])
             rows.append(row)
     return rows, shapes
 

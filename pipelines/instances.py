@@ -6,7 +6,7 @@ exactly. What is lost are details finer than a cell, a 56th of the box's sides.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -43,20 +43,25 @@ def crops(
             continue
         pixels = mask.decode({"size": [height, width], "counts": counts})
         x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height])
-        rows, columns = _shares(y1, y2, side, height), _shares(x1, x2, side, width)
-        result[place] = np.rint(255 * (rows @ pixels @ columns.T))
+        rows, top = _shares(y1, y2, side)
+        columns, left = _shares(x1, x2, side)
+        inside = pixels[top : top + rows.shape[1], left : left + columns.shape[1]]
+        result[place] = np.rint(255 * (rows @ inside @ columns.T))
     return result
 
 
-def _shares(low, high, side, pixels):
-    """What share of each cell between `low` and `high` each pixel covers, (side, pixels)."""
+def _shares(low, high, side):
+    """What share of each cell between `low` and `high` each pixel there covers, (side, pixels).
+
+    And which pixel is the first.
+    """
     edges = np.linspace(low, high, side + 1)
-    first = np.arange(pixels)
+    first = np.arange(int(np.floor(low)), int(np.ceil(high)))
     covered = np.minimum(edges[1:, None], first + 1) - np.maximum(edges[:-1, None], first)
-    return np.maximum(covered, 0) * (side / (high - low))
+    return np.maximum(covered, 0) * (side / (high - low)), int(np.floor(low))
 
 
-def encode(masks: np.ndarray) -> list[bytes]:
+def encode(masks: Iterable[np.ndarray]) -> list[bytes]:
     """Run lengths of masks, as of `outlines.encode`; bool or uint8 0 and 1 (objects, h, w)."""
     mask = require("pycocotools.mask", extra=EXTRA)
     return [mask.encode(np.asfortranarray(one, np.uint8))["counts"] for one in masks]

@@ -308,11 +308,12 @@ def _open(dataset, split, data_dir, annotations, exif_orientation, max_faulty, m
         content, problems = read(
             dataset, split, data_dir=data_dir, annotations=annotations, masks=masks
         )
-        content = checked(content, problems, max_faulty=max_faulty)
+        kept = checked(content, problems, max_faulty=max_faulty, outlined=masks)
         if masks:
-            content = instances.checked(content, max_faulty=max_faulty)
+            spared = max_faulty - (len(content.boxes) - len(kept.boxes))
+            kept = instances.checked(kept, max_faulty=spared)
         pixels = scenes.encoded(tf.io.read_file, exif_orientation)
-        return scenes.in_memory(content, pixels, SCALE, masks=masks)
+        return scenes.in_memory(kept, pixels, SCALE, masks=masks)
     if has_objects(dataset):
         from . import object_records
 

@@ -27,7 +27,8 @@ def encode(segmentation: Any, height: int, width: int) -> bytes:
     """
     mask = require("pycocotools.mask", extra=EXTRA)
     if isinstance(segmentation, dict) and {"size", "counts"} <= segmentation.keys():
-        if list(segmentation["size"]) != [height, width]:
+        size = segmentation["size"]
+        if not isinstance(size, list | tuple) or list(size) != [height, width]:
             raise InputError(
                 f"has run lengths of the size {segmentation['size']} (height, width), and its "
                 f"image is {[height, width]}"
@@ -59,6 +60,12 @@ def encode(segmentation: Any, height: int, width: int) -> bytes:
             f"has a polygon far outside of its image, which is {[height, width]} (height, width)"
         )
     return mask.merge(mask.frPyObjects(polygons, height, width))["counts"]
+
+
+def area(counts: bytes, height: int, width: int) -> float:
+    """Pixels of an outline, as `encode` gives it."""
+    mask = require("pycocotools.mask", extra=EXTRA)
+    return float(mask.area({"size": [height, width], "counts": counts}))
 
 
 def _is_polygon(polygon):

@@ -183,5 +183,18 @@ def positives(rois: Rois, settings: Settings) -> Rois:
     return Rois(*(column[:, :most] for column in rois))
 
 
+def repeated(rois: Rois, num_classes: int) -> Rois:
+    """RoIs of which each image's own objects, which come first, fill the places of all others.
+
+    So a head's batch statistics are those of objects, as in inference; copies have the weight 0. An
+    image without objects keeps its first RoI, with the weight 0.
+    """
+    is_object = (rois.weights > 0) & (rois.labels < num_classes)
+    count = tf.reduce_sum(tf.cast(is_object, tf.int32), 1, keepdims=True)
+    places = tf.range(tf.shape(rois.labels)[1])[None]
+    result = Rois(*(_rows(column, places % tf.maximum(count, 1)) for column in rois))
+    return result._replace(weights=tf.where(places < count, result.weights, 0.0))
+
+
 def _rows(values, index):
     return tf.gather(values, index, batch_dims=1)

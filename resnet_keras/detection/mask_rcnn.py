@@ -98,6 +98,7 @@ class MaskRCNN(FasterRCNN):
             pooled = pooled[:, : first.boxes.shape[1]]
         else:
             features = self.features(maps, candidates, training)
+            first = examples.repeated(first, self.num_classes)
             pooled = self._pooled(maps, first.boxes, SIDE)
         return (*self._box_losses(rois, features), self._mask_loss(pooled, first, truth, training))
 

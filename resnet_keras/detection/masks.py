@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from resnet_keras.errors import InputError, require
+from resnet_keras.errors import InputError
+from resnet_keras.pipelines import instances
 
 from . import roi
-from .scores import EXTRA, Rle
+from .scores import Rle
 
 
 def targets(masks, boxes, rois, size):
@@ -79,14 +80,16 @@ def _bilinear(low, high, side, pixels):
     return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(side))), first, last
 
 
-def encode(masks: np.ndarray) -> list[Rle]:
-    """COCO's run lengths of masks of whole images, bool (n, height, width).
+def encode(masks: np.ndarray, boxes: np.ndarray, size: Sequence[int]) -> list[Rle]:
+    """COCO's run lengths of what `paste` makes; of large images one at a time fits into memory.
 
     Raises:
         MissingExtraError: pycocotools is not installed.
     """
-    tools = require("pycocotools.mask", extra=EXTRA)
-    return [tools.encode(np.asfortranarray(mask, np.uint8)) for mask in masks]
+    height, width = map(int, size)
+    pairs = zip(masks, boxes, strict=True)
+    counts = instances.encode(paste(mask[None], box[None], size)[0] for mask, box in pairs)
+    return [{"size": [height, width], "counts": one} for one in counts]
 
 
 def check(targets: Mapping[str, Any]) -> None:
@@ -97,6 +100,11 @@ def check(targets: Mapping[str, Any]) -> None:
         raise InputError(
             "Masks are (batch, objects, S, S), each object's within its box, not of shape "
             f"{tuple(shape)}: see resnet_keras.pipelines.instances."
+        )
+    if masks.dtype != "uint8":
+        raise InputError(
+            "Masks are uint8, from 0 to 255 for what share of a cell is the object's, not of type "
+            f"{getattr(masks.dtype, 'name', masks.dtype)}."
         )
     if None not in (shape[1], labels.shape[1]) and shape[1] != labels.shape[1]:
         raise InputError(f"There are {labels.shape[1]} labels and {shape[1]} masks for an image.")

@@ -75,8 +75,7 @@ def in_original_pixels(
         if outlines is not None and "masks" in answers:
             size, counts = outlines(image.image_id)
             image = image._replace(masks=[{"size": list(size), "counts": c} for c in counts])
-            whole = masks.paste(answers["masks"][place, :count], own.boxes, size)
-            own = own._replace(masks=masks.encode(whole))
+            own = own._replace(masks=masks.encode(answers["masks"][place, :count], own.boxes, size))
         truth.append(image)
         found.append(own)
     return truth, found

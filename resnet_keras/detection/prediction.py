@@ -255,8 +255,8 @@ def told(
         for n in kept
     ]
     if size is not None and "masks" in found:
-        whole = masks.paste(found["masks"][kept], found["boxes"][kept], size)
-        for row, rle in zip(rows, masks.encode(whole), strict=True):
+        encoded = masks.encode(found["masks"][kept], found["boxes"][kept], size)
+        for row, rle in zip(rows, encoded, strict=True):
             row["segmentation"] = scores.readable(rle)
     return rows
 

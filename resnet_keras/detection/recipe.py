@@ -27,7 +27,9 @@ COLUMNS = {
     "val_ap50": "val_ap50",
     "val_ap75": "val_ap75",
 }
-MASK_COLUMNS = {name: name for name in ("mask_loss", "val_mask_ap", "val_mask_ap50")}
+MASK_COLUMNS = {
+    name: name for name in ("mask_loss", "val_mask_ap", "val_mask_ap50", "val_mask_ap75")
+}
 MONITOR = ("val_ap", "max")
 MASK_MONITOR = ("val_mask_ap", "max")
 

@@ -173,7 +173,8 @@ def coco_results(found: Iterable[Found], category_ids: Sequence[int]) -> list[di
 
     Returns:
         A dict of image_id, category_id, bbox (x, y, width, height) and score for each detection,
-        and segmentation (run lengths) where there are masks.
+        and segmentation (run lengths) where there are masks. pycocotools then takes areas from the
+        boxes: for its APs of small, medium and large masks, remove bbox.
     """
     return [
         {

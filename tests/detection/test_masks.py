@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from resnet_keras.detection import losses, masks, roi
+from resnet_keras.detection import examples, losses, masks, roi
+from resnet_keras.errors import InputError
 from resnet_keras.pipelines import instances, shapes
 
 
@@ -89,11 +90,33 @@ def test_what_is_learnt_comes_back(objects):
 
 
 def test_run_lengths(objects):
-    whole, *_ = objects
+    whole, small, boxes = objects
     from pycocotools import mask
 
-    for one, rle in zip(whole, masks.encode(whole), strict=True):
+    learnt = masks.targets(small[None], boxes[None], boxes[None], 28)[0].numpy()
+    pasted = masks.paste(learnt, boxes, whole.shape[1:])
+    for one, rle in zip(pasted, masks.encode(learnt, boxes, whole.shape[1:]), strict=True):
         np.testing.assert_array_equal(mask.decode(rle), one)
+
+
+def test_masks_of_another_type_are_refused():
+    targets = {"masks": np.zeros([1, 2, 8, 8], bool), "labels": np.zeros([1, 2], "int32")}
+    with pytest.raises(InputError, match="not of type bool"):
+        masks.check(targets)
+    masks.check({**targets, "masks": targets["masks"].astype("uint8")})
+
+
+def test_objects_fill_the_places_of_the_background():
+    """Of two images: one with two objects, and one without any; class 3 is the background."""
+    boxes = np.arange(24, dtype="float32").reshape(2, 3, 4)
+    labels = np.array([[1, 0, 3], [3, 3, 3]], "int32")
+    weights = np.ones([2, 3], "float32")
+    rois = examples.Rois(boxes, labels, boxes, weights, labels)
+    found = examples.repeated(rois, 3)
+    np.testing.assert_array_equal(found.boxes[0], boxes[0, [0, 1, 0]])
+    np.testing.assert_array_equal(found.boxes[1], boxes[1, [0, 0, 0]])
+    np.testing.assert_array_equal(found.labels, [[1, 0, 1], [3, 3, 3]])
+    np.testing.assert_array_equal(found.weights, [[1, 1, 0], [0, 0, 0]])
 
 
 def test_loss():

@@ -136,6 +136,14 @@ def test_polygons_and_run_lengths(folder):
             r"image is \[128, 128\]",
         ),
         (
+            {"second": {"size": 128, "counts": [128**2]}},
+            r"annotation 101 has run lengths of the size 128 \(height, width\)",
+        ),
+        (
+            {"first": None, "second": None},
+            "There are 1 more faults: `python -m resnet_keras.pipelines check --masks` lists all",
+        ),
+        (
             {"second": {"size": [128, 128], "counts": [5, 7]}},
             "annotation 101 has run lengths that do not add up",
         ),
@@ -167,6 +175,25 @@ def test_empty_masks_can_be_left_out(folder):
             "coco", "train", data_dir=folder(made), masks=True, max_faulty=1
         )
     assert source.outlines(32)[1] == []
+
+
+def test_faulty_boxes_and_masks_are_counted_together(folder):
+    made = content(second={"size": [128, 128], "counts": [128**2]})
+    made["annotations"][0]["bbox"] = [8, 8, 0, 16]
+    with pytest.warns(UserWarning, match="left out"):
+        objects.open_split("coco", "train", data_dir=folder(made), masks=True, max_faulty=2)
+    with pytest.raises(InputError, match="empty mask"), pytest.warns(UserWarning, match="left out"):
+        objects.open_split("coco", "train", data_dir=folder(made), masks=True, max_faulty=1)
+
+
+def test_an_area_that_is_not_told_is_the_masks(folder):
+    made = content()
+    for entry in made["annotations"]:
+        entry.pop("area", None)
+    content_read, _ = objects.read("coco", "train", data_dir=folder(made), masks=True)
+    np.testing.assert_array_equal(content_read.areas, [16 * 16, 32 * 64])
+    boxes_read, _ = objects.read("coco", "train", data_dir=folder(made))
+    np.testing.assert_array_equal(boxes_read.areas, [16 * 16, 64 * 64])
 
 
 def test_data_sets_without_masks():
