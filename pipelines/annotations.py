@@ -13,6 +13,7 @@ from resnet_keras.errors import InputError
 
 TOLERANCE = 1.0  # pixels by which boxes may leave their image, as tools round
 REMEDY = "`python -m resnet_keras.pipelines check` lists all such faults"
+MASKS_REMEDY = "`python -m resnet_keras.pipelines check --masks` lists all such faults"
 
 
 class Annotations(NamedTuple):
@@ -209,7 +210,7 @@ def checked(
     problems, of_boxes = list(problems), faults(annotations)
     numbers = {fault.object for fault in of_boxes}
     if problems or -1 in numbers or len(numbers) > max_faulty:
-        raise InputError(_first([*problems, *of_boxes], " --masks" if outlined else ""))
+        raise InputError(_first([*problems, *of_boxes], MASKS_REMEDY if outlined else REMEDY))
     if not annotations.paths:
         raise InputError("The data set is empty: there are no images.")
     if of_boxes:
@@ -222,7 +223,6 @@ def checked(
     return annotations  # boxes as they are written, for scoring: streams cut them to their images
 
 
-def _first(problems, flags):
-    remedy = REMEDY.replace(" check`", f" check{flags}`")
+def _first(problems, remedy):
     more = f" There are {len(problems) - 1} more faults: {remedy}." if len(problems) > 1 else ""
     return f"{problems[0].text}{more}"

@@ -307,10 +307,11 @@ def read(
 
 def check_problems(problems: Sequence[str], count: int) -> None:
     """Raises `InputError` with the first of the problems, or where there are no images."""
+    from .annotations import MASKS_REMEDY
+
     if problems:
         others = len(problems) - 1
-        more = "`python -m resnet_keras.pipelines check --masks` lists all such faults"
-        also = f" There are {others} more faults: {more}." if others else ""
+        also = f" There are {others} more faults: {MASKS_REMEDY}." if others else ""
         raise InputError(f"{problems[0]}{also}")
     if not count:
         raise InputError("The data set is empty: there are no images with masks.")

@@ -128,7 +128,7 @@ _detection.whole("rois", None, "RoIs of an image for the head. By default as det
 
 _segmentation = Group(FLAGS, "Segmentation")
 _segmentation.choice(
-    "head", "deeplabv3", list(segmentation.HEADS), "What stands on the backbone: fcn or deeplabv3."
+    "head", "deeplabv3", list(segmentation.HEADS), "Segmenter's head: fcn or deeplabv3."
 )
 _segmentation.whole(
     "output_stride", 8, "How many times smaller the last features are. torchvision has 8.", 1

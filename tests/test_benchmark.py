@@ -189,7 +189,7 @@ def test_segmenters_are_timed(step, head, capsys):
         (["train", "--neck=c4"], "--neck is no flag of train"),
         (["segmentation", "--neck=c4"], "--neck is no flag of segmentation"),
         (["segmentation", "--output_stride=16"], "at output stride 8; --peer=none times ours"),
-        (["segmentation", "--model=vgg16", "--peer=none"], "vgg16 has no output_stride"),
+        (["segmentation", "--model=vgg16", "--peer=none"], "vgg16 has no --output_stride"),
         (["detection", "--head=fcn"], "--head is no flag of detection"),
         (["segmentation", "--step=training", "--batch_size=1"], "take --batch_size=2"),
         (["input", "--peers=open_cv"], "Did you mean 'opencv'?"),

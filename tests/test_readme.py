@@ -27,8 +27,20 @@ FIT = "model.fit(train, steps_per_epoch=60"
 PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
+LOCALIZER = "localization.Localizer("
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()")
-RUN = (MODELS, REGISTERED, NOTEBOOK, FINE_TUNING, LOADING, FIT, PHOTOGRAPHS, BRIGHTNESS, RECIPE)
+RUN = (
+    MODELS,
+    REGISTERED,
+    NOTEBOOK,
+    FINE_TUNING,
+    LOADING,
+    FIT,
+    PHOTOGRAPHS,
+    BRIGHTNESS,
+    RECIPE,
+    LOCALIZER,
+)
 DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
 
 
@@ -50,6 +62,12 @@ def test_models_example():
     assert names["model"].output_shape == (None, 100)
     assert names["model"].name == "resnet34"
     assert set(names["features"].output) == {"conv3", "conv5"}
+
+
+def test_localizer_example():
+    names: dict[str, Any] = {}
+    exec(block("python", LOCALIZER), names)
+    assert (names["model"].crop, names["model"].num_classes) == (224, 20)
 
 
 def test_a_network_of_ones_own(tmp_path):

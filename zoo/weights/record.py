@@ -43,6 +43,7 @@ def write(model: "keras.Model", network: Network, options: Mapping[str, Any]) ->
             "networks.network.network."
         )
     own = {name: options.get(name, default) for name, default in network.options.items()}
+    own = {n: v for n, v in own.items() if n not in network.free or v != network.options[n]}
     layer.network = {
         "model": network.name,
         "arguments": dict(network.arguments),
@@ -62,7 +63,7 @@ def of(model: "keras.Model") -> tuple[Network, dict[str, Any]]:
     network = networks.find(name)
     check_arguments(network, arguments)
     policy = model.get_layer("normalization").dtype_policy.name
-    return network, {**own, **_shared(layers), "dtype": policy}
+    return network, {**_free(network), **own, **_shared(layers), "dtype": policy}
 
 
 def of_config(config: Mapping[str, Any], network: Network) -> dict[str, Any]:
@@ -80,7 +81,12 @@ def of_config(config: Mapping[str, Any], network: Network) -> dict[str, Any]:
     if name != network.name:
         raise ValueError(f"it is configured as {name}")
     check_arguments(network, arguments)
-    return {**own, **_shared(layers)}
+    return {**_free(network), **own, **_shared(layers)}
+
+
+def _free(network):
+    """The defaults of options that files do not settle, which are not recorded."""
+    return {name: network.options[name] for name in network.free}
 
 
 def name_in(config: Mapping[str, Any]) -> str | None:
