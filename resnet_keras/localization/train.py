@@ -67,6 +67,7 @@ def _run(kind, localizer, signals) -> int:
             f"{FLAGS.workdir} holds a finished run: {run_folder.last_weights(Path(FLAGS.workdir))}"
         )
         return 0
+    keras.utils.set_random_seed(FLAGS.seed)
     first = None
     if localizer:
         with strategy.scope():
@@ -75,7 +76,6 @@ def _run(kind, localizer, signals) -> int:
     sizes = given("batch_size", "eval_batch_size", "seed", "max_corrupt", "crop")
     source, train, test = recipe.streams(data, strategy, scales=flags.scales_of(FLAGS), **sizes)
     stopping = Agreement(signals, strategy)
-    keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = _model(source, data, first)
         model.compile(
