@@ -3,16 +3,24 @@
 DATA_DIR, which is ILSVRC/ or holds it, has Annotations/CLS-LOC/train/CLASS/NAME.xml with
 Data/CLS-LOC/train/CLASS/NAME.JPEG, and Annotations/CLS-LOC/val/NAME.xml with
 Data/CLS-LOC/val/NAME.JPEG. An image without XML has no boxes and is left out: more than half of
-training's. (TensorFlow Datasets' imagenet2012 carries no boxes at all.) Imports no TensorFlow.
+training's. (TensorFlow Datasets' imagenet2012 carries no boxes at all.)
+
+Two faults of ILSVRC's own files are mended: objects of some of training's dogs have the name of the
+class, such as "Scottish_deerhound", for which their folder is taken; and some boxes leave their
+image, as n03127925_147's, or have their corners in another order. Imports no TensorFlow.
 """
 
 import os
+import re
+import warnings
 from pathlib import Path
+
+import numpy as np
 
 from resnet_keras.errors import InputError
 
 from . import splits, voc
-from .annotations import Annotations, Fault, chosen, of_objects
+from .annotations import TOLERANCE, Annotations, Fault, chosen, of_objects
 from .listing import SUFFIXES
 
 _TASK = "CLS-LOC"
@@ -51,7 +59,7 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
             if not objects:  # ILSVRC has none such
                 raise InputError(f"{path} has no object: give it a box, or take the file away.")
             own = [
-                (len(paths), box, _label(name, labels, at), False, *rest, at)
+                (len(paths), box, _label(name, labels, path, at), False, *rest, at)
                 for box, name, *rest, at in objects
             ]
             image = _image(root, path)
@@ -63,6 +71,7 @@ def read(data_dir: str | os.PathLike | None, split: str) -> tuple[Annotations, l
         sizes.append(size)
     names = range(len(classes))
     annotations = of_objects(classes, names, paths, range(len(paths)), sizes, rows, str)
+    annotations = _mended(annotations)
     if wanted.is_whole:
         return annotations, problems
     found = [os.fsencode(Path(path).relative_to(root)) for path in paths]
@@ -98,10 +107,39 @@ def _image(root, path):
     )
 
 
-def _label(name, labels, where):
+def _label(name, labels, path, where):
+    if not re.fullmatch(r"n\d+", name) and path.parent.name in labels:
+        name = path.parent.name  # a name in English
     if name not in labels:
         raise InputError(f"{where}: the class {name} is none of the folders of training.")
     return labels[name]
+
+
+def _mended(annotations):
+    """With boxes cut to their images, and corners in order, where a few of them are not so.
+
+    Where most are not, something else is wrong, and all stay as they are, for `annotations.checked`
+    to tell; and so does a box of which nothing is in its image.
+    """
+    boxes = annotations.boxes
+    low, high = boxes[:, :2], boxes[:, 2:]
+    # The file's corners belong to their box; of the half-open one, the lower are one less.
+    ordered = np.concatenate([np.minimum(low, high - 1), np.maximum(high, low + 1)], axis=1)
+    sides = np.tile(annotations.sizes[annotations.images][:, ::-1], 2)
+    cut = np.clip(ordered, 0, sides)
+    off = (high < low).any(axis=1) | (np.abs(cut - ordered) > TOLERANCE).any(axis=1)
+    off &= np.isfinite(boxes).all(axis=1) & (cut[:, 2:] > cut[:, :2]).all(axis=1)
+    if not off.any() or 2 * off.sum() > len(boxes):
+        return annotations
+    first = annotations.where(int(np.argmax(off)))
+    warnings.warn(
+        f"{off.sum()} box(es) that leave their image or have their corners in another order are "
+        f"cut and put in order: {first} is the first.",
+        stacklevel=3,
+    )
+    boxes = np.where(off[:, None], cut, boxes)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return annotations._replace(boxes=boxes, areas=np.where(off, areas, annotations.areas))
 
 
 def _files(path):

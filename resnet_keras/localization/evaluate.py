@@ -47,12 +47,11 @@ def _main() -> None:
     from . import measuring, testing
 
     models = [loading.load(file) for file in files]
-    test = testing.Test(models, FLAGS.protocol, top=FLAGS.top)
-    scale = detection.scale_of(FLAGS) or test.scale or objects.SCALE
+    test = testing.Test(models, FLAGS.protocol, top=FLAGS.top, scale=detection.scale_of(FLAGS))
     where = runs.given(FLAGS, "data_dir", "exif_orientation", "max_faulty")
     source = objects.open_split(FLAGS.dataset, FLAGS.split, **where)
     scores.check_classes(test.class_names, source.class_names, test.num_classes)
-    batches = main_objects.evaluation_of(source, FLAGS.batch_size, scale=scale, device=None)
+    batches = main_objects.evaluation_of(source, FLAGS.batch_size, scale=test.scale, device=None)
     with decoders.quiet():
         truth, found = measuring.answers(test, batches)
     errors = scores.errors(truth, found, top=test.top)
@@ -62,7 +61,7 @@ def _main() -> None:
         key = {
             "weights": "+".join(map(str, files)),
             **runs.given(FLAGS, "dataset", "data_dir", "split", "protocol"),
-            "scale": list(scale),
+            "scale": list(test.scale),
             "top": test.top,
         }
         measurements.put(Path(FLAGS.results), key, _row(errors))

@@ -1,6 +1,6 @@
 """The flags of `resnet_keras.localization.train`, `evaluate` and `predict`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -15,10 +15,15 @@ from resnet_keras.training import limits
 
 from . import protocols, recipe
 
+if TYPE_CHECKING:
+    from .localizer import Localizer
+
 # Flags that decide nothing: a run goes on with other values.
 FREE = {
     *("checkpoint_every", "cluster", "data_dir", "keep_checkpoints", "tensorboard", "weights_dir"),
 }
+# Of a localizer, and so no flags of an R-CNN, which has its localizer's.
+LOCALIZERS = ("endpoint", "anchor_sizes", "anchor_ratios", "samples", "overlaps", "top")
 
 
 def define_data(values: flags.FlagValues, dataset: str | None) -> Group:
@@ -98,7 +103,39 @@ def check_train(values: flags.FlagValues) -> None:
         raise InputError("--freeze is for backbones with --weights.")
     detection.scale_of(values)
     scales_of(values)
-    model_arguments(values)
+    if values["localizer"].value:
+        _check_rcnn(values)
+    else:
+        model_arguments(values)
+
+
+def _check_rcnn(values):
+    """Refuses flags that an R-CNN does not heed."""
+    told = [f"--{name}" for name in LOCALIZERS if values[name].present]
+    if told:
+        raise InputError(
+            f"{' and '.join(told)}: with --localizer, these are the localizer's; leave them out."
+        )
+
+
+def leave_out(values: flags.FlagValues) -> None:
+    """Takes the flags that an R-CNN does not heed out of its run.flags."""
+    for name in LOCALIZERS:
+        values[name].value = None
+
+
+def check_copy(values: flags.FlagValues, localizer: "Localizer") -> None:
+    """Refuses a precision that a copy of the localizer's network does not have.
+
+    Raises:
+        InputError: as said.
+    """
+    has = localizer.backbone.dtype_policy.name
+    if not values["model"].value and values["dtype"].value != has:
+        raise InputError(
+            f"Without --model, R-CNN is a copy of the localizer's network, which is of {has}: give "
+            f"--dtype={has}, or a --model."
+        )
 
 
 def check_dataset(name: str) -> None:
@@ -119,9 +156,9 @@ def scales_of(values: flags.FlagValues) -> list[tuple[int, int]]:
     return [(side, recipe.LONGER * side) for side in sides]
 
 
-def scale_of(values: flags.FlagValues) -> tuple[int, int]:
-    """The scale of the tests: --scale, or what the data set or the crops suggest."""
-    given = detection.scale_of(values)
+def scale_of(values: flags.FlagValues, localizer: "Localizer | None" = None) -> tuple[int, int]:
+    """The scale of the tests: --scale, the localizer's, or what data or crops suggest."""
+    given = detection.scale_of(values) or (localizer and localizer.scale)
     if given:
         return given
     if values["dataset"].value in objects.MADE:
@@ -147,10 +184,10 @@ def _numbers(values, name):
         raise InputError(f"--{name} are numbers, not {','.join(items)}.") from error
 
 
-def data_of(values: flags.FlagValues) -> Data:
-    """The data of a run."""
+def data_of(values: flags.FlagValues, localizer: "Localizer | None" = None) -> Data:
+    """The data of a run, of an R-CNN on a localizer."""
     names = ("dataset", "train_split", "eval_split", "data_dir", "exif_orientation", "max_faulty")
-    return Data(scale=scale_of(values), **runs.given(values, *names))
+    return Data(scale=scale_of(values, localizer), **runs.given(values, *names))
 
 
 def evaluate_flags() -> flags.FlagValues:

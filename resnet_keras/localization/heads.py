@@ -9,7 +9,8 @@ class PerClass(keras.layers.Layer):
     """Sibling 1x1 convolutions "in a per-class form" (appendix C), for the classes asked for.
 
     Each class has weights of its own, and only those of the classes in question are multiplied: of
-    1000 classes with 9 anchors, the whole would be 45,000 channels at each place.
+    1000 classes with 9 anchors, the whole would be 45,000 channels at each place. Predictions are
+    float32: give dtype="float32" under a policy of less.
 
     Args:
         num_classes: how many there are.

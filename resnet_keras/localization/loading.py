@@ -16,8 +16,15 @@ def find(path: str | os.PathLike, which: str = "best") -> Path:
     return run_folder.model_file(path, which, "localizer")
 
 
-def load(path: str | os.PathLike, which: str = "best") -> "LocalizationModel":
-    """Loads a `Localizer` or an `RCNN`; arguments as for `find`.
+def load(
+    path: str | os.PathLike, which: str = "best", *, compile: bool = True
+) -> "LocalizationModel":
+    """Loads a `Localizer` or an `RCNN`.
+
+    Args:
+        path: as for `find`.
+        which: as for `find`.
+        compile: whether it is compiled as the one that was saved, with its optimizer.
 
     Raises:
         InputError: there is none, or the file holds another model.
@@ -32,7 +39,7 @@ def load(path: str | os.PathLike, which: str = "best") -> "LocalizationModel":
 
     file = find(path, which)
     try:
-        model = keras.models.load_model(file)
+        model = keras.models.load_model(file, compile=compile)
     except (ValueError, TypeError, OSError) as error:
         raise InputError(f"{file} cannot be loaded: {error}") from error
     if not isinstance(model, LocalizationModel):

@@ -139,7 +139,9 @@ class Localizer(LocalizationModel):
         with dtype_policy(self.dtype_policy):
             per_place = len(anchor_sizes) * len(anchor_ratios)
             self.rpn = _convolution(outputs[endpoint].shape[-1], channels)
-            self.per_class = heads.PerClass(num_classes, per_place, name="per_class")
+            self.per_class = heads.PerClass(
+                num_classes, per_place, dtype="float32", name="per_class"
+            )
             self.per_class.build((None, None, self.rpn.output.shape[-1]))
             self.classifier = keras.layers.Dense(
                 num_classes, kernel_initializer=he_normal(), dtype="float32", name="classifier"

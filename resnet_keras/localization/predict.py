@@ -25,8 +25,6 @@ from resnet_keras.files import make_folder, readable, write_atomically
 
 from . import loading, protocols
 
-SMALLEST = 400  # pixels of the longer side of a picture, about
-
 FLAGS = new_flags()
 _run = Group(FLAGS, "Run")
 _run.path("model", "Localizer or R-CNN to ask. The folder of a run, or a .keras file.")
@@ -83,21 +81,18 @@ def _main(arguments: list[str]) -> None:
             answers = prediction.told(found, names, 0.0)
             print(_line(path, answers), flush=True)
             if FLAGS.out:
-                picture = _drawn(image, found, names, readable(Path(path).name))
+                best = prediction.name_of(int(found["labels"][0]), names)
+                picture = prediction.draw(
+                    image,
+                    found,
+                    names,
+                    threshold=0.0,
+                    caption=readable(Path(path).name),
+                    title=f"most probable: {best}",
+                )
                 write_atomically(detection_predict.picture_of(path, FLAGS.out), picture)
     if broken:
         raise InputError(zoo.prediction.undecodable(broken, len(paths)))
-
-
-def _drawn(image, found, names, caption):
-    """A picture of the answers; small images are enlarged, so that boxes are told apart."""
-    from resnet_keras.detection import prediction
-
-    times = max(1, SMALLEST // max(image.shape[:2]))
-    larger = image.repeat(times, 0).repeat(times, 1)
-    boxes = {**found, "boxes": found["boxes"] * times}
-    title = f"most probable: {prediction.name_of(int(found['labels'][0]), names)}"
-    return prediction.draw(larger, boxes, names, threshold=0.0, caption=caption, title=title)
 
 
 def _line(path, answers):

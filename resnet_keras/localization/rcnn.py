@@ -6,28 +6,27 @@
 
 "The image region is cropped from a proposal, warped to 224x224 pixels, and fed into the
 classification network as in R-CNN [8]. The outputs of this network consist of two sibling fc layers
-for cls and reg, also in a per-class form." The localizer stays as it is. The paper keeps its 200
-best boxes of each training image in files; here they are made anew at each step, and a batch takes
-one box, by default, of each of its images: "RoI-centric", in that the boxes of a batch are of as
-many images.
+for cls and reg, also in a per-class form." The localizer is not trained. The paper takes its 200
+best boxes of each training image, once; here they are made anew at each step, of random crops, and
+a batch takes one box, by default, of each of its images: "RoI-centric", in that the boxes of a
+batch are of as many images.
 """
 
 import types
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from resnet_keras.detection import boxes as geometry
-from resnet_keras.detection import faster_rcnn, losses, matching, roi, sampling
+from resnet_keras.detection import faster_rcnn, losses, matching, roi, sampling, slices
 from resnet_keras.errors import InputError
 from resnet_keras.networks.network import dtype_policy
 
 from . import heads
 from .localizer import Localizer, Seen
 from .model import LocalizationModel
-
-SLICE = 64  # regions of an image that are looked at together in inference: memory
 
 
 class SeenTwice(NamedTuple):
@@ -45,13 +44,17 @@ class RCNN(LocalizationModel):
     Inputs, targets and answers are those of the `Localizer`, which also tells the classes.
 
     Args:
-        localizer: trained; it is not changed.
+        localizer: trained. It becomes a part of this model, with the same weights, which are no
+            `trainable_variables` of it; nothing of it is changed.
         backbone: of `zoo.backbone`, with sides of None; without, a copy of the localizer's, with
-            its weights.
+            its weights. What of the localizer's is not trained is not trained in the copy either,
+            unless the whole localizer was frozen: then all of the copy is trained.
         side: of the warped regions in pixels.
         proposals: how many boxes of the localizer are looked at, for each class.
         rois: boxes of an image that a step trains on.
         overlap: IoU from which a box is positive; the others are negative. Half of each is drawn.
+        scale: see `Localizer`; the localizer's without.
+        crop: see there.
 
     Raises:
         InputError: an argument is none of the above.
@@ -68,6 +71,8 @@ class RCNN(LocalizationModel):
         proposals: int = 200,
         rois: int = 1,
         overlap: float = 0.5,
+        scale: Sequence[int] | None = None,
+        crop: int | None = None,
         name: str = "rcnn",
         dtype: Any = None,
         trainable: bool = True,
@@ -75,25 +80,23 @@ class RCNN(LocalizationModel):
         if not isinstance(localizer, Localizer):
             raise InputError(f"localizer must be a Localizer, not {type(localizer).__name__}.")
         if backbone is None:
-            backbone = keras.models.clone_model(localizer.backbone)
-            backbone.set_weights(localizer.backbone.get_weights())
+            backbone = _copy(localizer)
         if dtype is None:
             dtype = backbone.dtype_policy
         super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
         if min(side, proposals, rois) < 1 or not 0 < overlap <= 1:
             raise InputError("side, proposals and rois are positive, and overlap is an IoU.")
         last = faster_rcnn.endpoints_of(backbone)[-1]
-        # One by one: Keras passes it on where it changes, and a loaded localizer's own is False.
-        for layer in localizer._flatten_layers():
-            layer.trainable = False
         self.localizer, self.backbone = localizer, backbone
         self.num_classes, self.top = localizer.num_classes, localizer.top
-        self._arguments = {"side": side, "proposals": proposals, "rois": rois, "overlap": overlap}
+        own = {"side": side, "proposals": proposals, "rois": rois, "overlap": overlap}
+        scale = None if scale is None else list(scale)
+        self._arguments = {**own, "scale": scale, "crop": crop}
         with dtype_policy(self.dtype_policy):
-            self.per_class = heads.PerClass(self.num_classes, name="per_class")
+            self.per_class = heads.PerClass(self.num_classes, dtype="float32", name="per_class")
             self.per_class.build((None, None, backbone.output[last].shape[-1]))
         self._parts = types.SimpleNamespace(
-            body=keras.Model(backbone.input, backbone.output[last]), **self._arguments
+            body=keras.Model(backbone.input, backbone.output[last]), **own
         )
         self.prepare()
 
@@ -104,13 +107,36 @@ class RCNN(LocalizationModel):
 
     @property
     def scale(self) -> tuple[int, int] | None:
-        """That of the localizer."""
-        return self.localizer.scale
+        """Shorter side and most of the longer one, in pixels, of images in tests."""
+        own = self._arguments["scale"]
+        return self.localizer.scale if own is None else tuple(own)
 
     @property
     def crop(self) -> int | None:
-        """That of the localizer."""
-        return self.localizer.crop
+        """Side of the crops that it is trained on."""
+        own = self._arguments["crop"]
+        return self.localizer.crop if own is None else own
+
+    # The localizer's variables are left out here, and not by its layers' `trainable`, which would
+    # change it for whoever gave it.
+    @property
+    def trainable_variables(self):
+        return self._without_localizer(super().trainable_variables)
+
+    @property
+    def non_trainable_variables(self):
+        return _except(self.variables, self.trainable_variables)
+
+    @property
+    def trainable_weights(self):
+        return self._without_localizer(super().trainable_weights)
+
+    @property
+    def non_trainable_weights(self):
+        return _except(self.weights, self.trainable_weights)
+
+    def _without_localizer(self, variables):
+        return _except(variables, self.localizer.variables)
 
     def look(self, images, sizes, training=False):
         first = self.localizer.look(images, sizes)
@@ -136,8 +162,13 @@ class RCNN(LocalizationModel):
     def rescored(self, seen, classes, proposals):
         """New boxes and scores of proposals (batch, k, n, 4) for classes (batch, k)."""
         shape = tf.shape(proposals)
-        features = self._sliced(seen.images, tf.reshape(proposals, [shape[0], -1, 4]))
-        width = features.shape[-1]
+        width = self._parts.body.output.shape[-1]
+        features = slices.mapped(
+            lambda boxes: self._features(seen.images, boxes, False),
+            [tf.reshape(proposals, [shape[0], -1, 4])],
+            [width],
+            "float32",
+        )
         logits, deltas = self.per_class(
             tf.reshape(features, [-1, shape[2], width]), tf.reshape(classes, [-1, 1])
         )
@@ -146,22 +177,6 @@ class RCNN(LocalizationModel):
         return tf.reshape(clipped, shape), tf.reshape(tf.sigmoid(logits), shape[:3])
 
     _WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the second stage's regression ([32])
-
-    def _sliced(self, images, boxes):
-        """Features (batch, n, channels) of regions (batch, n, 4), some after the others."""
-        batch, count = tf.shape(boxes)[0], tf.shape(boxes)[1]
-        slices = -(-count // SLICE)
-        boxes = tf.pad(boxes, [[0, 0], [0, slices * SLICE - count], [0, 0]])
-        parts = tf.transpose(tf.reshape(boxes, [batch, slices, SLICE, 4]), [1, 0, 2, 3])
-        channels = self._parts.body.output.shape[-1]
-        answers = tf.map_fn(
-            lambda part: self._features(images, tf.ensure_shape(part, [None, SLICE, 4]), False),
-            parts,
-            fn_output_signature=tf.TensorSpec([None, SLICE, channels], tf.float32),
-            parallel_iterations=1,
-        )
-        answers = tf.transpose(answers, [1, 0, 2, 3])
-        return tf.reshape(answers, [batch, slices * SLICE, channels])[:, :count]
 
     def _features(self, images, boxes, training):
         side = self._parts.side
@@ -205,6 +220,22 @@ class RCNN(LocalizationModel):
             for name in ("localizer", "backbone")
         ]
         return cls(*parts, **config)
+
+
+def _copy(localizer):
+    """A copy of a localizer's backbone, with its weights, to be trained."""
+    copy = keras.models.clone_model(localizer.backbone)
+    copy.set_weights(localizer.backbone.get_weights())
+    if not localizer.trainable_variables:  # it was frozen as a whole, as for use and not for good
+        for layer in copy.layers:
+            layer.trainable = True
+    return copy
+
+
+def _except(variables, others):
+    """Variables without others."""
+    left_out = {id(variable) for variable in others}
+    return [variable for variable in variables if id(variable) not in left_out]
 
 
 def drawn(state, count, key):

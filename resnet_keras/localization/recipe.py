@@ -107,7 +107,7 @@ def build(
     Args:
         network: of the backbone, in the zoo.
         weights: of the backbone; None for new ones. Where they are of as many classes, the
-            classifier begins with theirs.
+            classifier begins with theirs; else anew, which is printed.
         weights_dir: see `zoo.get`.
         class_names: in the order of the labels.
         dtype: the policy of the layers.
@@ -154,12 +154,17 @@ def _backbone(network, weights, weights_dir, dtype, frozen_statistics, freeze):
 
 
 def _take_classifier(model, network, weights, weights_dir):
-    """The logits of pre-trained weights, which classify from the first step on."""
+    """Gives the classifier the pre-trained one's weights, if that is of as many classes."""
     whole = zoo.get(network, weights=weights, weights_dir=weights_dir)
     logits = whole.layers[-1]
     own = [tuple(value.shape) for value in model.classifier.get_weights()]
     if [tuple(value.shape) for value in logits.get_weights()] == own:
         model.classifier.set_weights(logits.get_weights())
+    else:
+        print(
+            f"The classifier of {model.num_classes} classes starts anew: {network}'s weights are "
+            f"of {whole.output.shape[-1]} classes."
+        )
 
 
 def build_rcnn(
@@ -177,7 +182,7 @@ def build_rcnn(
     """Builds an R-CNN on a trained localizer, under the strategy's scope.
 
     Args:
-        localizer: whose boxes it looks at.
+        localizer: whose boxes it looks at; not compiled, or its optimizer is saved, too.
         network: of its own backbone; None takes a copy of the localizer's, with its weights.
         weights: see `build`, like all that is not told here.
         weights_dir: see there.

@@ -129,9 +129,12 @@ def check_classes(model: Sequence[str] | None, wanted: Sequence[str], count: int
         InputError: as said.
     """
     if model is not None and tuple(model) != tuple(wanted):
+        if len(model) != len(wanted):
+            raise InputError(f"The model has {len(model)} classes, and the data set {len(wanted)}.")
+        place = next(n for n, name in enumerate(model) if name != wanted[n])
         raise InputError(
-            f"The model has the classes {', '.join(model[:5])}{', ...' * (len(model) > 5)}, and "
-            f"the data set {', '.join(wanted[:5])}{', ...' * (len(wanted) > 5)}."
+            f"The model and the data set have other classes, of which {place} is the first: "
+            f"{model[place]} of the model, {wanted[place]} of the data set."
         )
     if model is None and count != len(wanted):
         raise InputError(f"The model tells {count} classes, and the data set has {len(wanted)}.")

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from resnet_keras.detection import faster_rcnn
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.pipelines import objects
 
 from .model import LocalizationModel, answer
 from .protocols import CENTER_CROP, DENSE, FACTORS, MULTI_SCALE, PROTOCOLS
@@ -32,9 +33,12 @@ class Test:
             the one at which it is delivered.
         factors: of "multi_scale".
         top: for how many classes it answers; the first model's number without.
+        scale: (shorter side, most of the longer one) at which images are delivered; the models'
+            own without, or 600 and 1000 of those that do not tell it.
 
     Raises:
-        InputError: the models differ in their classes, or the protocol is none.
+        InputError: the models differ in their classes, in their scales without `scale`, or in
+            their crops with "center_crop"; or the protocol is none.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Test:
         *,
         factors: Sequence[float] = FACTORS,
         top: int | None = None,
+        scale: tuple[int, int] | None = None,
     ):
         if protocol not in PROTOCOLS:
             raise unknown("protocol", protocol, PROTOCOLS)
@@ -58,10 +63,16 @@ class Test:
         if protocol == MULTI_SCALE and (not factors or min(factors) <= 0):
             raise InputError(f"factors are one or more positive numbers, not {factors!r}.")
         self.num_classes, self.class_names = first.num_classes, first.class_names
-        self.scale, self.crop = first.scale, first.crop
+        self.scale, self.crop = scale or _own_scale(models), first.crop
         self.top = top or first.top
         if protocol == CENTER_CROP and not self.crop:
             raise InputError("The model does not know the side of its crops: give it `crop`.")
+        sides = [str(model.crop) for model in self.models]
+        if protocol == CENTER_CROP and len(set(sides)) > 1:
+            raise InputError(
+                f"The models are trained on crops of different sides, {' and '.join(sides)}: test "
+                "them by another protocol, or each alone."
+            )
         self._predict = tf.function(self.answers, reduce_retracing=True)
 
     def answers(self, inputs: Any) -> dict[str, tf.Tensor]:
@@ -88,6 +99,17 @@ class Test:
         if len(self.models) > 1 and all(isinstance(model, RCNN) for model in self.models):
             members = [_United(self.models, factor) for factor in factors]
         return answer(members, images, sizes, self.top, inputs)
+
+
+def _own_scale(models):
+    scales = [model.scale or objects.SCALE for model in models]
+    if len(set(scales)) > 1:
+        told = " and ".join(f"{shorter},{longest}" for shorter, longest in sorted(set(scales)))
+        raise InputError(
+            f"The models are trained for different scales, {told}: say with `scale` at which they "
+            "see images."
+        )
+    return scales[0]
 
 
 class _Scaled:

@@ -33,6 +33,8 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 def _main() -> int:
     flags.check_train(FLAGS)
+    if FLAGS.localizer:
+        flags.leave_out(FLAGS)
     if FLAGS.model:
         detection_flags.find_backbone(FLAGS)
     localizer = loading.find(FLAGS.localizer) if FLAGS.localizer else None
@@ -65,13 +67,17 @@ def _run(kind, localizer, signals) -> int:
             f"{FLAGS.workdir} holds a finished run: {run_folder.last_weights(Path(FLAGS.workdir))}"
         )
         return 0
-    data = flags.data_of(FLAGS)
+    keras.utils.set_random_seed(FLAGS.seed)
+    first = None
+    if localizer:
+        with strategy.scope():
+            first = _localizer(localizer)
+    data = flags.data_of(FLAGS, first)
     sizes = given("batch_size", "eval_batch_size", "seed", "max_corrupt", "crop")
     source, train, test = recipe.streams(data, strategy, scales=flags.scales_of(FLAGS), **sizes)
     stopping = Agreement(signals, strategy)
-    keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
-        model = _model(source, data, localizer)
+        model = _model(source, data, first)
         model.compile(
             detection.optimizer(**_optimizer()),
             jit_compile=FLAGS.jit_compile,
@@ -125,9 +131,20 @@ def _run(kind, localizer, signals) -> int:
     return 0
 
 
-def _model(source, data, localizer):
+def _localizer(file):
+    """What an R-CNN is trained on; its optimizer is left in its file."""
+    from .localizer import Localizer
+
+    first = loading.load(file, compile=False)
+    if not isinstance(first, Localizer):
+        raise InputError(f"{file} holds an R-CNN: --localizer is a run that trained the first.")
+    flags.check_copy(FLAGS, first)
+    return first
+
+
+def _model(source, data, first):
     shared = given("weights_dir", "dtype", "frozen_statistics", "freeze", "sync_batch_norm")
-    if localizer is None:
+    if first is None:
         return recipe.build(
             FLAGS.model,
             FLAGS.weights,
@@ -137,16 +154,15 @@ def _model(source, data, localizer):
             **flags.model_arguments(FLAGS),
         )
     from . import scores
-    from .localizer import Localizer
 
-    first = loading.load(localizer)
-    if not isinstance(first, Localizer):
-        raise InputError(
-            f"{localizer} holds an R-CNN: --localizer is a run that trained the first."
-        )
     scores.check_classes(first.class_names, source.class_names, first.num_classes)
     return recipe.build_rcnn(
-        first, FLAGS.model, FLAGS.weights, **shared, **given("side", "proposals", "rois")
+        first,
+        FLAGS.model,
+        FLAGS.weights,
+        scale=data.scale,
+        **shared,
+        **given("side", "proposals", "rois", "crop"),
     )
 
 

@@ -2,12 +2,13 @@
 
 import json
 import re
+import types
 
 import object_files
 import pytest
 
 from resnet_keras import zoo
-from resnet_keras.localization import evaluate, flags, loading, predict, train
+from resnet_keras.localization import evaluate, flags, loading, predict, recipe, train
 from resnet_keras.pipelines import shapes
 
 SMALL = [
@@ -27,8 +28,8 @@ SMALL = [
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("localizer") / "run"
-    recipe = "--recipe=localization_resnet10_shapes"
-    assert train.main(["train", recipe, *SMALL, f"--workdir={folder}"]) == 0
+    named = "--recipe=localization_resnet10_shapes"
+    assert train.main(["train", named, *SMALL, f"--workdir={folder}"]) == 0
     return folder
 
 
@@ -78,9 +79,40 @@ def test_rcnn_is_trained_on_a_run(trained, tmp_path, capsys):
     more = [f"--localizer={trained}", "--side=32", "--proposals=4", "--train_steps=1"]
     assert train.main([*arguments, *more]) == 0
     assert "localization error" in capsys.readouterr().out.splitlines()[-1]
-    assert loading.load(tmp_path / "rcnn").class_names == shapes.CLASSES
+    rcnn = loading.load(tmp_path / "rcnn")
+    assert (rcnn.class_names, rcnn.scale, rcnn.crop) == (shapes.CLASSES, (64, 64), 64)
+    assert not rcnn.localizer.compiled
+    assert "--samples" not in (tmp_path / "rcnn" / "run.flags").read_text()
+    again = f"--flagfile={tmp_path / 'rcnn' / 'run.flags'}"
+    assert train.main(["train", again, f"--workdir={tmp_path / 'rcnn'}"]) == 0
+    assert "holds a finished run" in capsys.readouterr().out
     assert train.main([*arguments[:-1], f"--localizer={tmp_path / 'rcnn'}"]) == 2
     assert "holds an R-CNN" in told(capsys)
+
+
+def test_a_copy_is_of_the_localizers_precision(trained, tmp_path, capsys):
+    arguments = ["train", "--recipe=rcnn_resnet10_shapes", *SMALL, f"--workdir={tmp_path / 'rcnn'}"]
+    assert train.main([*arguments, f"--localizer={trained}", "--dtype=mixed_bfloat16"]) == 2
+    assert "which is of float32: give --dtype=float32, or a --model" in told(capsys)
+
+
+def test_a_classifier_of_other_classes_is_told(capsys):
+    import keras
+
+    dense = keras.layers.Dense(3)
+    dense.build((None, 64))
+    model = types.SimpleNamespace(classifier=dense, num_classes=3)
+    recipe._take_classifier(model, "resnet20", "digits", None)
+    told = "The classifier of 3 classes starts anew: resnet20's weights are of 10 classes."
+    assert capsys.readouterr().out.strip() == told
+
+
+def test_scale_of_an_rcnn_is_the_localizers():
+    train.shell.parse(train.FLAGS, ["train", "--localizer=somewhere", "--dataset=voc"])
+    first = types.SimpleNamespace(scale=(64, 96))
+    assert flags.scale_of(train.FLAGS, first) == (64, 96)
+    train.shell.parse(train.FLAGS, ["train", "--localizer=somewhere", "--scale=32,48"])
+    assert flags.scale_of(train.FLAGS, first) == (32, 48)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +124,10 @@ def test_rcnn_is_trained_on_a_run(trained, tmp_path, capsys):
         ([], "Give --model=NETWORK, or --localizer=RUN"),
         (["--localizer=nowhere"], "There is no localizer nowhere"),
         (["--localizer=nowhere", "--weights=imagenet"], "--weights are of a --model"),
+        (
+            ["--localizer=nowhere", "--top=5", "--samples=8"],
+            "--samples and --top: with --localizer",
+        ),
         (["--model=resnet18", "--freeze=conv2"], "--freeze is for backbones with --weights"),
         (["--model=resnet10_shapes", "--dataset=shapes", "--eval_split=val[77:78]"], "None of the"),
     ],

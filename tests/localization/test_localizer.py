@@ -45,6 +45,16 @@ def test_head_is_a_linear_layer_of_the_class_asked_for():
     assert not deltas[1, 1].any()
 
 
+def test_predictors_are_float32_where_the_network_is_not():
+    mixed = localizers.localizer(dtype="mixed_bfloat16")
+    assert mixed.rpn.compute_dtype == "bfloat16"
+    for part in (mixed, RCNN(mixed)):
+        assert part.per_class.compute_dtype == "float32"
+    seen = mixed.look(tf.constant(localizers.images()), tf.constant([[64, 96]] * 2))
+    logits, _ = mixed.per_class(seen.features, tf.constant([[0], [1]]))
+    assert (np.asarray(logits) != np.asarray(tf.cast(tf.cast(logits, "bfloat16"), "float32"))).any()
+
+
 def test_answer_is_the_best_anchor_of_each_class(model, answers):
     images = localizers.images()
     assert answers["boxes"].shape == (2, 3, 4)
@@ -197,6 +207,38 @@ def test_rcnn_trains_and_its_localizer_does_not(model, rcnn, tmp_path):
     loaded = loading.load(tmp_path)
     for name, value in rcnn.predict_on_batch(images).items():
         np.testing.assert_allclose(loaded.predict_on_batch(images)[name], value, atol=1e-3)
+
+
+def test_a_localizer_is_not_changed_and_not_trained_by_an_rcnn():
+    model = localizers.localizer()
+    frozen = model.backbone.layers[1]
+    frozen.trainable = False  # as --freeze does
+    names = [value.path for value in model.trainable_variables]
+    rcnn = RCNN(model)
+    assert [value.path for value in model.trainable_variables] == names
+    learned = rcnn.trainable_variables
+    assert not {id(value) for value in learned} & {id(value) for value in model.variables}
+    own = len(model.backbone.trainable_variables) + len(rcnn.per_class.trainable_variables)
+    assert len(learned) == len(rcnn.trainable_weights) == own
+    assert len(learned) + len(rcnn.non_trainable_variables) == len(rcnn.variables)
+    assert len(learned) + len(rcnn.non_trainable_weights) == len(rcnn.weights)
+    model.trainable = False  # the copy of a model that is frozen as a whole is trained
+    again = RCNN(model)
+    assert again.backbone.trainable_variables
+    assert not model.trainable_variables
+
+
+def test_rcnn_has_a_scale_and_crops_of_its_own(model, rcnn):
+    assert (rcnn.scale, rcnn.crop) == (model.scale, model.crop) == ((64, 96), 64)
+    config = RCNN(model, scale=(32, 48), crop=24).get_config()
+    assert (config["scale"], config["crop"]) == ([32, 48], 24)
+    other = RCNN(model, model.backbone, scale=(32, 48), crop=24)
+    assert (other.scale, other.crop) == ((32, 48), 24)
+    with pytest.raises(errors.InputError, match="different scales, 32,48 and 64,96: say with"):
+        testing.Test([model, other])
+    assert testing.Test([model, other], scale=(64, 96)).scale == (64, 96)
+    with pytest.raises(errors.InputError, match="different sides, 64 and 24"):
+        testing.Test([model, other], "center_crop", scale=(64, 96))
 
 
 def test_boxes_of_both_kinds_are_drawn_alike():

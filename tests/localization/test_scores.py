@@ -103,8 +103,10 @@ def test_what_cannot_be_scored_is_told(truth, answers, message):
 def test_classes_must_be_the_data_sets():
     scores.check_classes(("a", "b"), ("a", "b"), 2)
     scores.check_classes(None, ("a", "b"), 2)
-    with pytest.raises(InputError, match="has the classes b, a, and the data set a, b"):
-        scores.check_classes(("b", "a"), ("a", "b"), 2)
+    with pytest.raises(InputError, match="of which 1 is the first: c of the model, b of the data"):
+        scores.check_classes(("a", "c"), ("a", "b"), 2)
+    with pytest.raises(InputError, match="The model has 3 classes, and the data set 2"):
+        scores.check_classes(("a", "b", "c"), ("a", "b"), 3)
     with pytest.raises(InputError, match="tells 3 classes, and the data set has 2"):
         scores.check_classes(None, ("a", "b"), 3)
 

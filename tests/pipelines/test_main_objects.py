@@ -1,5 +1,7 @@
 """Crops and whole images with one main object, and ILSVRC's folders."""
 
+import shutil
+
 import numpy as np
 import object_files
 import pytest
@@ -52,6 +54,33 @@ def test_ilsvrc_is_vocs_xml_by_classes(root, source):
     np.testing.assert_array_equal(content.boxes[0], [2, 4, 32, 44])
     np.testing.assert_array_equal(content.labels, [0, 1, 0, 1])
     assert ilsvrc.read(root, "val")[0].labels.tolist() == [1]
+
+
+def test_known_faults_of_ilsvrcs_files_are_mended(root, tmp_path):
+    mine = tmp_path / "ILSVRC"
+    shutil.copytree(root, mine)
+    rows = [
+        ("n02", (41, 11, 70, 50), 0),
+        ("Scottish_deerhound", (1, 1, 10, 10), 0),  # the folder's class
+        ("n02", (71, 31, 95, 66), 0),  # beyond 80 x 60
+        ("n02", (15, 60, 1, 31), 0),  # the last corner first
+    ]
+    file = mine / "Annotations/CLS-LOC/train/n02/b.xml"
+    file.write_text(object_files.voc_xml("b", (60, 80), rows))
+    with pytest.warns(UserWarning, match=r"2 box\(es\) that leave their image .*b\.xml: object 2"):
+        content, problems = ilsvrc.read(mine, "train")
+    assert not problems
+    np.testing.assert_array_equal(content.labels, [0, 1, 1, 1, 1])
+    np.testing.assert_array_equal(
+        content.boxes[1:], [[40, 10, 70, 50], [0, 0, 10, 10], [70, 30, 80, 60], [0, 30, 15, 60]]
+    )
+    np.testing.assert_array_equal(content.areas[3:], [300, 450])
+    rows = [*rows[:2], ("n02", (90, 31, 95, 60), 0)]  # not in the image at all
+    file.write_text(object_files.voc_xml("b", (60, 80), rows))
+    with pytest.raises(InputError, match="leaves its image"):
+        objects.open_split("ilsvrc", "train", data_dir=mine)
+    with pytest.warns(UserWarning, match="1 object"):
+        assert objects.open_split("ilsvrc", "train", data_dir=mine, max_faulty=1).num_examples == 2
 
 
 def test_class_is_the_largest_objects_and_boxes_are_of_its_class(source):
