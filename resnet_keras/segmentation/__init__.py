@@ -12,6 +12,7 @@ import importlib
 from typing import Any
 
 _MODULES = (
+    "atrous",
     "building",
     "heads",
     "layout",

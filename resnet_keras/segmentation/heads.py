@@ -8,6 +8,7 @@ from keras import layers
 from resnet_keras.networks.blocks import CHANNELS_LAST, conv_bn_relu
 from resnet_keras.networks.layers import Dropout
 
+from .atrous import atrous
 from .resizing import resized
 
 # Of DeepLabV3+ (arXiv 1802.02611, Sec. 4.1): more would outweigh the deep features.
@@ -45,7 +46,7 @@ def deeplabv3(
     """
     branches = [conv_bn_relu(x, channels, 1, 1, f"{name}_aspp0", norm)]
     for number, rate in enumerate(rates, 1):
-        branches.append(conv_bn_relu(x, channels, 3, 1, f"{name}_aspp{number}", norm, rate))
+        branches.append(_atrous(x, channels, rate, f"{name}_aspp{number}", norm))
     pool = layers.GlobalAveragePooling2D(CHANNELS_LAST, keepdims=True, name=f"{name}_pool_mean")(x)
     pool = conv_bn_relu(pool, channels, 1, 1, f"{name}_pool", norm)
     branches.append(resized(pool, x, f"{name}_pool_resized"))
@@ -53,6 +54,13 @@ def deeplabv3(
     x = conv_bn_relu(x, channels, 1, 1, f"{name}_project", norm)
     x = _dropped(x, dropout, name)
     return conv_bn_relu(x, channels, 3, 1, name, norm)
+
+
+def _atrous(x, channels, rate, name, norm):
+    """As `conv_bn_relu`, of a dilation as wide as the map."""
+    x = atrous(channels, rate, f"{name}_conv")(x)
+    x = norm(name=f"{name}_bn")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
 def decoder(x, skip, *, channels: int, norm: Callable, name: str) -> keras.KerasTensor:
