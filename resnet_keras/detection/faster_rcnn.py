@@ -22,10 +22,10 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.networks.network import dtype_policy
-from resnet_keras.training import keras_patches
 
 from . import anchors, detections, examples, heads, losses, necks, padding, roi, slices
 from . import statistics as statistics  # whose layer is in saved detectors
+from .own_losses import OwnLosses
 from .proposals import Level, propose
 from .settings import settings as make_settings
 
@@ -34,7 +34,7 @@ _PROBE = 256  # side of the image by which strides are found out
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
-class FasterRCNN(keras.Model):
+class FasterRCNN(OwnLosses):
     """A detector: a backbone, a region proposal network, and a head for each proposal.
 
     Inputs are images (batch, height, width, 3), uint8 or float RGB in [0, 255], or, where they are
@@ -72,6 +72,7 @@ class FasterRCNN(keras.Model):
         InputError: an argument is none of the above.
     """
 
+    noun = "detector"
     loss_names = ("rpn_class_loss", "rpn_box_loss", "class_loss", "box_loss")
 
     def __init__(
@@ -126,10 +127,7 @@ class FasterRCNN(keras.Model):
             else:
                 self._make_fpn(endpoints, box_head, rpn_convolutions)
         self._check_levels()
-        self.loss_means = [keras.metrics.Mean(name=name) for name in self.loss_names]
-        self.seeds = keras.random.SeedGenerator(0)  # for targets without a key
-        self.jit_compile = False  # Keras's own choice, where nothing is compiled, is XLA on a GPU
-        self.built = True
+        self.prepare()
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -217,31 +215,6 @@ class FasterRCNN(keras.Model):
                 f"level of features (strides {', '.join(map(str, self._parts.strides))}), not "
                 f"{sizes!r}."
             )
-
-    def compile(self, optimizer="rmsprop", *, jit_compile=False, **options):
-        """Compiles the model; it brings its own losses.
-
-        Args:
-            optimizer: of Keras.
-            jit_compile: compile steps with XLA, RoIAlign in the form that XLA takes.
-            **options: of `keras.Model.compile`, but no loss and no metrics.
-
-        Raises:
-            InputError: there is a loss, or there are metrics.
-        """
-        for name in ("loss", "metrics", "weighted_metrics", "loss_weights"):
-            if options.get(name) is not None:
-                raise InputError(f"A detector has its own losses: compile it without {name}.")
-        if self.distribute_strategy.num_replicas_in_sync > 1:
-            keras_patches.mend()  # for "crowd" among the targets
-        super().compile(optimizer, jit_compile=jit_compile, **options)
-
-    def compile_from_config(self, config):
-        """Compiles a model that is loaded as the one that was saved."""
-        config = keras.saving.deserialize_keras_object(config)
-        names = ("optimizer", "jit_compile", "run_eagerly", "steps_per_execution")
-        self.compile(**{name: config[name] for name in names if name in config})
-        self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs, targets=None, training=False):
         """Detections, or with `targets` the losses of each image: {name: float32 (batch,)}."""
@@ -401,39 +374,6 @@ class FasterRCNN(keras.Model):
         rois = tf.ensure_shape(rois, [None, self.settings.proposals[1], 4])
         return detections.detect(answer, rois, is_roi, self.settings, refine=self.refine)
 
-    def train_step(self, batch):
-        x, targets, weights = _unpack(batch)
-        with tf.GradientTape() as tape:
-            per_image = self(x, targets=targets, training=True)
-            loss = self._mean_loss(per_image, weights)
-            # Gradients are added up over the replicas.
-            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(share)
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._measured(per_image, weights)
-
-    def test_step(self, batch):
-        x, targets, weights = _unpack(batch)
-        return self._measured(self(x, targets=targets, training=False), weights)
-
-    def _mean_loss(self, per_image, weights):
-        total = tf.add_n(list(per_image.values()))
-        if weights is not None:
-            total *= tf.cast(weights, total.dtype)
-        return tf.add_n([tf.reduce_mean(total), *self.losses])
-
-    def _measured(self, per_image, weights):
-        total = tf.add_n(list(per_image.values()))
-        self._loss_tracker.update_state(total, sample_weight=weights)
-        for mean, values in zip(self.loss_means, per_image.values(), strict=True):
-            mean.update_state(values, sample_weight=weights)
-        return self.get_metrics_result()
-
-    def build(self, input_shape):
-        """Everything is built by `__init__`."""
-
     def export(self, filepath, *arguments, input_signature=None, **options):
         """Exports as Keras does, without another signature for uint8 images of any size."""
         signature = input_signature or [keras.InputSpec("uint8", (None, None, None, 3))]
@@ -465,14 +405,6 @@ def strides_of(trunk):
     """Pixels between two cells of each of a trunk's maps."""
     shapes = trunk.compute_output_shape((1, _PROBE, _PROBE, trunk.input_shape[-1]))
     return [_PROBE // shapes[name][1] for name in sorted(shapes)]
-
-
-def _unpack(batch):
-    """Inputs, targets, and weights of images or None, of what `fit` takes."""
-    x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
-    if isinstance(weights, dict):  # Keras gives an array's copies to each of the targets
-        weights = weights["boxes"]
-    return x, targets, weights
 
 
 def unpack(inputs):

@@ -85,7 +85,7 @@ class Localizer(LocalizationModel):
         InputError: an argument is none of the above.
     """
 
-    LOSSES = ("class_loss", "object_loss", "box_loss")
+    loss_names = ("class_loss", "object_loss", "box_loss")
 
     def __init__(
         self,

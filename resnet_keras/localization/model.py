@@ -12,19 +12,20 @@ import tensorflow as tf
 
 from resnet_keras.detection import boxes as geometry
 from resnet_keras.detection import faster_rcnn
+from resnet_keras.detection.own_losses import OwnLosses
 from resnet_keras.errors import InputError
 
 
-class LocalizationModel(keras.Model):
+class LocalizationModel(OwnLosses):
     """A Keras model that brings its losses and answers with one box for each of some classes.
 
     Attributes:
-        LOSSES: names of its losses, in the order in which `losses_of` gives them.
+        loss_names: of its losses, in the order in which `losses_of` gives them.
         num_classes: how many classes there are.
         top: for how many of the most probable classes `predict` answers.
     """
 
-    LOSSES: tuple[str, ...] = ()
+    noun = "localizer"
     num_classes: int
     top: int
 
@@ -56,38 +57,8 @@ class LocalizationModel(keras.Model):
         raise NotImplementedError
 
     def losses_of(self, images, sizes, targets, training):
-        """The losses of each image, float32 (batch,) each, in the order of `LOSSES`."""
+        """The losses of each image, float32 (batch,) each, in the order of `loss_names`."""
         raise NotImplementedError
-
-    def prepare(self) -> None:
-        """The end of each `__init__`."""
-        self.loss_means = [keras.metrics.Mean(name=name) for name in self.LOSSES]
-        self.seeds = keras.random.SeedGenerator(0)  # for targets without a key
-        self.jit_compile = False  # Keras's own choice, where nothing is compiled, is XLA on a GPU
-        self.built = True
-
-    def compile(self, optimizer="rmsprop", *, jit_compile=False, **options):
-        """Compiles the model; it brings its own losses.
-
-        Args:
-            optimizer: of Keras.
-            jit_compile: compile steps with XLA.
-            **options: of `keras.Model.compile`, but no loss and no metrics.
-
-        Raises:
-            InputError: there is a loss, or there are metrics.
-        """
-        for name in ("loss", "metrics", "weighted_metrics", "loss_weights"):
-            if options.get(name) is not None:
-                raise InputError(f"A localizer has its own losses: compile it without {name}.")
-        super().compile(optimizer, jit_compile=jit_compile, **options)
-
-    def compile_from_config(self, config):
-        """Compiles a model that is loaded as the one that was saved."""
-        config = keras.saving.deserialize_keras_object(config)
-        names = ("optimizer", "jit_compile", "run_eagerly", "steps_per_execution")
-        self.compile(**{name: config[name] for name in names if name in config})
-        self.optimizer.build(self.trainable_variables)
 
     def call(self, inputs, targets=None, training=False):
         """Answers, see `answer`; or with `targets` the losses of each image."""
@@ -95,34 +66,7 @@ class LocalizationModel(keras.Model):
         if targets is None:
             return answer([self], images, sizes, self.top, inputs)
         losses = self.losses_of(images, sizes, targets, training)
-        return dict(zip(self.LOSSES, losses, strict=True))
-
-    def train_step(self, batch):
-        x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        with tf.GradientTape() as tape:
-            per_image = self(x, targets=targets, training=True)
-            loss = tf.add_n([tf.reduce_mean(_weighted(per_image, weights)), *self.losses])
-            # Gradients are added up over the replicas.
-            share = loss / tf.distribute.get_strategy().num_replicas_in_sync
-            scaled = self.optimizer.scale_loss(share)
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled, variables)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return self._measured(per_image, weights)
-
-    def test_step(self, batch):
-        x, targets, weights = keras.utils.unpack_x_y_sample_weight(batch)
-        return self._measured(self(x, targets=targets, training=False), weights)
-
-    def _measured(self, per_image, weights):
-        weights = _of_images(weights)
-        self._loss_tracker.update_state(_weighted(per_image, None), sample_weight=weights)
-        for mean, values in zip(self.loss_means, per_image.values(), strict=True):
-            mean.update_state(values, sample_weight=weights)
-        return self.get_metrics_result()
-
-    def build(self, input_shape):
-        """Everything is built by `__init__`."""
+        return dict(zip(self.loss_names, losses, strict=True))
 
     def truth(self, targets, sizes):
         """Label (batch,), boxes (batch, N, 4) and key (batch, 2) of targets, checked.
@@ -204,17 +148,6 @@ def best(boxes, scores):
         tf.gather(boxes, place, batch_dims=dims),
         tf.gather(scores, place, batch_dims=dims),
     )
-
-
-def _weighted(per_image, weights):
-    total = tf.add_n(list(per_image.values()))
-    weights = _of_images(weights)
-    return total if weights is None else total * tf.cast(weights, total.dtype)
-
-
-def _of_images(weights):
-    """Weights of images; Keras gives an array's copies to each of the targets."""
-    return weights["boxes"] if isinstance(weights, dict) else weights
 
 
 def check_names(num_classes: int, class_names) -> None:

@@ -60,7 +60,7 @@ class RCNN(LocalizationModel):
         InputError: an argument is none of the above.
     """
 
-    LOSSES = ("object_loss", "box_loss")
+    loss_names = ("object_loss", "box_loss")
 
     def __init__(
         self,

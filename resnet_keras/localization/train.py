@@ -101,7 +101,7 @@ def _run(kind, localizer, signals) -> int:
         images = measuring.in_original_pixels(answers, targets, weights)
         return measuring.measures(*images, model.top)
 
-    lost = set() if model.LOSSES[0] == "class_loss" else {"class_loss"}
+    lost = set() if model.loss_names[0] == "class_loss" else {"class_loss"}
     result = training.fit(
         model,
         train,
