@@ -69,7 +69,7 @@ def shown(
     else:
         projections = sum(name.endswith("_0_conv/kernel") for name in tensors)
     if not network.plain:
-        options["shortcut"] = _shortcut(projections, network)
+        options["shortcut"] = shortcut(projections, network)
     if network.depth in BOTTLENECK_DEPTHS and "conv3_block1_1_conv" in layers:
         # Only a 3x3 convolution that strides is padded by a layer of its own.
         options["stride_in_1x1"] = "conv3_block1_2_pad" not in layers
@@ -80,6 +80,12 @@ def check(
     path: Path, layout: str, tensors: dict[str, Tensor], network: Network, layers: Collection[str]
 ) -> None:
     """Raises `InputError`, which names the file's network, where it is not `network`."""
+    excitation = next((name for name in tensors if re.search(r"[._]se(_module)?[._]", name)), None)
+    if excitation is not None:
+        raise InputError(
+            f"{path} is of a squeeze-and-excitation network, of which {excitation} is a part, and "
+            f"not of {network.name}: ask for seresnet50 or another of these."
+        )
     of = architecture.of(tensors, layers)
     if of is not None:
         architecture.check(path, of, network)
@@ -164,8 +170,8 @@ def _check_stem(path, tensors, network):
         )
     if first is not None and first[3] not in (64, filters):
         raise InputError(
-            f"{path} is of a wide ResNet or ResNeXt: its first block has {first[3]} filters where "
-            f"{network.name} has 64."
+            f"{path} is of a network of another width: its first block has {first[3]} filters "
+            f"where {network.name} has 64."
         )
 
 
@@ -175,15 +181,16 @@ def _shape(tensors, name):
 
 
 def _from_torch(tensors, network):
-    ours = ((_torch_name(name) or name, tensor) for name, tensor in tensors.items())
-    named = renamed((name, _reshaped(name, tensor)) for name, tensor in ours)
+    ours = ((torch_name(name) or name, tensor) for name, tensor in tensors.items())
+    named = renamed((name, reshaped(name, tensor)) for name, tensor in ours)
     projections = any(re.search(r"_0_conv/kernel$", name) for name in named)
     if network.dataset == "cifar10" and not network.plain and not projections:
         return _zeros_behind(named)
     return named
 
 
-def _torch_name(name):
+def torch_name(name: str) -> str | None:
+    """This package's name of a tensor of torchvision's ResNets; None where it has none."""
     layer, _, leaf = name.rpartition(".")
     if layer in ("fc", "linear"):
         return {"weight": "logits/kernel", "bias": "logits/bias"}.get(leaf)
@@ -201,7 +208,7 @@ def _torch_name(name):
     return f"{prefix}_bn/{LEAVES[leaf]}" if leaf in LEAVES else None
 
 
-def _reshaped(name, tensor):
+def reshaped(name: str, tensor: Tensor) -> Tensor:
     """torch's kernels are (out, in, height, width), its matrices (out, in)."""
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(tensor.shape))
     if axes is None or not name.endswith("/kernel"):
@@ -270,7 +277,7 @@ def _without(mean, bias):
     return changed(mean, lambda values: values - bias.read())
 
 
-def _shortcut(projections, network):
+def shortcut(projections: int, network: Network) -> str:
     """The option by the number of convolutions beside the network's own layers."""
     bottleneck = network.depth in BOTTLENECK_DEPTHS
     growing = 2 if network.dataset == "cifar10" else 4 if bottleneck else 3
