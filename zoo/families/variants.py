@@ -81,7 +81,7 @@ def _resnet_d(depth, pooled=True):
 
 def _seresnet(depth, legacy=False):
     name = f"{'legacy_' if legacy else ''}seresnet{depth}"
-    return _row(name, _SERESNET, {"depth": depth, "legacy": legacy}, "imagenet")
+    return _row(name, _SERESNET, {**_grouped(depth, 1, 64), "legacy": legacy}, "imagenet")
 
 
 def _seresnext(depth, cardinality, base_width, legacy=False):

@@ -25,6 +25,7 @@ LEAVES = {
     "running_var": "moving_variance",
 }
 _TORCH_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|(?:downsample|shortcut)\.([01]))")
+_VARIANT = re.compile(r"conv1_3_conv|conv\d_block\d+_(se_|0_pool)")
 _DENSE = re.compile(r"(?!conv\d|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)")
 
 
@@ -117,6 +118,8 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     Raises:
         KeyError: these are not the layers of a ResNet of this package.
     """
+    if any(_VARIANT.search(name) for name in layers):  # of `variants`
+        raise KeyError("a record of the network")
     blocks = [name for name in layers if re.fullmatch(r"conv\d_block\d+_out", name)]
     bottleneck, imagenet = "conv2_block1_3_conv" in layers, "pool1_pool" in layers
     depth = (3 if bottleneck else 2) * len(blocks) + 2
@@ -127,6 +130,9 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     options["output_stride"] = _described_output_stride(layers, stem=4 if imagenet else 1)
     if "conv1_conv" not in layers:
         raise KeyError("conv1_conv")
+    width = 64 if imagenet else 16
+    if layers["conv2_block1_1_conv"][1]["filters"] != width:
+        raise KeyError(f"conv2_block1_1_conv of {width} filters")
     return f"{'plain' if shortcut is None else 'resnet'}{depth}", options
 
 
