@@ -13,8 +13,8 @@ import numpy as np
 from resnet_keras.errors import InputError, require
 
 from .annotations import Annotations, without
+from .outlines import EXTRA
 
-EXTRA = "detection"
 SIDE = 56  # cells: twice the resolution of masks in Mask R-CNN (arXiv 1703.06870)
 
 

@@ -16,17 +16,14 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from resnet_keras import facts
 from resnet_keras.errors import InputError, hint
 
 from . import listing, splits
 from .voc import HELD_OUT, read_list
 
 IMAGES, MASKS, CLASSES = "images", "masks", "classes.txt"
-VOC_CLASSES = (
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat"),
-    *("chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
-    *("sheep", "sofa", "train", "tvmonitor"),
-)
+VOC_CLASSES = ("background", *facts.VOC_CLASSES)
 LISTS = "ImageSets/Segmentation"
 _VOC_MASKS = ("SegmentationClass", "SegmentationClassAug")
 

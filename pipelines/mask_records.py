@@ -11,11 +11,14 @@ from .encoded import fail_if
 from .maps import LabelMaps
 from .scenes import encoded
 
-CROP_SIZE = (513, 513)
-
 
 def open_split(
-    dataset: str, data_dir: str | None, split: str, class_names: Sequence[str], first: int
+    dataset: str,
+    data_dir: str | None,
+    split: str,
+    class_names: Sequence[str],
+    first: int,
+    crop_size: tuple[int, int],
 ) -> LabelMaps:
     """Opens a split, prepared on disk or by TensorFlow Datasets on first use.
 
@@ -27,6 +30,7 @@ def open_split(
         split: "train", "test", or whatever TFDS calls it, or a share of one.
         class_names: in the order of the labels.
         first: the number of the first class in the masks; 255 stays what it is.
+        crop_size: height and width of training crops, where no others are asked for.
 
     Raises:
         InputError: no such data set or split, or it is not on disk and cannot be made.
@@ -62,7 +66,7 @@ def open_split(
 
     pixels = encoded(tf.identity, False)
     classes = tuple(class_names)
-    return LabelMaps(examples, classes, CROP_SIZE, training, read_epoch, pixels, mask)
+    return LabelMaps(examples, classes, crop_size, training, read_epoch, pixels, mask)
 
 
 @tf.autograph.experimental.do_not_convert

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import IGNORED as IGNORED
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .maps import LabelMaps
     from .mask_files import Pairs
 
-IGNORED = 255
 DATASETS = ("shapes", "voc", "coco", "folder")
 # The classes of data sets of TensorFlow Datasets, and the number in the masks of the first.
 TFDS = {"tfds/oxford_iiit_pet": (("pet", "background", "border"), 1)}
@@ -283,7 +283,7 @@ def open_split(
 
         classes, first = TFDS[dataset]
         name = dataset.removeprefix("tfds/")
-        source = mask_records.open_split(name, data_dir, split, classes, first)
+        source = mask_records.open_split(name, data_dir, split, classes, first, CROP_SIZE)
     if class_names is not None and tuple(class_names) != source.class_names:
         raise InputError(
             f"{dataset}/{split} has the classes {', '.join(source.class_names)}, and not "

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from resnet_keras.errors import InputError, require
+from resnet_keras.facts import IGNORED
 
 EXTRA = "detection"
-IGNORED = 255
 
 
 def encode(segmentation: Any, height: int, width: int) -> bytes:

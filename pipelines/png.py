@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from resnet_keras.facts import IGNORED as IGNORED
+
 from . import decode
 from .encoded import fail_if, listed
 
-IGNORED = 255  # the label of pixels that count neither in training nor in scores
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = 33  # bytes of the signature and the first chunk: depth and colour type are in both
 _DEPTH, _COLOURS, _CRC = 24, 25, 29  # places therein

@@ -72,5 +72,8 @@ VOC_CLASSES = (
     *("train", "tvmonitor"),
 )
 
+# The label of pixels that count neither in training nor in scores, as Pascal VOC's masks have it.
+IGNORED = 255
+
 # Of resizing, wherever images are resized.
 INTERPOLATIONS = ("bilinear", "bicubic")

@@ -33,7 +33,7 @@ _view.whole(
     None,
     "Side of the crop in pixels. Without the flag, as the weights say.",
     1,
-    zoo.entries.MAX_SIDE,
+    zoo.entry.MAX_SIDE,
 )
 shared_flags.define_crop_flags(FLAGS)
 _view.switch(

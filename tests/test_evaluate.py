@@ -108,7 +108,7 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
 def test_resize_crop_and_interpolation_come_from_the_weights(tmp_path):
     network = zoo.get("resnet8", num_classes=2, input_shape=(96, 96, 3))
     path = tmp_path / "resnet8.safetensors"
-    shown = zoo.entries.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
+    shown = zoo.entry.Preprocessing(image_size=96, resize=128, interpolation="bicubic")
     zoo.weights.save(path, network, preprocessing=shown)
     evaluate.shared_flags.parse(evaluate.FLAGS, ["evaluate"])
     _, file = zoo.weights.find("resnet8", path)

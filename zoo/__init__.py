@@ -9,9 +9,10 @@
 Importing this package imports neither TensorFlow nor Keras; `get`, `backbone` and `info` do.
 """
 
-from . import entries, networks, paper, prediction, recipes, weights
+from . import entries, entry, networks, paper, prediction, recipes, weights
 from .building import backbone, build, freeze, get
-from .entries import ENTRIES, Preprocessing, WeightsEntry
+from .entries import ENTRIES
+from .entry import Preprocessing, WeightsEntry
 from .information import ModelInfo, info, list_models, list_recipes, list_weights
 from .networks import NETWORKS, register
 from .prediction import Guess, predict
@@ -27,6 +28,7 @@ __all__ = [
     "backbone",
     "build",
     "entries",
+    "entry",
     "freeze",
     "get",
     "info",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_keras.errors import InputError, unknown
 
 from . import networks
+from .network import FREE
 from .weights import assignment, finding, foreign, publish, record
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _settled(file, given):
 
 def _check_settled(file, given):
     """Raises `InputError` for what belongs to the weights and is given otherwise."""
-    free = {*networks.FREE, *networks.find(file.model).free}
+    free = {*FREE, *networks.find(file.model).free}
     for option in given.keys() & file.options.keys() - free:
         if option in ("mean", "std") or given[option] != file.options[option]:
             raise InputError(

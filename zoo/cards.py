@@ -2,7 +2,7 @@
 
 import json
 
-from .entries import WeightsEntry
+from .entry import WeightsEntry
 
 
 def facts(entry: WeightsEntry) -> list[tuple[str, str]]:

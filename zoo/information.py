@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from . import building, cards, entries, networks, recipes
-from .entries import ENTRIES, WeightsEntry
+from .entries import ENTRIES
+from .entry import WeightsEntry
 from .networks import NETWORKS
 
 

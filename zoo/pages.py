@@ -17,8 +17,9 @@ from resnet_keras.tables import NOT_RUN, Table, markdown
 
 from . import building, cards, entries, information, networks, paper
 from .entries import ENTRIES
+from .entry import FOLDER, RESULTS
 
-EXPERIMENTS = entries.FOLDER / "experiments"
+EXPERIMENTS = FOLDER / "experiments"
 # What a reader of an experiment's tables should know.
 NOTES = {
     "degradation_digits": "All networks have the recipe that was made for ResNet-20; no other "
@@ -46,14 +47,14 @@ NOTES = {
 
 def results() -> str:
     """RESULTS.md: the paper's figures, the publishers', and those measured here, by protocol."""
-    rows = json.loads(entries.RESULTS.read_text())
+    rows = json.loads(RESULTS.read_text())
     parts = [
         "# Results",
         "Every error and mAP of the paper's tables for its networks and the VGG baselines beside\n"
         "them (but for the APs of single classes), every public weight's published number, and "
         "every\n"
         "number measured here. Errors in percent.\n\n"
-        "Made by `python -m resnet_keras.zoo.pages` from `zoo/paper.py`, `zoo/entries.py`,\n"
+        "Made by `python -m resnet_keras.zoo.pages` from `zoo/paper.py`, `zoo/families`,\n"
         "`zoo/results.json` and `zoo/experiments/`.",
         "## ImageNet, validation set",
         *_tables(
@@ -326,7 +327,7 @@ def pages() -> dict[str, str]:
 
 def main() -> None:
     """Writes the pages into the checkout that this file is in."""
-    root = entries.FOLDER.parent
+    root = FOLDER.parent
     if not (root / "pyproject.toml").exists():
         raise InputError(f"{root} is no checkout of resnet_keras: there are no pages to write.")
     for path, text in {**pages(), **with_tables(root)}.items():

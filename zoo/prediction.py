@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras.errors import InputError
 
-from .entries import Preprocessing
+from .entry import Preprocessing
 from .weights import publish, record
 from .weights.file import guessed
 

@@ -10,8 +10,9 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from resnet_keras import tuning
 from resnet_keras.commands import shell
-from resnet_keras.errors import InputError
+from resnet_keras.errors import InputError, require
 
 from . import clocks
 
@@ -112,3 +113,32 @@ def serve(
         timing = run()._asdict()
         answer(timing=timing, peak_memory_gib=clocks.peak_memory_gib() if watched else None)
     return 0
+
+
+def of_keras_or_torch(
+    is_torch: bool,
+    steps: int,
+    ours: Callable[[], Callable[[], Any]],
+    theirs: Callable[[Any], Callable[[], Any]],
+) -> tuple[Callable[[], clocks.Timing], dict[str, Any]]:
+    """A contestant whose rounds are so many steps, and facts for the record.
+
+    Args:
+        is_torch: which of the two.
+        steps: in a round.
+        ours: makes a step, after Keras was started as the commands start it.
+        theirs: the same of torch, which it is given.
+
+    Raises:
+        InputError: its packages are not installed.
+    """
+    if is_torch:
+        torch = require("torch", "torch")
+        torch.set_num_threads(tuning.cores())
+        step, facts = theirs(torch), {"torch": torch.__version__}
+    else:
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        facts = dict(tuning.tune_cpu())
+        shell.start_tensorflow()
+        step = ours()
+    return lambda: clocks.timed(lambda: [step() for _ in range(steps)]), facts

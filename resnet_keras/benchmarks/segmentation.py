@@ -5,12 +5,12 @@ from typing import Any
 
 from resnet_keras import tuning, zoo
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.segmentation.segmenters import HEADS
 
 from . import races
 from .detectors import TASKS
 from .segmenters import OURS, TORCHVISION, Spec
 
-HEADS = ("fcn", "deeplabv3")
 NETWORKS = ("resnet50", "resnet101")  # of torchvision's segmenters
 PEER_STRIDE = 8  # and their output stride
 

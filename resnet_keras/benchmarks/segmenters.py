@@ -4,17 +4,14 @@ Ours and torchvision's are whole networks, from pixels to logits at the size of 
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from resnet_keras import tuning, zoo
-from resnet_keras.commands import shell
-from resnet_keras.errors import require
+from resnet_keras import zoo
 
 from . import contestants
-from .clocks import Timing, timed
+from .clocks import Timing
 from .peers import import_torchvision
 
 OURS, TORCHVISION = "resnet_keras", "torchvision"
@@ -47,16 +44,12 @@ def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
     Raises:
         InputError: its packages are not installed.
     """
-    if spec.contestant == TORCHVISION:
-        torch = require("torch", "torch")
-        torch.set_num_threads(tuning.cores())
-        step, version = _torch_step(spec, torch), {"torch": torch.__version__}
-    else:
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        version = dict(tuning.tune_cpu())
-        shell.start_tensorflow()
-        step = _step(spec)
-    return lambda: timed(lambda: [step() for _ in range(spec.steps)]), version
+    return contestants.of_keras_or_torch(
+        spec.contestant == TORCHVISION,
+        spec.steps,
+        lambda: _step(spec),
+        lambda torch: _torch_step(spec, torch),
+    )
 
 
 def _batch(spec):

@@ -78,7 +78,7 @@ def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[
         split: one that is there; it is opened where only the files tell.
         data_dir: where the data set is, see `pipelines.info`.
     """
-    known = zoo.entries.class_names(dataset)
+    known = zoo.entry.class_names(dataset)
     if known or pipelines.info(dataset, data_dir).in_memory:
         return known
     return pipelines.open_split(dataset, split, data_dir=data_dir).class_names

@@ -60,7 +60,7 @@ def define_crop_flags(values: flags.FlagValues) -> None:
         "Shorter side in pixels before the crop. With --crop=stretch, both sides. Without the "
         "flag, as the weights say.",
         1,
-        zoo.entries.MAX_SIDE,
+        zoo.entry.MAX_SIDE,
     )
     group.choice(
         "interpolation",
@@ -71,7 +71,7 @@ def define_crop_flags(values: flags.FlagValues) -> None:
     group.choice(
         "crop",
         None,
-        zoo.entries.CROP_MODES,
+        zoo.entry.CROP_MODES,
         "What is shown of an image: centre or stretch. centre takes the middle of the resized "
         "image; stretch shows all of it, made square as Keras's image_dataset_from_directory does "
         "it. Without the flag, as the weights say.",

@@ -1,4 +1,4 @@
-"""Small networks for images of about 100 pixels, such as the data set `shapes`; made here.
+"""Networks of the zoo to stand something on; small ones, for images of about 100 pixels, made here.
 
 Importing this module, which imports no Keras, adds them to the zoo: `resnet10_shapes`,
 `plain10_shapes` and `vgg16_shapes`.
@@ -8,6 +8,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from resnet_keras import zoo
+from resnet_keras.errors import InputError
 
 if TYPE_CHECKING:
     import keras
@@ -65,6 +66,54 @@ def endpoints(name: str, neck: str) -> tuple[str, ...] | None:
     if neck != "c4" or not zoo.networks.is_name(name):
         return None
     return zoo.networks.find(name).family.head
+
+
+def build(
+    name: str,
+    weights: str | None = None,
+    *,
+    weights_dir: str | None = None,
+    dtype: str | None = None,
+    frozen_statistics: bool = True,
+    freeze: str | None = None,
+    **options: Any,
+) -> "tuple[keras.Model, bool]":
+    """A network of the zoo to stand something on, for images of any size.
+
+    Args:
+        name: of the network.
+        weights: of the network; None for new ones.
+        weights_dir: see `zoo.get`.
+        dtype: the policy of the layers.
+        frozen_statistics: whether batch normalization becomes a scale and an offset, see
+            `statistics.frozen`; with `weights` only.
+        freeze: the last stage that is not trained.
+        **options: others of `zoo.backbone`.
+
+    Returns:
+        The backbone, and whether it had batch statistics that are constant now.
+
+    Raises:
+        InputError: an argument is none of the above, or does not fit the others.
+    """
+    from . import statistics
+
+    network = zoo.backbone(
+        name,
+        weights=weights,
+        weights_dir=weights_dir,
+        input_shape=(None, None, 3),
+        dtype=dtype,
+        **options,
+    )
+    frozen = weights is not None and frozen_statistics and bool(statistics.normalizations(network))
+    if frozen:
+        network = statistics.frozen(network)
+    if freeze:
+        if weights is None:
+            raise InputError("freeze is for backbones with weights.")
+        zoo.freeze(network, freeze)
+    return network, frozen
 
 
 def register() -> None:

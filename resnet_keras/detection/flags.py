@@ -97,19 +97,28 @@ def evaluate_flags() -> flags.FlagValues:
     return values
 
 
+def check_models(values: flags.FlagValues, noun: str) -> None:
+    """Refuses an evaluation of no model, or of several that are told twice.
+
+    Raises:
+        InputError: as said; `noun` is what the models are.
+    """
+    model, ensemble = values["model"].value, values["ensemble"].value
+    if not (model or ensemble) or values["dataset"].value is None:
+        raise InputError("Give --model=RUN and --dataset=NAME.")
+    if model and ensemble:
+        raise InputError(f"--ensemble names {noun}: leave --model out.")
+    if len(ensemble) == 1:
+        raise InputError(f"--ensemble is RUN,RUN,... of two {noun} or more; one is --model.")
+
+
 def check_evaluate(values: flags.FlagValues) -> None:
     """Refuses flags of `evaluate` that contradict each other; needs no TensorFlow.
 
     Raises:
         InputError: as said.
     """
-    model, ensemble = values["model"].value, values["ensemble"].value
-    if not (model or ensemble) or values["dataset"].value is None:
-        raise InputError("Give --model=RUN and --dataset=NAME.")
-    if model and ensemble:
-        raise InputError("--ensemble names detectors: leave --model out.")
-    if len(ensemble) == 1:
-        raise InputError("--ensemble is RUN,RUN,... of two detectors or more; one is --model.")
+    check_models(values, "detectors")
     check_dataset(values["dataset"].value)
     for name in values["metric"].value:
         if name not in METRICS:

@@ -2,18 +2,19 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from resnet_keras.errors import InputError
-from resnet_keras.training import run_folder
+from resnet_keras.training import run_folder, whole_models
 
 if TYPE_CHECKING:
     import keras
 
+NOUN = "detector"
+
 
 def find(path: str | os.PathLike, which: str = "best") -> Path:
     """The file of a detector; see `run_folder.model_file`."""
-    return run_folder.model_file(path, which, "detector")
+    return run_folder.model_file(path, which, NOUN)
 
 
 def load(path: str | os.PathLike, which: str = "best") -> "keras.Model":
@@ -22,17 +23,7 @@ def load(path: str | os.PathLike, which: str = "best") -> "keras.Model":
     Raises:
         InputError: there is none, or the file holds another model.
     """
-    import keras
+    from . import faster_rcnn, improve, mask_rcnn, statistics  # noqa: F401  # classes in the file
 
-    from resnet_keras.training import optimizers, schedules  # noqa: F401  # classes in the file
-
-    from . import faster_rcnn, improve, mask_rcnn, statistics  # noqa: F401
-
-    file = find(path, which)
-    try:
-        model: Any = keras.models.load_model(file)
-    except (ValueError, TypeError, OSError) as error:
-        raise InputError(f"{file} cannot be loaded: {error}") from error
-    if not isinstance(model, faster_rcnn.FasterRCNN | improve.Combination):
-        raise InputError(f"{file} holds a {type(model).__name__}, which is no detector.")
-    return model
+    kinds = faster_rcnn.FasterRCNN | improve.Combination
+    return whole_models.load(path, which, NOUN, lambda model: isinstance(model, kinds))

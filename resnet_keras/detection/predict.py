@@ -9,14 +9,15 @@ picture of each image into a folder (extra `plot`), with masks. Images are JPEG,
 folder, all below it. One that cannot be decoded is named, and the exit status is 2.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_keras import drawing, processes, zoo
+from resnet_keras import drawing, processes
 from resnet_keras.classification.prediction import image_files
-from resnet_keras.commands import decoders, shell
+from resnet_keras.commands import decoders, photographs, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, readable, write_atomically
@@ -57,18 +58,11 @@ def _main(arguments: list[str]) -> None:
 
     model = loading.load(file)
     names = getattr(model, "class_names", None)
-    broken = []
+    look = functools.partial(
+        prediction.of_file, model, scale=scale, exif_orientation=FLAGS.exif_orientation
+    )
     with decoders.quiet():
-        for path in paths:
-            try:
-                image, found = prediction.of_file(
-                    model, path, scale=scale, exif_orientation=FLAGS.exif_orientation
-                )
-            except InputError as error:
-                broken.append(path)
-                if FLAGS.json:
-                    print(json.dumps({"image": path, "error": str(error)}), flush=True)
-                continue
+        for path, (image, found) in photographs.answered(paths, look, as_json=FLAGS.json):
             size = image.shape[:2] if FLAGS.json else None
             objects = prediction.told(found, names, FLAGS.threshold, size=size)
             print(_line(path, objects), flush=True)
@@ -81,8 +75,6 @@ def _main(arguments: list[str]) -> None:
                     caption=readable(Path(path).name),
                 )
                 write_atomically(picture_of(path, FLAGS.out), picture)
-    if broken:
-        raise InputError(zoo.prediction.undecodable(broken, len(paths)))
 
 
 def _line(path, objects):

@@ -192,13 +192,11 @@ def _covered(image, boxes, found, threshold):
     Their borders are not transparent, or a mask could not be told from an image of its colour.
     """
     shown = image.astype("float32")
-    whole = masks.paste(found["masks"], boxes, image.shape[:2])
-    rows = zip(whole, found["labels"], found["scores"], strict=True)
-    for mask, label, score in reversed(list(rows)):
-        if score >= threshold:
-            colour = 255 * np.array(drawing.colour(int(label)))
-            shown[mask] = (image[mask] + colour) / 2
-            shown[mask & ~_inside(mask)] = colour
+    for n in np.flatnonzero(found["scores"] >= threshold)[::-1]:  # one is as large as the image
+        (mask,) = masks.paste(found["masks"][[n]], boxes[[n]], image.shape[:2])
+        colour = 255 * np.array(drawing.colour(int(found["labels"][n])))
+        shown[mask] = (image[mask] + colour) / 2
+        shown[mask & ~_inside(mask)] = colour
     return np.rint(shown).astype("uint8")
 
 

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import objects
 
@@ -74,6 +73,9 @@ def streams(
     eval_batch_size: int,
     seed: int = 0,
     max_corrupt: int = 100,
+    scales: Sequence[tuple[int, int]] | None = None,
+    training_of: Callable = objects.training_of,
+    evaluation_of: Callable = objects.evaluation_of,
 ) -> "tuple[scenes.Scenes, scenes.Scenes, Callable[[int], tf.data.Dataset], tf.data.Dataset]":
     """What is trained and evaluated on, and batches of both: this worker's share.
 
@@ -86,6 +88,9 @@ def streams(
         eval_batch_size: images evaluated at once, over all replicas.
         seed: of the order and of every draw.
         max_corrupt: how many images that cannot be decoded are left out.
+        scales: of training images, see `pipelines.objects.training`; none takes the evaluation's.
+        training_of: makes batches of training of a source, as `pipelines.objects.training_of`.
+        evaluation_of: the same of the evaluation.
 
     Raises:
         InputError: what is wrong with the data, shown by a first batch.
@@ -97,19 +102,19 @@ def streams(
 
     @functools.cache  # a new run's first batches are those that were tried below
     def train(start_step: int) -> "tf.data.Dataset":
-        return objects.training_of(
+        return training_of(
             source,
             batch_size,
             seed=seed,
             start_step=start_step,
-            scales=data.scale and [data.scale],
+            scales=scales or (data.scale and [data.scale]),
             max_corrupt=max_corrupt,
             shard=shard,
             device=None,  # the strategy brings batches to the devices
         )
 
     train(0)  # what is wrong with the data shows before anything is written
-    test = objects.evaluation_of(
+    test = evaluation_of(
         tested,
         eval_batch_size,
         scale=data.scale,
@@ -158,26 +163,19 @@ def build(
     from .faster_rcnn import FasterRCNN
     from .mask_rcnn import MaskRCNN
 
-    backbone = zoo.backbone(
+    backbone, frozen = backbones.build(
         network,
-        weights=weights,
+        weights,
         weights_dir=weights_dir,
-        input_shape=(None, None, 3),
         dtype=dtype,
+        frozen_statistics=frozen_statistics,
+        freeze=freeze,
         endpoints=backbones.endpoints(network, arguments.get("neck", "c4")),
     )
-    norms = statistics.normalizations(backbone)
-    frozen = weights is not None and frozen_statistics and bool(norms)
-    if frozen:
-        backbone = statistics.frozen(backbone)
-    if freeze:
-        if weights is None:
-            raise InputError("freeze is for backbones with weights.")
-        zoo.freeze(backbone, freeze)
     model = (MaskRCNN if masks else FasterRCNN)(
         backbone, len(class_names), class_names=list(class_names), scale=list(scale), **arguments
     )
-    synchronize(of_the_batch(model), sync_batch_norm, frozen)
+    statistics.synchronize(of_the_batch(model), sync_batch_norm, frozen)
     return model
 
 
@@ -188,55 +186,6 @@ def of_the_batch(model: "FasterRCNN") -> "list[keras.layers.BatchNormalization]"
     parts = (model.backbone, model.neck, model.box_head, getattr(model, "mask_head", None))
     parts = (part for part in parts if part is not None)
     return [layer for layer in statistics.normalizations(*parts) if layer.trainable]
-
-
-def synchronize(
-    norms: "Sequence[keras.layers.BatchNormalization]", sync_batch_norm: bool, frozen: bool
-) -> None:
-    """Has batch statistics taken over all replicas, or not.
-
-    Args:
-        norms: of a model, those that take statistics of each batch.
-        sync_batch_norm: whether over all replicas.
-        frozen: whether the backbone had others, which are constant now.
-
-    Raises:
-        InputError: over all replicas, and there is none.
-    """
-    if sync_batch_norm and not norms:
-        remedy = ", or give frozen_statistics=False" if frozen else ""
-        raise InputError(
-            "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
-            f"this model has none: leave it out{remedy}."
-        )
-    for layer in norms:
-        layer.synchronized = sync_batch_norm
-
-
-def optimizer(
-    *,
-    schedule: str,
-    learning_rate: float,
-    train_steps: int,
-    boundaries: Sequence[int] = (),
-    decay_factor: float = 0.1,
-    warmup_steps: int = 0,
-    momentum: float = 0.9,
-    weight_decay: float = 1e-4,
-    clip_norm: float | None = None,
-) -> "keras.Optimizer":
-    """SGD with a schedule, "step" or "cosine"; arguments as for a classifier's."""
-    from resnet_keras.training import optimizers, schedules
-
-    rate = schedules.make(
-        schedule,
-        learning_rate,
-        train_steps=train_steps,
-        boundaries=boundaries,
-        decay_factor=decay_factor,
-        warmup_steps=warmup_steps,
-    )
-    return optimizers.SGD(rate, momentum, weight_decay, clip_norm=clip_norm)
 
 
 def changes(items: Sequence[str]) -> Mapping[str, Any]:

@@ -3,10 +3,10 @@
 A detector sees few images at a time, too few for batch statistics. The paper's appendix: "for each
 pre-trained model, we compute the BN statistics (means and variances for each layer) on the ImageNet
 training set. Then the BN layers are fixed during fine-tuning". `recompute` does the first, `frozen`
-the second.
+the second. What is trained may take its statistics over all replicas: `synchronize`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
@@ -125,3 +125,26 @@ class ScaleAndOffset(layers.Layer):
 
     def get_config(self):
         return super().get_config()  # Keras's own has no place for a dtype policy
+
+
+def synchronize(
+    norms: Sequence[layers.BatchNormalization], sync_batch_norm: bool, frozen: bool
+) -> None:
+    """Has batch statistics taken over all replicas, or not.
+
+    Args:
+        norms: of a model, those that take statistics of each batch.
+        sync_batch_norm: whether over all replicas.
+        frozen: whether the backbone had others, which are constant now.
+
+    Raises:
+        InputError: over all replicas, and there is none.
+    """
+    if sync_batch_norm and not norms:
+        remedy = ", or give frozen_statistics=False" if frozen else ""
+        raise InputError(
+            "sync_batch_norm is for batch normalization that takes statistics of each batch, and "
+            f"this model has none: leave it out{remedy}."
+        )
+    for layer in norms:
+        layer.synchronized = sync_batch_norm

@@ -67,7 +67,7 @@ def _run(signals) -> int:
     import tensorflow as tf
 
     from resnet_keras import training
-    from resnet_keras.training import replicas
+    from resnet_keras.training import optimizers, replicas
     from resnet_keras.training.signals import Agreement
 
     from . import sharing
@@ -91,7 +91,9 @@ def _run(signals) -> int:
     with strategy.scope():
         model = _model(source, data)
         model.compile(
-            recipe.optimizer(**_optimizer()), jit_compile=FLAGS.jit_compile, auto_scale_loss=False
+            optimizers.scheduled(**_optimizer()),
+            jit_compile=FLAGS.jit_compile,
+            auto_scale_loss=False,
         )
     workers = replicas.workers(strategy)
     workdir = FLAGS.workdir or run_folder.new_folder(FLAGS.recipe or f"detector_{FLAGS.model}")

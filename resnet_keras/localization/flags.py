@@ -220,13 +220,7 @@ def check_evaluate(values: flags.FlagValues) -> None:
     Raises:
         InputError: as said.
     """
-    model, ensemble = values["model"].value, values["ensemble"].value
-    if not (model or ensemble) or values["dataset"].value is None:
-        raise InputError("Give --model=RUN and --dataset=NAME.")
-    if model and ensemble:
-        raise InputError("--ensemble names models: leave --model out.")
-    if len(ensemble) == 1:
-        raise InputError("--ensemble is RUN,RUN,... of two models or more; one is --model.")
+    detection.check_models(values, "models")
     check_dataset(values["dataset"].value)
     detection.scale_of(values)
     path = values["results"].value

@@ -4,16 +4,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_keras.errors import InputError
-from resnet_keras.training import run_folder
+from resnet_keras.training import run_folder, whole_models
 
 if TYPE_CHECKING:
     from .model import LocalizationModel
 
+NOUN = "localizer"
+
 
 def find(path: str | os.PathLike, which: str = "best") -> Path:
     """The file of a localizer; see `run_folder.model_file`."""
-    return run_folder.model_file(path, which, "localizer")
+    return run_folder.model_file(path, which, NOUN)
 
 
 def load(
@@ -29,19 +30,9 @@ def load(
     Raises:
         InputError: there is none, or the file holds another model.
     """
-    import keras
-
-    from resnet_keras.training import optimizers, schedules  # noqa: F401  # classes in the file
-
-    from . import localizer as localizer  # classes in the file
-    from . import rcnn as rcnn
+    from . import localizer, rcnn  # noqa: F401  # classes in the file
     from .model import LocalizationModel
 
-    file = find(path, which)
-    try:
-        model = keras.models.load_model(file, compile=compile)
-    except (ValueError, TypeError, OSError) as error:
-        raise InputError(f"{file} cannot be loaded: {error}") from error
-    if not isinstance(model, LocalizationModel):
-        raise InputError(f"{file} holds a {type(model).__name__}, which is no localizer.")
-    return model
+    return whole_models.load(
+        path, which, NOUN, lambda model: isinstance(model, LocalizationModel), compile=compile
+    )

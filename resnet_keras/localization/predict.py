@@ -9,14 +9,15 @@ are JPEG, PNG or WebP; of a folder, all below it. One that cannot be decoded is 
 status is 2.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_keras import drawing, processes, zoo
+from resnet_keras import drawing, processes
 from resnet_keras.classification.prediction import image_files
-from resnet_keras.commands import decoders, shell
+from resnet_keras.commands import decoders, photographs, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.detection import flags as detection
 from resnet_keras.detection import predict as detection_predict
@@ -66,18 +67,12 @@ def _main(arguments: list[str]) -> None:
     from . import testing
 
     model = testing.Test([loading.load(file)], FLAGS.protocol, top=FLAGS.top)
-    names, broken = model.class_names, []
+    names = model.class_names
+    look = functools.partial(
+        prediction.of_file, model, scale=scale, exif_orientation=FLAGS.exif_orientation
+    )
     with decoders.quiet():
-        for path in paths:
-            try:
-                image, found = prediction.of_file(
-                    model, path, scale=scale, exif_orientation=FLAGS.exif_orientation
-                )
-            except InputError as error:
-                broken.append(path)
-                if FLAGS.json:
-                    print(json.dumps({"image": path, "error": str(error)}), flush=True)
-                continue
+        for path, (image, found) in photographs.answered(paths, look, as_json=FLAGS.json):
             answers = prediction.told(found, names, 0.0)
             print(_line(path, answers), flush=True)
             if FLAGS.out:
@@ -91,8 +86,6 @@ def _main(arguments: list[str]) -> None:
                     title=f"most probable: {best}",
                 )
                 write_atomically(detection_predict.picture_of(path, FLAGS.out), picture)
-    if broken:
-        raise InputError(zoo.prediction.undecodable(broken, len(paths)))
 
 
 def _line(path, answers):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_keras import zoo
 from resnet_keras.detection import recipe as detection
-from resnet_keras.errors import InputError
 from resnet_keras.pipelines import main_objects
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ def streams(
     *,
     crop: int,
     scales: Sequence[tuple[int, int]],
-    batch_size: int,
-    eval_batch_size: int,
-    seed: int = 0,
-    max_corrupt: int = 100,
+    **sizes: int,
 ) -> "tuple[scenes.Scenes, Callable[[int], tf.data.Dataset], tf.data.Dataset]":
     """What is trained on, its batches from a step on, and the evaluation's: this worker's share.
 
@@ -51,41 +47,18 @@ def streams(
         crop: side of the crops.
         scales: of training images before the crop, see `pipelines.objects.training`; none takes
             the evaluation's.
-        batch_size: of training, over all replicas.
-        eval_batch_size: images evaluated at once, over all replicas.
-        seed: of the order and of every draw.
-        max_corrupt: how many images that cannot be decoded are left out.
+        **sizes: `batch_size`, `eval_batch_size`, `seed` and `max_corrupt` of `detection.streams`.
 
     Raises:
         InputError: what is wrong with the data, shown by a first batch.
     """
-    from resnet_keras.training import replicas
-
-    shard = tuple(replicas.workers(strategy))
-    source, tested = data.open()
-
-    @functools.cache  # a new run's first batches are those that were tried below
-    def train(start_step: int) -> "tf.data.Dataset":
-        return main_objects.training_of(
-            source,
-            batch_size,
-            crop=crop,
-            seed=seed,
-            start_step=start_step,
-            scales=scales or (data.scale and [data.scale]),
-            max_corrupt=max_corrupt,
-            shard=shard,
-            device=None,  # the strategy brings batches to the devices
-        )
-
-    train(0)  # what is wrong with the data shows before anything is written
-    test = main_objects.evaluation_of(
-        tested,
-        eval_batch_size,
-        scale=data.scale,
-        replicas=strategy.num_replicas_in_sync,
-        shard=shard,
-        device=None,
+    source, _, train, test = detection.streams(
+        data,
+        strategy,
+        scales=scales,
+        training_of=functools.partial(main_objects.training_of, crop=crop),
+        evaluation_of=main_objects.evaluation_of,
+        **sizes,
     )
     return source, train, test
 
@@ -120,37 +93,23 @@ def build(
     Raises:
         InputError: an argument is none of the above, or does not fit the others.
     """
+    from resnet_keras.detection import backbones, statistics
+
     from .localizer import Localizer
 
-    backbone, frozen = _backbone(network, weights, weights_dir, dtype, frozen_statistics, freeze)
+    backbone, frozen = backbones.build(
+        network,
+        weights,
+        weights_dir=weights_dir,
+        dtype=dtype,
+        frozen_statistics=frozen_statistics,
+        freeze=freeze,
+    )
     model = Localizer(backbone, len(class_names), class_names=list(class_names), **arguments)
     if weights is not None:
         _take_classifier(model, network, weights, weights_dir)
-    detection.synchronize(of_the_batch(model), sync_batch_norm, frozen)
+    statistics.synchronize(of_the_batch(model), sync_batch_norm, frozen)
     return model
-
-
-def _backbone(network, weights, weights_dir, dtype, frozen_statistics, freeze):
-    """A backbone, and whether its batch normalization is constant."""
-    from resnet_keras.detection import backbones, statistics
-
-    assert backbones  # adds its networks to the zoo
-    backbone = zoo.backbone(
-        network,
-        weights=weights,
-        weights_dir=weights_dir,
-        input_shape=(None, None, 3),
-        dtype=dtype,
-    )
-    norms = statistics.normalizations(backbone)
-    frozen = weights is not None and frozen_statistics and bool(norms)
-    if frozen:
-        backbone = statistics.frozen(backbone)
-    if freeze:
-        if weights is None:
-            raise InputError("freeze is for backbones with weights.")
-        zoo.freeze(backbone, freeze)
-    return backbone, frozen
 
 
 def _take_classifier(model, network, weights, weights_dir):
@@ -192,15 +151,22 @@ def build_rcnn(
         sync_batch_norm: see there.
         **arguments: of `RCNN`.
     """
+    from resnet_keras.detection import backbones, statistics
+
     from .rcnn import RCNN
 
     backbone, frozen = None, False
     if network is not None:
-        backbone, frozen = _backbone(
-            network, weights, weights_dir, dtype, frozen_statistics, freeze
+        backbone, frozen = backbones.build(
+            network,
+            weights,
+            weights_dir=weights_dir,
+            dtype=dtype,
+            frozen_statistics=frozen_statistics,
+            freeze=freeze,
         )
     model = RCNN(localizer, backbone, **arguments)
-    detection.synchronize(of_the_batch(model), sync_batch_norm, frozen)
+    statistics.synchronize(of_the_batch(model), sync_batch_norm, frozen)
     return model
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from resnet_keras import processes
 from resnet_keras.commands import runs, shared_flags, shell
 from resnet_keras.detection import flags as detection_flags
-from resnet_keras.detection import recipe as detection
 from resnet_keras.errors import InputError
 from resnet_keras.training import cluster, run_folder
 
@@ -53,7 +52,7 @@ def _run(kind, localizer, signals) -> int:
 
     from resnet_keras import training
     from resnet_keras.detection import sharing
-    from resnet_keras.training import replicas
+    from resnet_keras.training import optimizers, replicas
     from resnet_keras.training.signals import Agreement
 
     from . import measuring
@@ -79,7 +78,7 @@ def _run(kind, localizer, signals) -> int:
     with strategy.scope():
         model = _model(source, data, first)
         model.compile(
-            detection.optimizer(**_optimizer()),
+            optimizers.scheduled(**_optimizer()),
             jit_compile=FLAGS.jit_compile,
             auto_scale_loss=False,
         )

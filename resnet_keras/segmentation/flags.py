@@ -14,13 +14,13 @@ from resnet_keras.errors import InputError
 from resnet_keras.pipelines import masks
 
 from . import recipe
+from .segmenters import HEADS
 
 # Flags that decide nothing: a run goes on with other values.
 FREE = {
     *("annotations", "checkpoint_every", "data_dir", "keep_checkpoints", "tensorboard"),
     "weights_dir",
 }
-HEADS = ("fcn", "deeplabv3")
 
 
 def define_data(values: flags.FlagValues, dataset: str | None) -> Group:

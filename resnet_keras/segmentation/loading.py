@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resnet_keras.errors import InputError
-from resnet_keras.training import run_folder
+from resnet_keras.training import run_folder, whole_models
 
 if TYPE_CHECKING:
     import keras
@@ -28,21 +28,21 @@ def load(path: str | os.PathLike, which: str = "best") -> "tuple[keras.Model, tu
     Raises:
         InputError: there is none, or the file holds another model.
     """
-    import keras
-
     from resnet_keras.detection import statistics  # noqa: F401  # classes in the file
-    from resnet_keras.training import optimizers, schedules  # noqa: F401
 
     from . import building, losses, metrics  # noqa: F401
 
-    file = find(path, which)
-    try:
-        model: Any = keras.models.load_model(file)
-    except (ValueError, TypeError, OSError) as error:
-        raise InputError(f"{file} cannot be loaded: {error}") from error
-    try:
-        names = building.class_names(model)
-    except (AttributeError, InputError) as error:
-        raise InputError(f"{file} holds a {type(model).__name__}, which is no {NOUN}.") from error
+    model = whole_models.load(path, which, NOUN, _is_segmenter)
+    names = building.class_names(model)
     model = building.without_auxiliary(model)
     return model, names or tuple(map(str, range(model.output_shape[-1])))
+
+
+def _is_segmenter(model):
+    from . import building
+
+    try:
+        building.class_names(model)
+    except (AttributeError, InputError):
+        return False
+    return True

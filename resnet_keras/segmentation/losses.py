@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-IGNORED = 255
+from resnet_keras.facts import IGNORED
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")

@@ -9,6 +9,7 @@ image with the mask's colours over it. An image that cannot be decoded is named,
 is 2.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -16,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_keras import processes, zoo
+from resnet_keras import processes
 from resnet_keras.classification.prediction import image_files
-from resnet_keras.commands import decoders, shell
+from resnet_keras.commands import decoders, photographs, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, readable, write_atomically
@@ -62,25 +63,23 @@ def _main(arguments: list[str]) -> None:
     from . import prediction
 
     model, names = loading.load(file)
-    options = {"scale": scale, "scales": scales, "flip": FLAGS.mirrored}
-    options["exif_orientation"] = FLAGS.exif_orientation
-    broken = []
+    look = functools.partial(
+        prediction.of_file,
+        model,
+        scale=scale,
+        scales=scales,
+        flip=FLAGS.mirrored,
+        exif_orientation=FLAGS.exif_orientation,
+    )
     with decoders.quiet():
-        for path in paths:
-            try:
-                image, labels = prediction.of_file(model, path, **options)
-            except decode.Undecodable as error:
-                broken.append(path)
-                if FLAGS.json:
-                    print(json.dumps({"image": path, "error": str(error)}), flush=True)
-                continue
+        for path, (image, labels) in photographs.answered(
+            paths, look, as_json=FLAGS.json, faults=decode.Undecodable
+        ):
             print(_line(path, _shares(labels, names)), flush=True)
             if FLAGS.out:
                 overlay = png.overlay(image, labels, ground=png.ground(names))
                 write_atomically(_file(path, MASK), png.encode(labels))
                 write_atomically(_file(path, OVERLAY), tf.io.encode_png(overlay).numpy())
-    if broken:
-        raise InputError(zoo.prediction.undecodable(broken, len(paths)))
 
 
 def _shares(labels, names):

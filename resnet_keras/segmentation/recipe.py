@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resnet_keras import zoo
-from resnet_keras.errors import InputError
 from resnet_keras.pipelines import masks
 
 if TYPE_CHECKING:
@@ -78,31 +76,25 @@ def build(
     Raises:
         InputError: an argument is none of the above, or does not fit the others.
     """
-    from resnet_keras.detection import statistics
+    from resnet_keras.detection import backbones, statistics
 
     from . import building
 
     strides = {} if output_stride is None else {"output_stride": output_stride}
-    backbone = zoo.backbone(
+    backbone, frozen = backbones.build(
         network,
-        weights=weights,
+        weights,
         weights_dir=weights_dir,
-        input_shape=(None, None, 3),
         dtype=dtype,
+        frozen_statistics=frozen_statistics,
+        freeze=freeze,
         **strides,
     )
-    if weights is not None and frozen_statistics:
-        backbone = statistics.frozen(backbone)
-    if freeze:
-        if weights is None:
-            raise InputError("freeze is for backbones with weights.")
-        zoo.freeze(backbone, freeze)
     model = building.segmenter(
         backbone, len(class_names), class_names=list(class_names), **arguments
     )
     # The head has some in any case, also on a backbone without.
-    for layer in statistics.normalizations(model):
-        layer.synchronized = synchronized
+    statistics.synchronize(statistics.normalizations(model), synchronized, frozen)
     return model
 
 
@@ -148,17 +140,3 @@ def targets_for(model: "keras.Model", batches: "tf.data.Dataset") -> "tf.data.Da
 
     shared = batches.map(lambda images, masks: (images, dict.fromkeys(names, masks)))
     return shared.apply(tf.data.experimental.assert_cardinality(count))
-
-
-def optimizer(
-    *,
-    momentum: float = 0.9,
-    weight_decay: float = 1e-4,
-    clip_norm: float | None = None,
-    **schedule: Any,
-) -> "keras.Optimizer":
-    """SGD with a schedule, whose arguments are those of `schedules.make`."""
-    from resnet_keras.training import optimizers, schedules
-
-    rate = schedules.make(**schedule)
-    return optimizers.SGD(rate, momentum, weight_decay, clip_norm=clip_norm)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from resnet_keras.errors import InputError
-
-IGNORED = 255
+from resnet_keras.facts import IGNORED
 
 
 def confusion_matrix(labels: Any, found: Any, num_classes: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD
 from resnet_keras.zoo import WeightsEntry
 
 COCO_VOC = "coco_voc"
+HEADS = ("fcn", "deeplabv3")  # what stands on a backbone
 OUTPUT_STRIDE = 8
 
 

@@ -123,6 +123,8 @@ def _batches(model, source, start_step):
 
 
 def _model(class_names):
+    from resnet_keras.training import optimizers
+
     model = recipe.build(
         FLAGS.model,
         FLAGS.weights,
@@ -134,7 +136,7 @@ def _model(class_names):
     )
     return recipe.compiled(
         model,
-        recipe.optimizer(**_optimizer()),
+        optimizers.scheduled(**_optimizer()),
         len(class_names),
         **given("auxiliary_weight", "jit_compile"),
     )

@@ -17,7 +17,7 @@ import keras
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.zoo import entries, networks
+from resnet_keras.zoo import networks
 from resnet_keras.zoo import weights as files
 
 from . import building, layout
@@ -73,7 +73,7 @@ def get(
         tensors = layout.read(path)
         _check_head(path, tensors, chosen.head)
         classes = _classes(path, tensors)
-    voc = entries.class_names(chosen.entry.dataset) or ()
+    voc = class_names(chosen.entry.dataset) or ()
     if num_classes is None:
         num_classes = classes or len(voc)
     registered = str(weights) == chosen.entry.tag

@@ -5,6 +5,7 @@ The learning rate is a schedule times the optimizer's `learning_rate_scale`, see
 
 import contextlib
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -425,3 +426,29 @@ def _misfit(variables, values):
 
 def _is_kernel(variable):
     return variable.path.rsplit("/", 1)[-1] == "kernel"
+
+
+def scheduled(
+    *,
+    schedule: str,
+    learning_rate: float,
+    train_steps: int,
+    boundaries: Sequence[int] = (),
+    decay_factor: float = 0.1,
+    warmup_steps: int = 0,
+    momentum: float = 0.9,
+    weight_decay: float = 1e-4,
+    clip_norm: float | None = None,
+    power: float = 0.9,
+) -> SGD:
+    """SGD with a schedule; arguments as of `schedules.make` and `SGD`."""
+    rate = schedules.make(
+        schedule,
+        learning_rate,
+        train_steps=train_steps,
+        boundaries=boundaries,
+        decay_factor=decay_factor,
+        warmup_steps=warmup_steps,
+        power=power,
+    )
+    return SGD(rate, momentum, weight_decay, clip_norm=clip_norm)

@@ -5,7 +5,7 @@ The files hold all of it, so that each can be read and copied alone; here it is 
 
 import json
 
-from resnet_keras.zoo import entries
+from resnet_keras import zoo
 
 CIFAR10 = """\
 # {network} on CIFAR-10, as in Sec. 4.2 of arXiv 1512.03385.
@@ -189,7 +189,7 @@ def texts() -> dict[str, str]:
 
 def digits_errors() -> dict[str, dict[str, str]]:
     """Training error of seed 0 and test errors of seeds 0 to 2 in percent, as measured."""
-    path = entries.FOLDER / "experiments" / "degradation_digits.json"
+    path = zoo.entry.FOLDER / "experiments" / "degradation_digits.json"
     rows = {row[0]: row for row in json.loads(path.read_text())["runs"]["rows"]}
     return {
         network: {

@@ -1,6 +1,5 @@
 """VGG networks with other projects' weights answer as those projects' own networks do."""
 
-import json
 import sys
 
 import keras
@@ -8,26 +7,14 @@ import numpy as np
 import parity
 import pytest
 import vgg_parity
+from recorded import difference
 from safetensors.numpy import save_file
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
 
-RECORDED = json.loads(vgg_parity.NAMES.read_text())["tensors"]
-LOGITS = np.load(vgg_parity.LOGITS)
+RECORD = vgg_parity.RECORD
 TOLERANCE = 5e-6
-
-
-def difference(found, expected):
-    """The largest difference, relative to the largest value."""
-    return np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
-
-
-def write(path, name, prefix=""):
-    """A recorded network's weights by the rule, as converted files are laid out."""
-    tensors = {prefix + n: parity.torch_weights(n, tuple(s)) for n, s in RECORDED[name]}
-    save_file(tensors, path, metadata={"format": "pt"})
-    return path
 
 
 @pytest.mark.parametrize(
@@ -40,11 +27,11 @@ def write(path, name, prefix=""):
 )
 def test_logits_of_thin_torch_networks(name, tmp_path):
     """Also where bins of the pooled features overlap, and where they repeat rows."""
-    path = write(tmp_path / "thin.safetensors", f"thin {name}", prefix="module.")
+    path = RECORD.torch_file(tmp_path / "thin.safetensors", f"thin {name}", prefix="module.")
     model = zoo.get(name, weights=path, input_shape=(None, None, 3))
     assert model.output_shape == (None, vgg_parity.CLASSES)
     for size in vgg_parity.SIZES:
-        expected = LOGITS[f"thin {name} {size[0]}x{size[1]}"]
+        expected = RECORD.logits(f"thin {name}", *size)
         assert difference(model(parity.images(*size)), expected) < TOLERANCE
         # What is compared depends on the image.
         assert difference(expected[:1], expected[1:]) > 20 * TOLERANCE
@@ -53,19 +40,19 @@ def test_logits_of_thin_torch_networks(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", vgg_parity.FULL)
 def test_logits_of_torch_networks(name, tmp_path):
-    path = write(tmp_path / f"{name}.safetensors", name)
+    path = RECORD.torch_file(tmp_path / f"{name}.safetensors", name)
     model = zoo.get(name, weights=path, input_shape=(None, None, 3))
     for size in vgg_parity.FULL_SIZES:
-        expected = LOGITS[f"{name} {size[0]}x{size[1]}"]
+        expected = RECORD.logits(name, *size)
         assert difference(model(parity.images(*size)), expected) < TOLERANCE
 
 
 def test_the_first_hidden_layer_is_permuted_and_not_only_loaded(tmp_path, monkeypatch):
-    path = write(tmp_path / "thin.safetensors", "thin vgg16")
+    path = RECORD.torch_file(tmp_path / "thin.safetensors", "thin vgg16")
     vggs = zoo.networks.find("vgg16").files
     monkeypatch.setattr(vggs, "_channels_last", lambda kernel: kernel)
     model = zoo.get("vgg16", weights=path, input_shape=(224, 224, 3))
-    expected = LOGITS["thin vgg16 224x224"]
+    expected = RECORD.logits("thin vgg16", 224, 224)
     assert difference(model(parity.images(224, 224)), expected) > 1e-2
 
 
@@ -108,7 +95,7 @@ def test_features_of_keras_applications(tmp_path):
 
 
 def test_files_of_other_networks_are_named(tmp_path):
-    path = write(tmp_path / "thin.safetensors", "thin vgg19")
+    path = RECORD.torch_file(tmp_path / "thin.safetensors", "thin vgg19")
     with pytest.raises(InputError, match=r"holds weights of vgg19, not of vgg16: ask for vgg19"):
         zoo.get("vgg16", weights=path)
     with pytest.raises(InputError, match="of these vgg16, vgg16_bn"):

@@ -13,7 +13,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 
 from .. import networks
-from ..networks import Network
+from ..network import Network
 
 _BLOCK_LAYER = re.compile(r"(conv\d)_block(\d+)_(\d)_(?:conv|bn)")
 _ADDITION = re.compile(r".*_add|add(?:_\d+)?")  # by this package's name, or by Keras's number

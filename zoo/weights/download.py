@@ -17,7 +17,7 @@ from resnet_keras import __version__, hosts
 from resnet_keras.errors import InputError, require
 from resnet_keras.files import digest, make_folder, unwritable
 
-from ..entries import FOLDER, HUB_FILE, WeightsEntry
+from ..entry import FOLDER, HUB_FILE, WeightsEntry
 from .pickles import conversion
 
 HOME = "RESNET_KERAS_HOME"

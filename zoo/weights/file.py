@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from resnet_keras.errors import InputError
 from resnet_keras.facts import INTERPOLATIONS
 
-from .. import entries
-from ..entries import MAX_SIDE, Preprocessing, WeightsEntry
+from ..entry import CROP_MODES, MAX_SIDE, Preprocessing, WeightsEntry
 from . import formats
 from .provenance import is_whole
 
@@ -70,7 +69,7 @@ def check_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
         raise ValueError(f"a crop of {size!r} from a shorter side of {resize!r}")
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation {interpolation!r}")
-    if crop_mode not in entries.CROP_MODES:
+    if crop_mode not in CROP_MODES:
         raise ValueError(f"crop_mode {crop_mode!r}, which is 'centre' or 'stretch'")
     if not isinstance(antialias, bool):
         raise ValueError(f"antialias {antialias!r}, which is True or False")

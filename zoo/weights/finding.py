@@ -6,8 +6,8 @@ from pathlib import Path
 from resnet_keras.errors import InputError
 
 from .. import entries, networks
-from ..entries import Preprocessing, WeightsEntry
-from ..networks import Network
+from ..entry import Preprocessing, WeightsEntry
+from ..network import Network
 from . import download, foreign, formats, layouts, own, provenance, record, wrappers
 from .file import WeightsFile
 

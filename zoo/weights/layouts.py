@@ -10,7 +10,7 @@ from typing import Any
 
 from resnet_keras.errors import InputError
 
-from ..networks import Network
+from ..network import Network
 from .formats import Tensor
 
 OWN, KERAS, KERAS_APPLICATIONS, TORCH = "resnet_keras", "keras", "keras_applications", "torch"

@@ -16,8 +16,9 @@ from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
 from .. import networks
-from ..entries import Preprocessing
-from ..networks import Network, canonical
+from ..entry import Preprocessing
+from ..network import Network
+from ..networks import canonical
 from . import foreign, formats, layouts, provenance, record
 from .file import WeightsFile, check_preprocessing, guessed
 from .provenance import is_whole

@@ -10,8 +10,8 @@ from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
 from resnet_keras.files import digest
 
 from .. import entries
-from ..entries import HUB_FILE, Preprocessing, WeightsEntry
-from ..networks import Network
+from ..entry import HUB_FILE, MAX_SIDE, Preprocessing, WeightsEntry
+from ..network import Network
 from . import layouts
 
 # Why a preprocessing is a guess; goes on after a file's name.
@@ -127,7 +127,7 @@ def _timm_config(config, num_classes):
     interpolation = shown.get("interpolation", "bicubic")
     _require(is_whole(height) and height > 0 and is_whole(width) and width > 0, "input_size", shown)
     side = min(height, width)
-    least = side / entries.MAX_SIDE
+    least = side / MAX_SIDE
     _require(_number(crop_pct) and 0 < least <= crop_pct <= 1, "crop_pct", shown)
     mean = _colours(shown, "mean", IMAGENET_MEAN)
     std = _colours(shown, "std", IMAGENET_STD)

@@ -11,8 +11,8 @@ from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 
 from .. import cards, networks
-from ..entries import Preprocessing
-from ..networks import Network
+from ..entry import Preprocessing
+from ..network import Network
 from . import formats, own, record
 from .file import check_preprocessing, guessed
 

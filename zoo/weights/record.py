@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from resnet_keras.errors import InputError
 
 from .. import networks
-from ..networks import Network, canonical
+from ..network import FREE, OF_WEIGHTS, Network
+from ..networks import canonical
 from . import resnets, vggs
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def check_arguments(network: Network, arguments: Mapping[str, Any]) -> None:
 
 def stored(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
     """Of a network's options, those that a file of its weights keeps."""
-    kept = {*networks.FREE, *networks.OF_WEIGHTS, *network.settled} - {"mean", "std"}
+    kept = {*FREE, *OF_WEIGHTS, *network.settled} - {"mean", "std"}
     kept -= {"pooling"} if options.get("include_top", True) else {"num_classes"}
     changed = {key for key in network.free if options.get(key) != network.options[key]}
     return {key: value for key, value in options.items() if key in kept | changed}

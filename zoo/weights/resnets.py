@@ -12,7 +12,7 @@ from typing import Any
 from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
-from ..networks import Network
+from ..network import Network
 from . import architecture, layouts
 from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed

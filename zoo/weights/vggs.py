@@ -15,7 +15,7 @@ from resnet_keras.facts import (
     VGG_SIDE,
 )
 
-from ..networks import Network
+from ..network import Network
 from . import layouts, wrappers
 from .foreign import contents
 from .formats import Tensor

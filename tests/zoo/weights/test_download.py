@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError, MissingExtraError
-from resnet_keras.zoo import entries, weights
+from resnet_keras.zoo import weights
 
 download = weights.download
 
@@ -346,7 +346,7 @@ def hub(server, tmp_path, monkeypatch):
     for layer in zoo.get("resnet18").layers:
         for name, shape in torch_names.tensors(layer):
             tensors[name] = np.full(shape, 0.01, "float32")
-    path = f"/timm/resnet18.tv_in1k/resolve/main/{entries.HUB_FILE}"
+    path = f"/timm/resnet18.tv_in1k/resolve/main/{zoo.entry.HUB_FILE}"
     server.files[path] = save(tensors, metadata={"format": "pt"})
     return server
 
@@ -355,7 +355,7 @@ def test_the_hub_brings_a_file_once(hub):
     model = zoo.get("resnet18", weights="imagenet")
     assert float(np.asarray(model.get_layer("conv1_conv").kernel).max()) == np.float32(0.01)
     asked = len(hub.requests)
-    assert any(path.endswith(entries.HUB_FILE) for path, _ in hub.requests)
+    assert any(path.endswith(zoo.entry.HUB_FILE) for path, _ in hub.requests)
     assert zoo.get("resnet18", weights="tv_in1k").name == "resnet18"
     assert len(hub.requests) == asked
 
@@ -394,7 +394,7 @@ def test_hub_files_from_a_folder(hub, tmp_path):
     nested.mkdir(parents=True)
     with pytest.raises(InputError, match=r"no resnet18.tv_in1k.safetensors and no"):
         zoo.get("resnet18", weights="imagenet", weights_dir=tmp_path / "local")
-    (nested / entries.HUB_FILE).write_bytes(content)
+    (nested / zoo.entry.HUB_FILE).write_bytes(content)
     assert zoo.get("resnet18", weights="imagenet", weights_dir=tmp_path / "local").count_params()
     assert hub.requests == []
 

@@ -279,7 +279,7 @@ def test_every_entry_is_known_by_the_name_of_its_file(tmp_path):
 
 
 def test_a_copy_of_packaged_weights_is_known_by_its_hash(tmp_path):
-    packaged = entries.FOLDER / "files" / "resnet20_digits.safetensors"
+    packaged = zoo.entry.FOLDER / "files" / "resnet20_digits.safetensors"
     copy = tmp_path / "copy.safetensors"
     copy.write_bytes(packaged.read_bytes())
     _, file = zoo.weights.find("resnet20", copy)

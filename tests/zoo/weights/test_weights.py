@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
-from resnet_keras.zoo import entries, networks, weights
+from resnet_keras.zoo import networks, weights
 
 assignment = weights.assignment
 
@@ -67,14 +67,14 @@ def test_registered_files_are_the_recorded_bytes():
     packaged = [entry for entry in zoo.ENTRIES.values() if entry.packaged]
     assert packaged
     for entry in packaged:
-        content = (entries.FOLDER / "files" / entry.address).read_bytes()
+        content = (zoo.entry.FOLDER / "files" / entry.address).read_bytes()
         assert f"sha256:{hashlib.sha256(content).hexdigest()}" == entry.checksum
         assert entry.recipe in zoo.recipes.names()
         assert entry.measured
 
 
 def test_results_are_of_registered_weights():
-    rows = json.loads(entries.RESULTS.read_text())
+    rows = json.loads(zoo.entry.RESULTS.read_text())
     assert {(row["model"], row["weights"]) for row in rows} <= zoo.ENTRIES.keys()
 
 

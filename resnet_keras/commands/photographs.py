@@ -1,0 +1,44 @@
+"""What the commands that predict have in common: a model looks at image files, one by one."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from resnet_keras import zoo
+from resnet_keras.errors import InputError
+
+Answer = TypeVar("Answer")
+
+
+def answered(
+    paths: Sequence[str],
+    look: Callable[[str], Answer],
+    *,
+    as_json: bool,
+    faults: type[InputError] = InputError,
+) -> Iterator[tuple[str, Answer]]:
+    """Each path with what `look` says of it.
+
+    Files that it cannot use are named at the end, and with `as_json` in a line of their own, too.
+
+    Args:
+        paths: of image files.
+        look: takes a path.
+        as_json: whether the command prints JSON.
+        faults: the errors that tell a file that cannot be used; others end the command at once.
+
+    Raises:
+        InputError: at the end, if there were such files.
+    """
+    broken = []
+    for path in paths:
+        try:
+            answer = look(path)
+        except faults as error:
+            broken.append(path)
+            if as_json:
+                print(json.dumps({"image": path, "error": str(error)}), flush=True)
+            continue
+        yield path, answer
+    if broken:
+        raise InputError(zoo.prediction.undecodable(broken, len(paths)))

@@ -1,0 +1,138 @@
+"""What a row of the registry says of a network, and of the family that it belongs to. No Keras."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_keras.errors import InputError
+
+from . import paper
+
+if TYPE_CHECKING:
+    import keras
+
+# Arguments of every builder, see `resnet_keras.networks.network`. These may differ from what
+# weights were made with,
+FREE = ("num_classes", "input_shape", "include_top", "pooling", "dtype")
+# these are of the training, and in no file,
+TRAINING = ("synchronized", "stochastic_depth", "dropout")
+# and these belong to the weights, as a family's own options do.
+OF_WEIGHTS = ("mean", "std", "epsilon")
+SHARED = (*FREE, *OF_WEIGHTS, *TRAINING)
+
+
+class Family(NamedTuple):
+    """What the networks of one builder have in common.
+
+    Attributes:
+        builder: a function that returns a `keras.Model`, or "module:function", which is imported
+            when it is used.
+        choices: the values that an option may have, where they are few.
+        files: the module that knows other projects' files of such networks; None: they are read
+            only as this package and Keras write them.
+        head: the stage and the last of the hidden layers behind it, where there are such: what a
+            detector takes RoIs of, and what it makes of each.
+    """
+
+    builder: str | Callable[..., "keras.Model"]
+    choices: Mapping[str, tuple[Any, ...]] = {}
+    files: str | None = None
+    head: tuple[str, str] | None = None
+
+
+class Network(NamedTuple):
+    """A row of the registry.
+
+    Attributes:
+        name: what `zoo.get` is asked for.
+        family: of the network.
+        arguments: of the builder, which make it this network.
+        options: of the builder, which are the user's to set, with their defaults.
+        dataset: that the network was made for, such as "imagenet" or "cifar10".
+        training: which of the options are of the training and not of the weights.
+        free: which may differ from what weights were made with.
+        paper_parameters: what its paper gives, such as "0.27M".
+        paper_multiply_adds: what its paper gives, such as "1.8e9".
+        paper_result: its error in its own paper, in words, such as "5.46 % test error
+            (arXiv 1603.05027, Table 4)"; those of the paper itself are in `paper`.
+    """
+
+    name: str
+    family: Family
+    arguments: Mapping[str, Any]
+    options: Mapping[str, Any]
+    dataset: str
+    training: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    paper_parameters: str | None = None
+    paper_multiply_adds: str | None = None
+    paper_result: str | None = None
+
+    @property
+    def builder(self) -> Callable[..., "keras.Model"]:
+        """The family's; imports Keras."""
+        if callable(self.family.builder):
+            return self.family.builder
+        module, _, function = self.family.builder.partition(":")
+        return getattr(importlib.import_module(module), function)
+
+    def build(self, **options: Any) -> "keras.Model":
+        """Calls the builder with these options; without one, its default is taken.
+
+        Raises:
+            InputError: the builder refuses them.
+        """
+        options = {**self.options, **options}
+        try:
+            return self.builder(**self.arguments, name=self.name, **options)
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            own = {name: value for name, value in options.items() if name in self.options}
+            raise InputError(f"{self.name} cannot be built with {own}: {error}") from error
+
+    @property
+    def files(self) -> Any:
+        """The module that knows other projects' files of such networks, or None."""
+        return self.family.files and importlib.import_module(self.family.files)
+
+    @property
+    def settled(self) -> tuple[str, ...]:
+        """The options that belong to weights, beside those of every network."""
+        return tuple(name for name in self.options if name not in (*self.training, *self.free))
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """What a user may set: the network's own options, and those of every network."""
+        return (*self.options, *SHARED)
+
+    @property
+    def depth(self) -> int | None:
+        """Layers with weights, where the network has a depth."""
+        return self.arguments.get("depth")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a plain network of the paper."""
+        return "shortcut" in self.arguments and self.shortcut is None
+
+    @property
+    def shortcut(self) -> str | None:
+        """The default option: the paper's for CIFAR (Sec. 4.2), and B for ImageNet."""
+        return {**self.arguments, **self.options}.get("shortcut")
+
+    @property
+    def paper_error(self) -> str | None:
+        """What its paper gives for the default option, or else for another one, in words."""
+        if self.paper_result is not None:
+            return self.paper_result
+        ten_crop = self.dataset == "imagenet"
+        protocol = paper.TEN_CROP if ten_crop else paper.SINGLE_VIEW
+        for shortcut in (self.shortcut, *paper.OPTIONS):
+            errors = paper.errors(self.name, shortcut, protocol)
+            if errors:
+                kind = "top-1 error, 10-crop" if ten_crop else "test error"
+                option = f", option {shortcut}" if ten_crop and shortcut else ""
+                note = f", {errors.note}" if errors.note else ""
+                return f"{errors.top1} % {kind}{option}{note} ({errors.place})"
+        return None
