@@ -15,7 +15,7 @@ import functools
 from typing import Any, Unpack
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from resnet_keras.errors import InputError
 from resnet_keras.facts import (
@@ -110,7 +110,9 @@ def _enter(x, filters, stride, name, norm, drop_rate, ends):
     if x.shape[-1] != filters:
         projected = conv(activated, filters, 1, stride, f"{name}_0")
         return _kept(projected, name, drop_rate), activated
-    return activated if name == ends[0] else x, activated
+    if name == ends[0]:  # a layer, by which such a network is told from a wide one of width 1
+        return layers.Identity(name=f"{name}_0_identity")(activated), activated
+    return x, activated
 
 
 def _leave(identity, x, name, drop_rate, ends):
@@ -141,8 +143,12 @@ def _ends(blocks):
     return "conv2_block1", f"conv{len(blocks) + 1}_block{blocks[-1]}"
 
 
-def _pool(x):
-    x = layers.ZeroPadding2D(1, CHANNELS_LAST, name="pool1_pad")(x)
+def _pool(x, padding):
+    """The stem's max pooling; its input may be negative, so that it matters what is padded.
+
+    timm pads nothing that could be a maximum, keras.applications pads zeros.
+    """
+    x = padding(x)
     return layers.MaxPooling2D(3, 2, data_format=CHANNELS_LAST, name="pool1_pool")(x)
 
 
@@ -182,7 +188,7 @@ def preact_resnet(
     block = functools.partial(bottleneck_block, ends=ends, stride_in_1x1=False)
 
     def trunk(x, norm, drop_rates):
-        x = _pool(conv(x, width, 7, 2, "conv1"))
+        x = _pool(conv(x, width, 7, 2, "conv1"), EdgePadding(name="pool1_pad"))
         x = stages(x, block, width, norm, drop_rates, stem=4, output_stride=output_stride)
         return _finish(x, norm, ends)
 
@@ -221,7 +227,8 @@ def keras_preact_resnet(
     shared.setdefault("epsilon", KERAS_EPSILON)
 
     def trunk(x, norm, drop_rates):
-        x = _pool(conv(x, 64, 7, 2, "conv1", bias=True))
+        x = conv(x, 64, 7, 2, "conv1", bias=True)
+        x = _pool(x, layers.ZeroPadding2D(1, CHANNELS_LAST, name="pool1_pad"))
         for index, rates in enumerate(drop_rates):
             for number, drop_rate in enumerate(rates, 1):
                 stride = 2 if number == len(rates) and index < len(drop_rates) - 1 else 1
@@ -379,3 +386,21 @@ def _cifar_trunk(block, width, ends, output_stride):
         return _finish(x, norm, ends)
 
     return trunk
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class EdgePadding(layers.Layer):
+    """Repeats the outermost rows and columns once: (batch, height + 2, width + 2, channels).
+
+    Max pooling of 3x3 behind it answers as with a padding of minus infinity, as torch has it: what
+    is repeated is in the same window.
+    """
+
+    def call(self, x):
+        x = ops.concatenate([x[:, :1], x, x[:, -1:]], axis=1)
+        return ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        sides = [None if side is None else side + 2 for side in (height, width)]
+        return (batch, *sides, channels)

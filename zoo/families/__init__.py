@@ -6,6 +6,6 @@
 - `DEFAULTS`: which of them "imagenet" and "cifar10" stand for, by (network, name).
 """
 
-from . import resnets, vggs
+from . import preacts, resnets, vggs
 
-FAMILIES = (resnets, vggs)
+FAMILIES = (resnets, vggs, preacts)

@@ -64,6 +64,12 @@ def of(tensors: Iterable[str], layers: Iterable[str] = ()) -> Architecture | Non
     )
 
 
+def name(shown: Architecture) -> str | None:
+    """The network here that has these blocks, in words; None for another network's."""
+    depth = _depth(shown)
+    return _name(shown, depth) if depth else None
+
+
 def check(path: object, shown: Architecture, network: Network) -> None:
     """Raises `InputError`, which names the file's network, where it is not `network`."""
     depth = _depth(shown)

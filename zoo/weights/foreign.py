@@ -27,7 +27,13 @@ _PROJECTS = (
     (
         r"(^|/)post_bn/|_preact_bn/",
         "keras.applications' ResNet V2, with pre-activation",
-        f"it is {_ANOTHER}; its ResNet50, without V2, is read",
+        "of these resnet50v2, resnet101v2 and resnet152v2 are read, as networks of these names",
+    ),
+    (
+        r"(^|\.)stem\.conv\.weight$",
+        "a ResNet V2 of timm's or BiT's",
+        "of these resnetv2_50, resnetv2_101 and resnetv2_152 are read, as networks of these names; "
+        "BiT's have group normalization and are not",
     ),
     (
         r"(^|\.)conv1\.0\.weight$",
@@ -95,6 +101,11 @@ def by_layer_names(opened: Opened) -> dict[str, Tensor]:
 
 def unknown(path: Path, tensors: Mapping[str, Tensor], opened: Opened) -> InputError:
     """Says what a file holds that is in no layout known here, or not of a network known here."""
+    if name := preacts.in_other_layouts(tensors):
+        return InputError(
+            f"{path} holds weights of {name}, with pre-activation, and another network was asked "
+            f"for: ask for {name}."
+        )
     for pattern, project, way_out in _PROJECTS:
         if any(re.search(pattern, name) for name in tensors):
             return InputError(f"{path} holds {project}: {way_out}.")

@@ -13,7 +13,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
 from ..network import Network
-from . import architecture, layouts
+from . import architecture, layouts, preactivation
 from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
 from .wrappers import FOREIGN_HEAD
@@ -80,6 +80,8 @@ def check(
     path: Path, layout: str, tensors: dict[str, Tensor], network: Network, layers: Collection[str]
 ) -> None:
     """Raises `InputError`, which names the file's network, where it is not `network`."""
+    if preactivation.shown(tensors):
+        preactivation.check(path, tensors, network.name)
     of = architecture.of(tensors, layers)
     if of is not None:
         architecture.check(path, of, network)
