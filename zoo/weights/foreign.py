@@ -101,11 +101,6 @@ def by_layer_names(opened: Opened) -> dict[str, Tensor]:
 
 def unknown(path: Path, tensors: Mapping[str, Tensor], opened: Opened) -> InputError:
     """Says what a file holds that is in no layout known here, or not of a network known here."""
-    if name := preacts.in_other_layouts(tensors):
-        return InputError(
-            f"{path} holds weights of {name}, with pre-activation, and another network was asked "
-            f"for: ask for {name}."
-        )
     for pattern, project, way_out in _PROJECTS:
         if any(re.search(pattern, name) for name in tensors):
             return InputError(f"{path} holds {project}: {way_out}.")

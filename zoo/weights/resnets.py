@@ -177,7 +177,7 @@ def _shape(tensors, name):
 
 
 def _from_torch(tensors, network):
-    ours = ((_torch_name(name) or name, tensor) for name, tensor in tensors.items())
+    ours = ((torch_name(name) or name, tensor) for name, tensor in tensors.items())
     named = renamed((name, _reshaped(name, tensor)) for name, tensor in ours)
     projections = any(re.search(r"_0_conv/kernel$", name) for name in named)
     if network.dataset == "cifar10" and not network.plain and not projections:
@@ -185,7 +185,8 @@ def _from_torch(tensors, network):
     return named
 
 
-def _torch_name(name):
+def torch_name(name: str) -> str | None:
+    """This package's name of a tensor of torchvision's ResNets; None where it has none."""
     layer, _, leaf = name.rpartition(".")
     if layer in ("fc", "linear"):
         return {"weight": "logits/kernel", "bias": "logits/bias"}.get(leaf)

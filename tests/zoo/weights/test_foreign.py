@@ -334,7 +334,7 @@ def test_a_whole_h5_file_of_resnet_v2(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         for layer, leaf in (("conv1_conv", "kernel"), ("conv1_conv", "bias"), ("post_bn", "gamma")):
             file[f"model_weights/{layer}/{layer}/{leaf}"] = matrix(3)
-    refused(tmp_path / "w.h5", "ResNet V2", "ResNet50, without V2, is read", network="resnet50")
+    refused(tmp_path / "w.h5", "ResNet V2", "of these resnet50v2,", network="resnet50")
 
 
 @pytest.fixture(scope="module")
