@@ -240,6 +240,12 @@ def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
     assert [row["step"] for row in names["result"].rows] == [20, 40, 60]
 
 
+def _iou(a, b):
+    sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0)
+    areas = [np.prod(box[2:] - box[:2]) for box in (a, b)]
+    return sides.prod() / (sum(areas) - sides.prod())
+
+
 @pytest.mark.slow
 def test_the_detecting_notebook_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -254,6 +260,11 @@ def test_the_detecting_notebook_runs(tmp_path, monkeypatch, capsys):
     shown = [names["tf"].io.decode_png(file.read_bytes()) for file in files]
     found = names["model"].predict(np.stack(shown), verbose=0)["labels"][:, 0]
     assert (found == labels).mean() > 0.7  # by chance, half
+    answers = names["localizer"].predict(np.stack(shown), verbose=0)
+    x, y, width, height = np.transpose([one["bbox"] for one in content["annotations"]])
+    boxes = np.stack([x, y, x + width, y + height], axis=-1)
+    hit = [_iou(a, b) > 0.5 for a, b in zip(answers["boxes"][:, 0], boxes, strict=True)]
+    assert (hit & (answers["labels"][:, 0] == labels)).mean() > 0.7
     assert names["measured"]["miou"] > 0.5  # the ground alone is 0.3
     assert (tmp_path / "mask.png").read_bytes().startswith(b"\x89PNG")
 
