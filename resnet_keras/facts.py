@@ -22,6 +22,8 @@ IMAGENET_OUTPUT_STRIDES, CIFAR_OUTPUT_STRIDES = (32, 16, 8), (4, 2, 1)
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 # Caffe's for ImageNet, as RGB; it has no divisor.
 CAFFE_MEAN, CAFFE_STD = (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
+# Inception's: pixels to -1..1. Of keras.applications' v2 networks and some of timm's.
+INCEPTION_MEAN, INCEPTION_STD = (127.5,) * 3, (127.5,) * 3
 CIFAR10_MEAN, CIFAR10_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 CIFAR100_MEAN, CIFAR100_STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
 # Measured over all images at the digits' own 8x8.
@@ -31,6 +33,21 @@ DIGITS_MEAN, DIGITS_STD = (78.0,) * 3, (96.0,) * 3
 CIFAR10_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
+)
+# The fine ones, spelled as in its files.
+CIFAR100_CLASSES = (
+    *("apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle"),
+    *("bottle", "bowl", "boy", "bridge", "bus", "butterfly", "camel", "can", "castle"),
+    *("caterpillar", "cattle", "chair", "chimpanzee", "clock", "cloud", "cockroach", "couch"),
+    *("crab", "crocodile", "cup", "dinosaur", "dolphin", "elephant", "flatfish", "forest", "fox"),
+    *("girl", "hamster", "house", "kangaroo", "keyboard", "lamp", "lawn_mower", "leopard", "lion"),
+    *("lizard", "lobster", "man", "maple_tree", "motorcycle", "mountain", "mouse", "mushroom"),
+    *("oak_tree", "orange", "orchid", "otter", "palm_tree", "pear", "pickup_truck", "pine_tree"),
+    *("plain", "plate", "poppy", "porcupine", "possum", "rabbit", "raccoon", "ray", "road"),
+    *("rocket", "rose", "sea", "seal", "shark", "shrew", "skunk", "skyscraper", "snail", "snake"),
+    *("spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone"),
+    *("television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale"),
+    *("willow_tree", "wolf", "woman", "worm"),
 )
 DIGITS_CLASSES = tuple("0123456789")
 # COCO numbers its 80 classes up to 90: each at its number less 1.

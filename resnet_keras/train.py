@@ -113,7 +113,8 @@ def _compiled(network, file, options, strategy):
     """The compiled model, and the rules of its learning rate."""
     import keras
 
-    numerics = ("dtype", "sync_batch_norm", "stochastic_depth", "dropout", "freeze", "remat")
+    rates = ("stochastic_depth", "dropout", "block_dropout")
+    numerics = ("dtype", "sync_batch_norm", *rates, "freeze", "remat")
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = recipe.build(network, file, options, **given(*numerics))

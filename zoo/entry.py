@@ -163,6 +163,7 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
         return tuple(line.split(" ", 1)[1] for line in lines)
     return {
         "cifar10": facts.CIFAR10_CLASSES,
+        "cifar100": facts.CIFAR100_CLASSES,
         "coco": facts.COCO_CLASSES,
         "coco_voc": ("background", *facts.VOC_CLASSES),
         "digits": facts.DIGITS_CLASSES,

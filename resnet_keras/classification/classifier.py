@@ -96,6 +96,7 @@ def make_optimizer(
     warmup_until_error: float = 0.0,
     warmup_scale: float = 0.1,
     momentum: float = 0.9,
+    nesterov: bool = False,
     weight_decay: float = 1e-4,
     decayed: str = "kernels",
     accumulate_steps: int = 1,
@@ -118,8 +119,8 @@ def make_optimizer(
         warmup_until_error: training error, in [0, 1], below which the warm-up of ResNet-110 ends
             (Sec. 4.2); 0 for none.
         warmup_scale: what the learning rate is multiplied by until then.
-        momentum, weight_decay, decayed, accumulate_steps, clip_norm, loss_scaling, ema: as for
-            `optimizers.SGD`.
+        momentum, nesterov, weight_decay, decayed, accumulate_steps, clip_norm, loss_scaling, ema:
+            as for `optimizers.SGD`.
 
     Raises:
         InputError: the arguments contradict each other.
@@ -158,6 +159,7 @@ def make_optimizer(
         clip_norm=clip_norm,
         loss_scaling=loss_scaling,
         ema=ema,
+        nesterov=nesterov,
     )
     return optimizer, rules
 

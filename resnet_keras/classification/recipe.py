@@ -156,6 +156,7 @@ def build(
     sync_batch_norm: bool = False,
     stochastic_depth: float = 0.0,
     dropout: float = 0.0,
+    block_dropout: float = 0.0,
     freeze: str | None = None,
     remat: bool = False,
 ) -> "keras.Model":
@@ -169,10 +170,15 @@ def build(
         sync_batch_norm: whether batch statistics are taken over all replicas.
         stochastic_depth: rate at which the last block drops its residual branch.
         dropout: rate at which features are dropped before the logits.
+        block_dropout: rate at which they are dropped in each block of a wide network.
         freeze: the last stage that is not trained.
         remat: whether blocks are computed again for their gradients.
     """
-    training_only = {"stochastic_depth": stochastic_depth, "dropout": dropout}
+    training_only = {
+        "stochastic_depth": stochastic_depth,
+        "dropout": dropout,
+        "block_dropout": block_dropout,
+    }
     own = {"dropout"} if network.family.head else set()  # VGG's own rate is not 0
     model = zoo.build(
         network,

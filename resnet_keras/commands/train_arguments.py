@@ -149,6 +149,11 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         raise InputError(
             f"{network.name} has no residual branches to drop: leave --stochastic_depth out."
         )
+    if FLAGS.block_dropout and "block_dropout" not in network.options:
+        raise InputError(
+            f"{network.name} has no dropout between its convolutions, which wide networks such as "
+            "wrn28_10 have: leave --block_dropout out."
+        )
     if file is not None and FLAGS.normalization != "channel":
         raise InputError("--normalization is for new networks: weights have their own.")
     if FLAGS.freeze and file is None:
@@ -226,11 +231,12 @@ def optimizer() -> dict[str, Any]:
     """Arguments of `classifier.make_optimizer`."""
     rate = ("schedule", "learning_rate", "train_steps", "decay_factor", "patience")
     warm_up = ("warmup_steps", "warmup_until_error", "warmup_scale")
-    update = ("momentum", "weight_decay", "decayed", "accumulate_steps", "clip_norm", "ema")
+    update = ("momentum", "nesterov", "weight_decay", "decayed")
+    more = ("accumulate_steps", "clip_norm", "ema")
     return {
         "boundaries": boundaries(),
         "loss_scaling": FLAGS.dtype == "mixed_float16",
-        **given(*rate, *warm_up, *update),
+        **given(*rate, *warm_up, *update, *more),
     }
 
 

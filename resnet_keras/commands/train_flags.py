@@ -121,6 +121,7 @@ _optimizer.number(
     high=1,
 )
 _optimizer.number("momentum", 0.9, "Momentum of SGD.", high=1)
+_optimizer.switch("nesterov", False, "Nesterov's momentum: the step looks ahead.")
 _optimizer.number("weight_decay", 1e-4, "Coupled weight decay. This times w joins w's gradient.")
 _optimizer.choice(
     "decayed",
@@ -142,6 +143,12 @@ _regularization.number(
 )
 _regularization.number(
     "dropout", 0, "Rate of dropping features before the logits. Of VGG 0.5 is usual.", high=1
+)
+_regularization.number(
+    "block_dropout",
+    0,
+    "Rate of dropping features between a block's convolutions. It is for wide networks (wrn28_10).",
+    high=1,
 )
 _regularization.number(
     "ema",

@@ -14,8 +14,8 @@ CHANNELS_LAST = "channels_last"
 STRIDED_CHANNELS = 16
 
 
-def conv(x, filters, kernel_size, stride, name, dilation=1, groups=1):
-    """A bias-free convolution with symmetric zero padding and He initialization [13].
+def conv(x, filters, kernel_size, stride, name, dilation=1, groups=1, *, bias=False):
+    """A convolution with symmetric zero padding and He initialization [13]; without a bias.
 
     Each of `groups` sees its share of the channels. What strides is not dilated: where strides are
     replaced, all that follow are.
@@ -38,7 +38,7 @@ def conv(x, filters, kernel_size, stride, name, dilation=1, groups=1):
         padding=padding,
         data_format=CHANNELS_LAST,
         dilation_rate=dilation,
-        use_bias=False,
+        use_bias=bias,
         kernel_initializer=he_normal(),
         name=f"{name}_conv",
         **grouped,

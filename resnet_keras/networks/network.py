@@ -91,7 +91,7 @@ def network(
     Raises:
         InputError: an argument is none of the above.
     """
-    last = _rate("stochastic_depth", stochastic_depth)
+    last = rate("stochastic_depth", stochastic_depth)
     if last and not residual:
         raise InputError(f"{name} has no residual branches: leave stochastic_depth out.")
     norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
@@ -104,7 +104,7 @@ def network(
 
 def _top(x, include_top, num_classes, pooling, dropout, head):
     """What follows the last stage: the head, pooled features, or nothing."""
-    dropout = _rate("dropout", dropout)
+    dropout = rate("dropout", dropout)
     if include_top:
         if pooling is not None:
             raise InputError("pooling is for features: give include_top=False beside it.")
@@ -175,7 +175,8 @@ def _is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _rate(what, value):
+def rate(what: str, value: Any) -> float:
+    """The value, if it is a rate; `InputError` names `what` otherwise."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 <= value < 1:
         raise InputError(f"{what} must be a rate in [0, 1), not {value!r}.")

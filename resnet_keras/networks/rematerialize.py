@@ -95,7 +95,7 @@ class Rematerialized(keras.Model):
 def _cuts(layers):
     """Where a network is cut: after its stem, and after each block."""
     blocks = [x for x in layers if re.fullmatch(r"conv\d_block\d+_out", x.name)]
-    stem = [x for x in layers if x.name in ("conv1_relu", "pool1_pool")]
+    stem = [x for x in layers if x.name in ("conv1_conv", "conv1_relu", "pool1_pool")]
     return [layer.output for layer in [*stem[-1:], *blocks]] if blocks else []
 
 

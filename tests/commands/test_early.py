@@ -52,6 +52,7 @@ CONTRADICTIONS = [
     ([*DIGITS, "--weights=digits", "--shortcut=B"], "belongs to the weights"),
     ([*DIGITS, "--model=plain20", "--shortcut=A"], "plain20 has no option shortcut"),
     ([*DIGITS, "--model=plain20", "--stochastic_depth=0.1"], "no residual branches"),
+    ([*DIGITS, "--model=resnet20", "--block_dropout=0.3"], "leave --block_dropout out"),
     ([*DIGITS, "--dataset=imagenet"], "Did you mean 'imagenet2012'?"),
     ([*DIGITS, "--dataset=mnist"], "Did you mean 'tfds/mnist'?"),
     ([*DIGITS, "--train_split=training"], "Did you mean 'train'?"),

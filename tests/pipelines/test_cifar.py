@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from resnet_keras import hosts, pipelines, processes
+from resnet_keras.classification.classifier import class_names
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import cifar, records
 from resnet_keras.processes import Interrupted
@@ -33,16 +34,35 @@ def test_splits(name):
     assert labels.max() < pipelines.info(name).num_classes
 
 
-def test_training_pads_with_the_mean_colour_and_crops():
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_every_class_has_a_name(name):
+    names = class_names(name, "test")
+    assert names is not None
+    assert len(set(names)) == pipelines.info(name).num_classes
+    assert list(names) == sorted(names)  # as both data sets number theirs
+
+
+def test_labels_of_cifar100_are_the_fine_ones():
+    with tfds.testing.mock_data(num_examples=50):
+        _, labels = pipelines.arrays("cifar100", "test")
+        examples = tfds.as_numpy(tfds.load("cifar100", split="test"))
+        assert [example["label"] for example in examples] == labels.tolist()
+    assert labels.max() >= 20  # which is how many coarse ones there are
+
+
+@pytest.mark.parametrize(
+    ("name", "colour"), [("cifar10", (125, 123, 114)), ("cifar100", (129, 124, 112))]
+)
+def test_training_pads_with_the_mean_colour_and_crops(name, colour):
     with tfds.testing.mock_data(num_examples=20):
-        originals, _ = pipelines.arrays("cifar10", "trainval")
-        stream = pipelines.training("cifar10", "trainval", 64, seed=0)
+        originals, _ = pipelines.arrays(name, "trainval")
+        stream = pipelines.training(name, "trainval", 64, seed=0)
         images, labels = next(stream.as_numpy_iterator())
     assert images.shape == (64, 32, 32, 3)
     assert images.dtype == np.uint8
     assert labels.dtype == np.int32
     padded = np.empty((20, 40, 40, 3), "uint8")
-    padded[:] = (125, 123, 114)
+    padded[:] = colour
     padded[:, 4:36, 4:36] = originals
     windows = {
         view.tobytes()

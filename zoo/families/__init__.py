@@ -6,6 +6,6 @@
 - `DEFAULTS`: which of them "imagenet" and "cifar10" stand for, by (network, name).
 """
 
-from . import resnets, variants, vggs
+from . import preacts, resnets, variants, vggs
 
-FAMILIES = (resnets, vggs, variants)
+FAMILIES = (resnets, vggs, variants, preacts)

@@ -81,12 +81,19 @@ def _form(tensors):
     return cardinality, inner[3] // cardinality
 
 
+def name(shown: Architecture) -> str | None:
+    """The network here that has these blocks, in words; None for another network's."""
+    layers = depth(shown)
+    return _name(shown, layers) if layers else None
+
+
 def check(path: object, shown: Architecture, network: Network) -> None:
     """Raises `InputError`, which names the file's network, where it is not `network`."""
     layers = depth(shown)
     form = network.arguments.get("cardinality", 1), network.arguments.get("base_width", 64)
     residual = shown.residual in (None, not network.plain)
-    if layers == network.depth and residual and shown.form in (None, form):
+    alike = shown.form == form or resnext_name(layers, *(shown.form or ())) is None
+    if layers == network.depth and residual and alike:
         return
     name = _name(shown, layers)
     advice = f": ask for {name}" if layers else ", and of no network that is known here"
@@ -116,19 +123,22 @@ def _name(shown, depth):
     if depth is None:
         kind = "bottleneck" if shown.bottleneck else "basic"
         return f"a network of {', '.join(map(str, shown.blocks))} {kind} blocks"
-    if shown.form not in (None, (1, 64)):
-        return resnext_name(depth, *shown.form)
+    if name := resnext_name(depth, *(shown.form or ())):
+        return name
     plain, residual = f"plain{depth}", f"resnet{depth}"
     if shown.residual is None and _exists(plain):
         return f"{plain} or, with shortcut='A', {residual}"
     return plain if shown.residual is False else residual
 
 
-def resnext_name(depth: int, cardinality: int, base_width: int) -> str:
-    """What the network is called, of ResNeXt's family or a wide one."""
-    if cardinality == 1 and base_width % 64 == 0:
-        return f"wide_resnet{depth}_{base_width // 64}"
-    return f"resnext{depth}_{cardinality}x{base_width}d"
+def resnext_name(depth: int | None, cardinality: int = 1, base_width: int = 64) -> str | None:
+    """What the network of ResNeXt's family, or the wide one, is called; None for none of these."""
+    if depth is None or (cardinality, base_width) == (1, 64):
+        return None
+    name = f"resnext{depth}_{cardinality}x{base_width}d"
+    if cardinality == 1:
+        name = f"wide_resnet{depth}_{base_width // 64}"
+    return name if name in networks.NETWORKS or depth not in BOTTLENECK_DEPTHS else None
 
 
 def _exists(name):

@@ -8,7 +8,7 @@ from resnet_keras.errors import InputError
 from .. import entries, networks
 from ..entry import Preprocessing, WeightsEntry
 from ..network import Network
-from . import download, foreign, formats, layouts, own, provenance, record, wrappers
+from . import download, foreign, formats, layouts, own, preacts, provenance, record, wrappers
 from .file import WeightsFile
 
 
@@ -148,7 +148,7 @@ def _foreign(path, opened, network):
         bare = unwrapped(path, foreign.by_layer_names(opened))
         layout = layouts.recognise(bare, network)
         if layout is None:
-            raise foreign.unknown(path, bare, opened)
+            raise preacts.elsewhere(path, bare) or foreign.unknown(path, bare, opened)
         tensors = layouts.translate(layout, bare, network, opened.layers)
     except InputError as error:
         if str(path) in str(error):

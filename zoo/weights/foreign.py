@@ -27,7 +27,13 @@ _PROJECTS = (
     (
         r"(^|/)post_bn/|_preact_bn/",
         "keras.applications' ResNet V2, with pre-activation",
-        f"it is {_ANOTHER}; its ResNet50, without V2, is read",
+        "of these resnet50v2, resnet101v2 and resnet152v2 are read, as networks of these names",
+    ),
+    (
+        r"(^|\.)stem\.conv\.weight$",
+        "a ResNet V2 of timm's or BiT's",
+        "of these resnetv2_50, resnetv2_101 and resnetv2_152 are read, as networks of these names; "
+        "BiT's have group normalization and are not",
     ),
     (
         r"(^|\.)conv1\.0\.weight$",

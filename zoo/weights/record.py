@@ -15,7 +15,7 @@ from resnet_keras.errors import InputError
 from .. import networks
 from ..network import FREE, OF_WEIGHTS, Network
 from ..networks import canonical
-from . import resnets, vggs
+from . import preacts, resnets, vggs
 
 if TYPE_CHECKING:
     import keras
@@ -126,6 +126,7 @@ def _own(layers):
     record = config.get("network")
     if record is None:
         family = vggs if "conv1_block1_conv" in layers else resnets
+        family = preacts if "conv2_block1_preact_bn" in layers else family
         name, options = family.described(layers)
         return name, {}, options
     if not networks.can_be_name(record["model"]):

@@ -13,7 +13,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
 
 from ..network import Network
-from . import architecture, layouts
+from . import architecture, layouts, preactivation
 from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
 from .wrappers import FOREIGN_HEAD
@@ -87,6 +87,8 @@ def check(
             f"{path} is of a squeeze-and-excitation network, of which {excitation} is a part, and "
             f"not of {network.name}: ask for seresnet50 or another of these."
         )
+    if preactivation.shown(tensors):
+        preactivation.check(path, tensors, network.name)
     of = architecture.of(tensors, layers)
     if of is not None:
         architecture.check(path, of, network)
@@ -118,8 +120,8 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     Raises:
         KeyError: these are not the layers of a ResNet of this package.
     """
-    if any(_VARIANT.search(name) for name in layers):  # of `variants`
-        raise KeyError("a record of the network")
+    if any(_VARIANT.search(name) or c == "GroupedConvolution" for name, (c, _) in layers.items()):
+        raise KeyError("a record of the network")  # which is of `variants`
     blocks = [name for name in layers if re.fullmatch(r"conv\d_block\d+_out", name)]
     bottleneck, imagenet = "conv2_block1_3_conv" in layers, "pool1_pool" in layers
     depth = (3 if bottleneck else 2) * len(blocks) + 2
@@ -130,7 +132,7 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     options["output_stride"] = _described_output_stride(layers, stem=4 if imagenet else 1)
     if "conv1_conv" not in layers:
         raise KeyError("conv1_conv")
-    width = 64 if imagenet else 16
+    width = 64 if imagenet or bottleneck else 16
     if layers["conv2_block1_1_conv"][1]["filters"] != width:
         raise KeyError(f"conv2_block1_1_conv of {width} filters")
     return f"{'plain' if shortcut is None else 'resnet'}{depth}", options

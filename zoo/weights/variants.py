@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_MEAN, IMAGENET_STD
 
 from ..network import Network
 from . import architecture, layouts, resnets, wrappers
@@ -124,12 +124,13 @@ def called(tensors: Mapping[str, Tensor]) -> str | None:
     of = architecture.of(tensors)
     if of is None:
         return None
-    depth, imagenet = architecture.depth(of), of.blocks in IMAGENET_BLOCKS.values()
+    depth = architecture.depth(of)
     if depth is None:
         return None
     excited = "se" if "conv2_block1_se_1_conv/kernel" in tensors else ""
-    if of.form not in (None, (1, 64)) or (of.bottleneck and not imagenet):
-        return excited + architecture.resnext_name(depth, *(of.form or (1, 64)))
+    grouped = architecture.resnext_name(depth, *(of.form or ()))
+    if grouped is not None:
+        return excited + grouped
     # On small images the shortcuts alone are D's, which tensors do not show.
     deep = "d" if "conv1_3_conv/kernel" in tensors else ""
     return f"{excited}resnet{depth}{deep}"

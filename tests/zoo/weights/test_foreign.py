@@ -253,7 +253,7 @@ def test_a_stem_of_one_channel_can_be_spread(state, path):
     [
         ({"conv1.weight": matrix(64, 4, 7, 7)}, "4 channels"),
         ({"conv1.weight": matrix(64, 3, 3, 3)}, "3x3 with 64 filters"),
-        ({"layer1.0.conv1.weight": matrix(128, 64, 3, 3)}, "wide ResNet or ResNeXt"),
+        ({"layer1.0.conv1.weight": matrix(128, 64, 3, 3)}, "of a network of another width"),
     ],
 )
 def test_other_stems_and_widths(imagenet_state, path, change, words):
@@ -334,7 +334,7 @@ def test_a_whole_h5_file_of_resnet_v2(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w") as file:
         for layer, leaf in (("conv1_conv", "kernel"), ("conv1_conv", "bias"), ("post_bn", "gamma")):
             file[f"model_weights/{layer}/{layer}/{leaf}"] = matrix(3)
-    refused(tmp_path / "w.h5", "ResNet V2", "ResNet50, without V2, is read", network="resnet50")
+    refused(tmp_path / "w.h5", "ResNet V2", "of these resnet50v2,", network="resnet50")
 
 
 @pytest.fixture(scope="module")
@@ -475,7 +475,7 @@ def test_folders_that_hold_something_else(folder, imagenet_state):
     (folder / "config.json").write_text(json.dumps({**CONFIG, "hidden_act": "gelu"}))
     refused(folder, "hidden_act=gelu", "another network", network="resnet18")
     for other in (
-        {"architecture": "resnet50d", "pretrained_cfg": {}},
+        {"architecture": "resnet50t", "pretrained_cfg": {}},
         {**CONFIG, "depths": [1, 1, 1, 3]},
     ):
         (folder / "config.json").write_text(json.dumps(other))
