@@ -8,7 +8,18 @@ from resnet_keras.errors import InputError
 from .. import entries, networks
 from ..entry import Preprocessing, WeightsEntry
 from ..network import Network
-from . import download, foreign, formats, layouts, own, preacts, provenance, record, wrappers
+from . import (
+    densenets,
+    download,
+    foreign,
+    formats,
+    layouts,
+    own,
+    preacts,
+    provenance,
+    record,
+    wrappers,
+)
 from .file import WeightsFile
 
 
@@ -146,10 +157,14 @@ def _foreign(path, opened, network):
     try:
         unwrapped = getattr(network.files, "bare", wrappers.bare)
         bare = unwrapped(path, foreign.by_layer_names(opened))
+        if network.files is not densenets:
+            densenets.elsewhere(path, bare, network.name)
         layout = layouts.recognise(bare, network)
         if layout is None:
             raise preacts.elsewhere(path, bare) or foreign.unknown(path, bare, opened)
         tensors = layouts.translate(layout, bare, network, opened.layers)
+        if network.files is not densenets:
+            densenets.elsewhere(path, tensors, network.name)
     except InputError as error:
         if str(path) in str(error):
             raise

@@ -50,7 +50,12 @@ _PROJECTS = (
         "an EfficientNet or MobileNet",
         f"it is {_ANOTHER}",
     ),
-    (r"denseblock1\.|(^|/)pool2_(conv|bn)/", "a DenseNet", f"it is {_ANOTHER}"),
+    (
+        r"denseblock1\.|(^|/)pool2_(conv|bn)/",
+        "a DenseNet",
+        "of these densenet121, densenet161, densenet169 and densenet201 are read, as networks of "
+        "these names",
+    ),
     (
         r"(^|\.)features\.0\.weight$|(^|/)block1_conv1/",
         "a VGG or AlexNet",
