@@ -59,7 +59,7 @@ def _bn_relu(x, name, norm):
 
 
 def _dropout(x, name, dropped):
-    """Behind each convolution but the stem's, as in the paper; torchvision has it in blocks' last."""
+    """Behind each convolution but the stem's (the paper); torchvision: behind 3x3 ones alone."""
     return Dropout(dropped, name=f"{name}_dropout")(x) if dropped else x
 
 
@@ -119,7 +119,10 @@ def densenet(
             "are called densenet40_12, densenet_bc100_12 and so on."
         )
     growth_rate = DENSENET_GROWTH[depth] if growth_rate is None else growth_rate
-    growth_rate, dropped = positive("growth_rate", growth_rate), rate("block_dropout", block_dropout)
+    growth_rate, dropped = (
+        positive("growth_rate", growth_rate),
+        rate("block_dropout", block_dropout),
+    )
     _check_sides(input_shape, 29)
 
     def trunk(x, norm, drop_rates):

@@ -160,7 +160,10 @@ def _check(path, tensors, asked):
     except KeyError:
         name = None
     if name != asked:
-        of, advice = name or "a DenseNet that is not known here", f": ask for {name}" if name else ""
+        of, advice = (
+            name or "a DenseNet that is not known here",
+            f": ask for {name}" if name else "",
+        )
         raise InputError(f"{path} holds weights of {of}, not of {asked}{advice}.")
 
 

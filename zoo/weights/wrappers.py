@@ -197,7 +197,8 @@ def _shared(one, other):
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def logits(head, *, direct):
+def logits(head: dict[str, Tensor], *, direct: bool) -> dict[str, Tensor]:
+    """A head as `bare` returns it; `direct` where nothing else stands before it."""
     places = {name.rpartition(".")[0] for name in head}
     leaves = {name.rpartition(".")[2]: tensor for name, tensor in head.items()}
     linear = (
