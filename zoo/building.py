@@ -72,12 +72,19 @@ def get(
             stages are dilated instead of striding: of the same weights, a finer map, of which the
             default's is every second value or every fourth. Any weights load.
 
+    Options of pre-activation networks (`resnetv2_50`, `preact_resnet164`, `wrn28_10`, ...):
+        output_stride: as above; those of keras.applications' form (`resnet50v2`) have none.
+        width: of `resnetv2_50`, `101` and `152`: channels of the stem, 64; stages have 4, 8, 16 and
+            32 times as many.
+        block_dropout: of wide networks: rate in [0, 1) at which features are dropped between the
+            convolutions of each block in training; by default 0.
+
     Options of VGG:
         width: channels of the first stage, 64; the others have 2, 4, 8 and 8 times as many.
         hidden: units of each of the two hidden layers, 4096.
 
-    `synchronized`, `stochastic_depth` and `dropout` are of the training and not of the weights: no
-    file settles them.
+    `synchronized`, `stochastic_depth`, `dropout` and `block_dropout` are of the training and not of
+    the weights: no file settles them.
 
     Weights of another network are refused, and the message names it. What no file can tell: by
     its tensors a residual network without projections (option A) is the plain one of its depth,
@@ -165,6 +172,8 @@ def backbone(
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
             strides 1 to 4), or "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
             each stage); None takes all of these. VGG has "fc7", its hidden layers, too.
+            Pre-activation networks give sums that are yet to be normalized and rectified, but for
+            the last stage's; `resnet50v2`, `101` and `152` at strides of 8, 16, 32 and 32.
 
     Returns:
         A model from pixels to a dict of features by endpoint, each (batch, h, w, channels), and

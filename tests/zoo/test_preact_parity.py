@@ -1,5 +1,6 @@
 """Pre-activation networks with other projects' weights answer as those projects' own do."""
 
+import hashlib
 import sys
 
 import keras
@@ -43,6 +44,32 @@ def test_dilated_stages_are_timms(stride, tmp_path):
         expected = RECORD.logits(f"{THIN} {stride}", *size)
         assert difference(model(parity.images(*size)), expected) < TOLERANCE
         assert difference(RECORD.logits(THIN, *size), expected) > 1e-3
+
+
+@pytest.mark.slow
+def test_registered_weights_are_built_for_the_images_they_were_measured_on(
+    applications, tmp_path, monkeypatch
+):
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+
+    entry = zoo.ENTRIES["resnet50v2", "keras_in1k"]
+    path = tmp_path / entry.file_name
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, applications)
+    checksum = f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}"
+    entries = {**zoo.ENTRIES, (entry.model, entry.tag): entry._replace(checksum=checksum)}
+    monkeypatch.setattr(zoo.entries, "ENTRIES", entries)
+    model = zoo.get("resnet50v2", weights="imagenet", weights_dir=tmp_path)
+    assert model.input_shape == (None, 299, 299, 3)
+    ((best, *_),) = zoo.predict(model, parity.images(310, 400)[:1], class_names=list("abcdefghij"))
+    assert best.name in "abcdefghij"
+    expected = answers(applications, (299, 299))
+    assert difference(model(parity.images(299, 299)), expected) < TOLERANCE
+    features = zoo.get("resnet50v2", weights=path, include_top=False, pooling="avg", **ANY_SIZE)
+    head = applications.layers[-1]
+    found = np.asarray(features(parity.images(224, 224))) @ np.asarray(head.kernel) + head.bias
+    assert difference(found, answers(applications, (224, 224))) < TOLERANCE
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def _keras(depth, md5, top1, top5):
         dataset="imagenet2012",
         origin="keras.applications, which refers to TF-Slim's resnet_v2 and fb.resnet.torch's "
         "preresnet",
-        options={"epsilon": 1.001e-5},
+        options={"epsilon": 1.001e-5, "input_shape": (299, 299, 3)},
         mean=INCEPTION_MEAN,
         std=INCEPTION_STD,
         preprocessing=Preprocessing(299, 342),
