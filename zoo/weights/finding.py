@@ -13,6 +13,7 @@ from . import (
     download,
     foreign,
     formats,
+    kerashub,
     layouts,
     own,
     preacts,
@@ -80,6 +81,8 @@ def resolve(
     if path.is_file():
         return path
     if path.is_dir():
+        if kerashub.is_preset(path):
+            return path / kerashub.BACKBONE
         run = own.of_run(path)
         if run is None:
             raise foreign.folder(path)
@@ -116,6 +119,8 @@ def read(
         file = _foreign(path, opened, network)
     if entry is not None:
         return _registered(file, entry)
+    if file.layout == layouts.KERAS_HUB:
+        return kerashub.with_converter(file)
     entry = provenance.registered(path, file.layout, network)
     file = file if entry is None else _registered(file, entry)
     return _with_timm_config(file) if file.layout == layouts.TORCH else file
@@ -156,7 +161,7 @@ def _foreign(path, opened, network):
         foreign.check_transformers(path)
     try:
         unwrapped = getattr(network.files, "bare", wrappers.bare)
-        bare = unwrapped(path, foreign.by_layer_names(opened))
+        bare = unwrapped(path, foreign.by_layer_names(kerashub.with_head(path, opened)))
         if network.files is not densenets:
             densenets.elsewhere(path, bare, network.name)
         layout = layouts.recognise(bare, network)
@@ -172,7 +177,7 @@ def _foreign(path, opened, network):
     if layout in (layouts.OWN, layouts.KERAS) and not foreign.is_own(tensors):
         raise foreign.unknown(path, bare, opened)
     config = opened.metadata if opened.format in ("keras", "hdf5") else {}
-    if layout == layouts.KERAS_APPLICATIONS:
+    if layout in (layouts.KERAS_APPLICATIONS, layouts.KERAS_HUB):
         config = {}
     _check_recorded(path, config, network)
     layers = opened.layers.values()
