@@ -20,7 +20,6 @@ from resnet_keras.facts import (
     CIFAR10_MEAN,
     CIFAR10_STD,
     DENSENET_BLOCKS,
-    DENSENET_GROWTH,
     IMAGENET_MEAN,
     IMAGENET_STD,
 )
@@ -83,7 +82,7 @@ def _stages(x, block, growth_rate, norm, blocks, dropped, compression):
 def densenet(
     depth: int,
     *,
-    growth_rate: int | None = None,
+    growth_rate: int = 32,
     block_dropout: float = 0.0,
     num_classes: int = 1000,
     input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
@@ -96,8 +95,8 @@ def densenet(
 
     Args:
         depth: 121, 161, 169 or 201.
-        growth_rate: channels that each block adds; the stem has twice as many. None takes the
-            authors' own, 32, and of depth 161 48.
+        growth_rate: channels that each block adds; the stem has twice as many. The authors' network
+            of depth 161 has 48.
         block_dropout: rate at which channels are dropped behind each convolution but the stem's in
             training; none in the paper's ImageNet networks.
         num_classes, input_shape, mean, std, **shared: as of `network.network`; there are no
@@ -108,7 +107,7 @@ def densenet(
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
         float32 logits (batch, num_classes); with `include_top=False` to activated features
         (batch, height / 32, width / 32, channels), rounded up in the stem and down behind it:
-        1024 channels of DenseNet-121, 2208, 1664 and 1920 of the others.
+        1024 channels of DenseNet-121, 2208, 1664 and 1920 of the authors' others.
 
     Raises:
         InputError: an argument is none of the above.
@@ -118,7 +117,6 @@ def densenet(
             f"DenseNets of ImageNet have depth 121, 161, 169 or 201, not {depth!r}; those of CIFAR "
             "are called densenet40_12, densenet_bc100_12 and so on."
         )
-    growth_rate = DENSENET_GROWTH[depth] if growth_rate is None else growth_rate
     growth_rate, dropped = (
         positive("growth_rate", growth_rate),
         rate("block_dropout", block_dropout),

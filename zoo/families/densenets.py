@@ -3,7 +3,7 @@
 import re
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import DENSENET_BLOCKS, DENSENET_GROWTH, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import DENSENET_BLOCKS, IMAGENET_MEAN, IMAGENET_STD
 
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
 from ..network import Family, Network
@@ -21,11 +21,12 @@ _CIFAR = {
 
 
 def _imagenet(depth):
+    wider = {"growth_rate": 48} if depth == 161 else {}
     return Network(
         name=f"densenet{depth}",
         family=_DENSENET,
-        arguments={"depth": depth},
-        options={"growth_rate": DENSENET_GROWTH[depth], "block_dropout": 0.0},
+        arguments={"depth": depth, **wider},
+        options={**({} if wider else {"growth_rate": 32}), "block_dropout": 0.0},
         training=("block_dropout",),
         dataset="imagenet",
     )
@@ -82,7 +83,7 @@ def _entry(depth, tag, layout, address, checksum, licence, origin, source, top1,
         dataset="imagenet2012",
         origin=origin,
         options={
-            "growth_rate": DENSENET_GROWTH[depth],
+            **({} if depth == 161 else {"growth_rate": 32}),
             "epsilon": 1.001e-5 if layout == "keras_applications" else 1e-5,
         },
         mean=IMAGENET_MEAN,

@@ -142,9 +142,10 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     growth = layers[f"conv2_block1_{2 if bottleneck else 1}_conv"][1]["filters"]
     rates = [c["rate"] for name, (_, c) in layers.items() if re.fullmatch(r".*\d_dropout", name)]
     options = {"block_dropout": max(rates, default=0.0)}
-    if "pool1_pool" in layers:
+    name = _name(layers, bottleneck, growth)
+    if "pool1_pool" in layers and name != "densenet161":  # whose row has it
         options["growth_rate"] = growth
-    return _name(layers, bottleneck, growth), options
+    return name, options
 
 
 def _is_dense(tensors):

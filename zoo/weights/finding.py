@@ -120,7 +120,7 @@ def read(
     if entry is not None:
         return _registered(file, entry)
     if file.layout == layouts.KERAS_HUB:
-        return kerashub.with_converter(file)
+        return _with_converter(file)
     entry = provenance.registered(path, file.layout, network)
     file = file if entry is None else _registered(file, entry)
     return _with_timm_config(file) if file.layout == layouts.TORCH else file
@@ -140,6 +140,18 @@ def _registered(file, entry):
         class_names=names if names and len(names) == classes else file.class_names,
         entry=entry,
         assumed="",
+    )
+
+
+def _with_converter(file):
+    """The file with what the image converter of a KerasHub preset says of its images."""
+    converter = kerashub.converter(file.path)
+    if converter is None:
+        return file
+    return file._replace(
+        options={**file.options, "mean": converter.mean, "std": converter.std},
+        preprocessing=converter.preprocessing or file.preprocessing,
+        assumed="" if converter.preprocessing else file.assumed,
     )
 
 

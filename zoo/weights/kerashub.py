@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
@@ -18,13 +18,25 @@ from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_MEAN, IMAGENET_STD, I
 from ..entry import Preprocessing
 from ..network import Network
 from . import formats
-from .file import WeightsFile
 from .formats import Opened, Tensor
 
 BACKBONE = "model.weights.h5"
 _HEAD, _CONVERTER, _CONFIG = "task.weights.h5", "image_converter.json", "config.json"
 _BLOCK = re.compile(r"stack(\d)_block(\d+)_(\d|pre_activation)_(conv|bn)/(\w+)")
 _NAMES = {"post_bn": "conv5_post_bn", "predictions": "logits"}
+
+
+class Converter(NamedTuple):
+    """What a preset's image converter does.
+
+    Attributes:
+        mean, std: RGB in units of 0 to 255.
+        preprocessing: how images are shown; None where it cannot be had here.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    preprocessing: Preprocessing | None
 
 
 def recognise(names: Collection[str]) -> bool:
@@ -85,15 +97,15 @@ def defaults(network: Network) -> dict[str, Any]:
     return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "epsilon": 1e-5, **stride}
 
 
-def with_converter(file: WeightsFile) -> WeightsFile:
-    """The file with what a preset's image converter says of the pixels.
+def converter(path: Path) -> Converter | None:
+    """What is said of pixels beside a preset's backbone; None where there is nothing.
 
     Raises:
         InputError: it cannot be used.
     """
-    place = file.path.with_name(_CONVERTER)
-    if file.path.name != BACKBONE or not place.is_file():
-        return file
+    place = path.with_name(_CONVERTER)
+    if path.name != BACKBONE or not place.is_file():
+        return None
     config = _read(place).get("config", {})
     try:
         mean, std = _normalization(config["scale"], config["offset"])
@@ -104,13 +116,8 @@ def with_converter(file: WeightsFile) -> WeightsFile:
         ) from error
     known = config.get("interpolation") in INTERPOLATIONS and height == width
     way = (height, height, config.get("interpolation"), "centre", bool(config.get("antialias")))
-    if not known or not config.get("crop_to_aspect_ratio"):
-        return file._replace(options={**file.options, "mean": mean, "std": std})
-    return file._replace(
-        options={**file.options, "mean": mean, "std": std},
-        preprocessing=Preprocessing(*way),
-        assumed="",
-    )
+    cropped = known and config.get("crop_to_aspect_ratio")
+    return Converter(mean, std, Preprocessing(*way) if cropped else None)
 
 
 def _normalization(scale, offset):
