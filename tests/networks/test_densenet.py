@@ -35,7 +35,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), "uint8")
 
 
 def small(name, **options):
-    return zoo.get(name, **{**SMALL[name], "num_classes": 5, **options})
+    return zoo.get(name, **{**SMALL.get(name, {}), "num_classes": 5, **options})
 
 
 def images(model):
@@ -114,8 +114,13 @@ def test_gradients_reach_every_parameter(name):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        pytest.param("densenet10_4", {"block_dropout": 0.2}, marks=pytest.mark.slow),
-        ("densenet_bc16_4", {"block_dropout": 0.2, "dtype": "mixed_bfloat16"}),
+        ("densenet7_4", {"block_dropout": 0.2}),
+        pytest.param("densenet10_4", {"dropout": 0.2}, marks=pytest.mark.slow),
+        pytest.param(
+            "densenet_bc16_4",
+            {"block_dropout": 0.2, "dtype": "mixed_bfloat16"},
+            marks=pytest.mark.slow,
+        ),
         pytest.param("densenet121", {}, marks=pytest.mark.slow),
     ],
 )

@@ -167,10 +167,8 @@ def with_older_names(path, target):
     return target
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["h5", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("keras", "weights.h5"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["h5", "keras", "weights.h5"])
 def test_logits_of_keras_applications(kind, applications, tmp_path):
     """In the released files' format, and as Keras 3 saves such a model today."""
     path = tmp_path / f"densenet121.{kind}"
