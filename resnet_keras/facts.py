@@ -16,6 +16,13 @@ IMAGENET_BLOCKS = {
 VGG_BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 VGG_SIDE = 7
 BOTTLENECK_DEPTHS = (50, 101, 152)
+# Of DenseNets (arXiv 1608.06993, Table 1): blocks of the four stages, by depth.
+DENSENET_BLOCKS = {
+    121: (6, 12, 24, 16),
+    161: (6, 12, 36, 24),
+    169: (6, 12, 32, 32),
+    201: (6, 12, 48, 32),
+}
 # How many times smaller than the images the last features are; all but the first by dilation.
 IMAGENET_OUTPUT_STRIDES, CIFAR_OUTPUT_STRIDES = (32, 16, 8), (4, 2, 1)
 

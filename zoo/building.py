@@ -79,6 +79,11 @@ def get(
         block_dropout: of wide networks: rate in [0, 1) at which features are dropped between the
             convolutions of each block in training; by default 0.
 
+    Options of DenseNets:
+        growth_rate: of densenet121, 169 and 201: channels that each block adds, 32.
+        block_dropout: rate in [0, 1) at which channels are dropped behind each convolution but the
+            stem's in training; by default 0.
+
     Options of VGG:
         width: channels of the first stage, 64; the others have 2, 4, 8 and 8 times as many.
         hidden: units of each of the two hidden layers, 4096.

@@ -209,6 +209,28 @@ def _timm(depth, tag, top1, top5):
     )
 
 
+def _microsoft(depth):
+    """transformers' own; of 101 layers its repository has pickles alone."""
+    options: dict[str, Any] = {"shortcut": "B", "epsilon": 1e-5}
+    if depth >= 50:
+        options["stride_in_1x1"] = False  # "v1.5"
+    return WeightsEntry(
+        model=f"resnet{depth}",
+        tag="microsoft_in1k",
+        layout="torch",
+        address=f"{HUB}/microsoft/resnet-{depth}/resolve/main/{HUB_FILE}",
+        checksum="hub",
+        licence="Apache-2.0",
+        dataset="imagenet2012",
+        origin="microsoft's repository for the library transformers, which names no recipe",
+        options=options,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        preprocessing=Preprocessing(224, 256, "bicubic"),
+        notes="Its model card gives no accuracy.",
+    )
+
+
 def _akamaster(depth, sha256, error):
     name = f"resnet{depth}"
     base = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master/pretrained_models"
@@ -265,6 +287,7 @@ WEIGHTS = (
         for tag, by_depth in _TIMM_ACCURACY.items()
         for depth, accuracy in by_depth.items()
     ),
+    *(_microsoft(depth) for depth in (18, 34, 50, 152)),
     _akamaster(20, "12fca82f", 8.27),
     _akamaster(32, "d509ac18", 7.37),
     _akamaster(44, "014dd654", 6.90),

@@ -34,7 +34,7 @@ def assign(model, weights: WeightsFile, *, skip: tuple[str, ...] = ()) -> None:
         tensors = layouts.by_index(tensors, model)
     wanted = {v.path: v for v in model.weights if not skipped(v.path)}
     given = {name: t for name, t in tensors.items() if not skipped(name)}
-    if weights.layout in (layouts.TORCH, layouts.KERAS_APPLICATIONS):
+    if weights.layout in (layouts.TORCH, layouts.KERAS_APPLICATIONS, layouts.KERAS_HUB):
         # The model's normalization was built with theirs, which is not in the file.
         wanted = {n: v for n, v in wanted.items() if not n.startswith("normalization/")}
     fill(weights.path, model.name, wanted, given)

@@ -8,7 +8,19 @@ from resnet_keras.errors import InputError
 from .. import entries, networks
 from ..entry import Preprocessing, WeightsEntry
 from ..network import Network
-from . import download, foreign, formats, layouts, own, preacts, provenance, record, wrappers
+from . import (
+    densenets,
+    download,
+    foreign,
+    formats,
+    kerashub,
+    layouts,
+    own,
+    preacts,
+    provenance,
+    record,
+    wrappers,
+)
 from .file import WeightsFile
 
 
@@ -69,6 +81,8 @@ def resolve(
     if path.is_file():
         return path
     if path.is_dir():
+        if kerashub.is_preset(path):
+            return path / kerashub.BACKBONE
         run = own.of_run(path)
         if run is None:
             raise foreign.folder(path)
@@ -105,6 +119,8 @@ def read(
         file = _foreign(path, opened, network)
     if entry is not None:
         return _registered(file, entry)
+    if file.layout == layouts.KERAS_HUB:
+        return _with_converter(file)
     entry = provenance.registered(path, file.layout, network)
     file = file if entry is None else _registered(file, entry)
     return _with_timm_config(file) if file.layout == layouts.TORCH else file
@@ -127,6 +143,18 @@ def _registered(file, entry):
     )
 
 
+def _with_converter(file):
+    """The file with what the image converter of a KerasHub preset says of its images."""
+    converter = kerashub.converter(file.path)
+    if converter is None:
+        return file
+    return file._replace(
+        options={**file.options, "mean": converter.mean, "std": converter.std},
+        preprocessing=converter.preprocessing or file.preprocessing,
+        assumed="" if converter.preprocessing else file.assumed,
+    )
+
+
 def _with_timm_config(file):
     """The file with what timm's config.json beside it says of its images."""
     config = provenance.timm_config(file.path, file.options.get("num_classes"))
@@ -145,11 +173,15 @@ def _foreign(path, opened, network):
         foreign.check_transformers(path)
     try:
         unwrapped = getattr(network.files, "bare", wrappers.bare)
-        bare = unwrapped(path, foreign.by_layer_names(opened))
+        bare = unwrapped(path, foreign.by_layer_names(kerashub.with_head(path, opened)))
+        if network.files is not densenets:
+            densenets.elsewhere(path, bare, network.name)
         layout = layouts.recognise(bare, network)
         if layout is None:
             raise preacts.elsewhere(path, bare) or foreign.unknown(path, bare, opened)
         tensors = layouts.translate(layout, bare, network, opened.layers)
+        if network.files is not densenets:
+            densenets.elsewhere(path, tensors, network.name)
     except InputError as error:
         if str(path) in str(error):
             raise
@@ -157,7 +189,7 @@ def _foreign(path, opened, network):
     if layout in (layouts.OWN, layouts.KERAS) and not foreign.is_own(tensors):
         raise foreign.unknown(path, bare, opened)
     config = opened.metadata if opened.format in ("keras", "hdf5") else {}
-    if layout == layouts.KERAS_APPLICATIONS:
+    if layout in (layouts.KERAS_APPLICATIONS, layouts.KERAS_HUB):
         config = {}
     _check_recorded(path, config, network)
     layers = opened.layers.values()

@@ -10,7 +10,7 @@ from typing import Any
 from resnet_keras.errors import InputError
 
 from ..networks import find, is_name
-from . import layouts
+from . import kerashub, layouts
 from .formats import Opened, Tensor
 from .pickles import shortened
 from .wrappers import FOREIGN_HEAD
@@ -21,8 +21,8 @@ _PROJECTS = (
     (
         r"stack\d_block\d+_\d_(conv|bn)/|(^|/)res_net_backbone/",
         "KerasHub's ResNet",
-        "its files are not read; its public weights came from timm, whose files are "
-        "(weights='a1_in1k')",
+        "its ResNets are read as resnet18 to resnet152 and resnetv2_50 to resnetv2_152, from "
+        "files that name their layers",
     ),
     (
         r"(^|/)post_bn/|_preact_bn/",
@@ -57,7 +57,12 @@ _PROJECTS = (
         "an EfficientNet or MobileNet",
         f"it is {_ANOTHER}",
     ),
-    (r"denseblock1\.|(^|/)pool2_(conv|bn)/", "a DenseNet", f"it is {_ANOTHER}"),
+    (
+        r"denseblock1\.|(^|/)pool2_(conv|bn)/",
+        "a DenseNet",
+        "of these densenet121, densenet161, densenet169 and densenet201 are read, as networks of "
+        "these names",
+    ),
     (
         r"(^|\.)features\.0\.weight$|(^|/)block1_conv1/",
         "a VGG or AlexNet",
@@ -177,14 +182,28 @@ def folder(path: Path) -> InputError:
     """Says what a folder is that holds no weights as `zoo.save` writes them."""
     config = _config(path)
     if "keras_hub" in str(config.get("module")) or (path / "task.json").is_file():
-        project, way_out = _PROJECTS[0][1:]
-        return InputError(f"{path} is a folder of {project}: {way_out}.")
+        return _preset(path)
     files = sorted(
         f.name for f in path.iterdir() if f.suffix in (".bin", ".pth", ".h5", ".safetensors")
     )
     inside = f"; give the path of the file in it: {shortened(files)}" if files else ""
     return InputError(
         f"{path} is no folder of zoo.save's: it lacks config.json or model.safetensors{inside}."
+    )
+
+
+def _preset(path):
+    name = kerashub.network_of(path)
+    if name is not None and not kerashub.is_preset(path):
+        return InputError(f"{path} is a folder of KerasHub's that lacks {kerashub.BACKBONE}.")
+    if name is None or not is_name(name) or not _of_imagenet(find(name)):
+        return InputError(
+            f"{path} is a folder of KerasHub's, of another network than its ResNets of 18 to 152 "
+            "layers, v1 and v2, which are read."
+        )
+    return InputError(
+        f"{path} is a folder of KerasHub's: name the network and give the folder as its weights, "
+        f"zoo.get({name!r}, weights={str(path)!r})."
     )
 
 

@@ -11,9 +11,11 @@ from typing import Any
 from resnet_keras.errors import InputError
 
 from ..network import Network
+from . import kerashub
 from .formats import Tensor
 
 OWN, KERAS, KERAS_APPLICATIONS, TORCH = "resnet_keras", "keras", "keras_applications", "torch"
+KERAS_HUB = "keras_hub"
 
 _KERAS_LAYER = re.compile(r"(?:model_weights/)?(?:[^/]+/)*?([^/]+)/([^/:]+)(?::0)?")
 _KERAS_VARIABLE = re.compile(r"((?:.*/)?layers/(\w+))/vars/(\d+)")
@@ -35,6 +37,8 @@ def recognise(tensors: dict[str, Tensor], network: Network | None = None) -> str
         tensors: by their names.
         network: that they are read for, whose family may know other projects' names.
     """
+    if kerashub.recognise(tensors):
+        return KERAS_HUB
     own = getattr(network and network.files, "recognise", None)
     if own is not None and (layout := own(tensors)):
         return layout
@@ -67,6 +71,8 @@ def translate(
         return renamed((_named(name, layers), tensor) for name, tensor in tensors.items())
     if layout == OWN:
         return renamed((keras_name(name), tensor) for name, tensor in tensors.items())
+    if layout == KERAS_HUB:
+        return kerashub.translate(tensors)
     if network.files is None:
         raise InputError(
             f"This is a ResNet in another project's layout; {network.name} is read from this "
@@ -77,6 +83,8 @@ def translate(
 
 def defaults(layout: str, network: Network) -> dict[str, Any]:
     """Arguments of `zoo.get` that a file in this layout does not say, as its project has them."""
+    if layout == KERAS_HUB:
+        return kerashub.defaults(network)
     return network.files.defaults(layout, network) if network.files else {}
 
 

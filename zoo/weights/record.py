@@ -15,7 +15,7 @@ from resnet_keras.errors import InputError
 from .. import networks
 from ..network import FREE, OF_WEIGHTS, Network
 from ..networks import canonical
-from . import preacts, resnets, vggs
+from . import densenets, preacts, resnets, vggs
 
 if TYPE_CHECKING:
     import keras
@@ -127,6 +127,7 @@ def _own(layers):
     if record is None:
         family = vggs if "conv1_block1_conv" in layers else resnets
         family = preacts if "conv2_block1_preact_bn" in layers else family
+        family = densenets if "conv2_pool_conv" in layers else family
         name, options = family.described(layers)
         return name, {}, options
     if not networks.can_be_name(record["model"]):

@@ -86,7 +86,7 @@ def bare(path: Path, tensors: dict[str, Tensor], stem: str = STEM) -> dict[str, 
     for name, tensor in beside.items():
         if name not in others:
             _put(head, name, tensor)
-    return network | _logits(head, direct=direct)
+    return network | logits(head, direct=direct)
 
 
 def under(path: Path, tensors: Mapping[str, Tensor], stem: str) -> dict[str, Tensor]:
@@ -197,7 +197,8 @@ def _shared(one, other):
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def _logits(head, *, direct):
+def logits(head: dict[str, Tensor], *, direct: bool) -> dict[str, Tensor]:
+    """A head as `bare` returns it; `direct` where nothing else stands before it."""
     places = {name.rpartition(".")[0] for name in head}
     leaves = {name.rpartition(".")[2]: tensor for name, tensor in head.items()}
     linear = (

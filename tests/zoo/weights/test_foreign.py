@@ -313,7 +313,7 @@ HUB = {
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        (HUB, "KerasHub's ResNet"),
+        (HUB, "holds weights of a network of 1 basic blocks"),
         (dict.fromkeys(HUB), "KerasHub's ResNet"),
         ({"layers/conv2d": "conv1_conv", "layers/batch_normalization": "post_bn"}, "ResNet V2"),
         ({"layers/conv2d": "stem_conv"}, "EfficientNet"),
@@ -490,8 +490,8 @@ def test_folders_that_hold_something_else(folder, imagenet_state):
     assert model.output_shape == (None, 2)
     hub = {"module": "keras_hub.src.models.resnet.resnet_backbone", "class_name": "ResNetBackbone"}
     (folder / "config.json").write_text(json.dumps(hub))
-    refused(folder, "KerasHub's ResNet", network="resnet18")
-    with pytest.raises(InputError, match="KerasHub's ResNet"):
+    refused(folder, "KerasHub's, of another network than its ResNets", network="resnet18")
+    with pytest.raises(InputError, match="KerasHub's, of another network than its ResNets"):
         zoo.get(folder)
 
 

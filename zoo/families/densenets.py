@@ -1,0 +1,158 @@
+"""Densely connected networks: their names, and their public weights."""
+
+import re
+
+from resnet_keras.errors import InputError
+from resnet_keras.facts import DENSENET_BLOCKS, IMAGENET_MEAN, IMAGENET_STD
+
+from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
+from ..network import Family, Network
+
+_BUILDERS, _FILES = "resnet_keras.networks.densenet", "resnet_keras.zoo.weights.densenets"
+_DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES)
+_CIFAR_DENSENET = Family(f"{_BUILDERS}:cifar_densenet", files=_FILES)
+
+# Of arXiv 1608.06993, Table 2: parameters, and errors on CIFAR-10 and CIFAR-100 with augmentation.
+_CIFAR = {
+    "densenet40_12": ("1.0M", "5.24", "24.42"),
+    "densenet_bc100_12": ("0.8M", "4.51", "22.27"),
+    "densenet_bc190_40": ("25.6M", "3.46", "17.18"),
+}
+
+
+def _imagenet(depth):
+    wider = {"growth_rate": 48} if depth == 161 else {}
+    return Network(
+        name=f"densenet{depth}",
+        family=_DENSENET,
+        arguments={"depth": depth, **wider},
+        options={**({} if wider else {"growth_rate": 32}), "block_dropout": 0.0},
+        training=("block_dropout",),
+        dataset="imagenet",
+    )
+
+
+def _cifar(depth, growth_rate, bottleneck=False):
+    name = f"densenet{'_bc' if bottleneck else ''}{depth}_{growth_rate}"
+    parameters, cifar10, cifar100 = _CIFAR.get(name, (None,) * 3)
+    return Network(
+        name=name,
+        family=_CIFAR_DENSENET,
+        arguments={"depth": depth, "growth_rate": growth_rate, "bottleneck": bottleneck},
+        options={"block_dropout": 0.0},
+        training=("block_dropout",),
+        dataset="cifar10",
+        paper_parameters=parameters,
+        paper_result=cifar10
+        and f"{cifar10} % test error, CIFAR-100 {cifar100} % (arXiv 1608.06993, Table 2)",
+    )
+
+
+ROWS = (
+    *(_imagenet(depth) for depth in DENSENET_BLOCKS),
+    _cifar(40, 12),
+    _cifar(100, 12, bottleneck=True),
+    _cifar(190, 40, bottleneck=True),
+)
+
+
+def _cifar_of(match):
+    """The CIFAR network of a depth and a growth rate that are not listed."""
+    bottleneck, depth, growth_rate = bool(match[1]), int(match[2]), int(match[3])
+    step = 6 if bottleneck else 3
+    if growth_rate < 1 or depth < step + 4 or (depth - 4) % step:
+        raise InputError(
+            f"Unknown model {match[0]!r}: DenseNets of CIFAR are densenetL_k with 3n+4 layers "
+            "(densenet40_12, densenet100_24, ...) and densenet_bcL_k with 6n+4 "
+            "(densenet_bc100_12, densenet_bc250_24, ...), of a growth rate of 1 or more."
+        )
+    return _cifar(depth, growth_rate, bottleneck)
+
+
+PATTERNS = ((re.compile(r"densenet(_bc)?(\d{1,4})_(\d{1,3})"), _cifar_of),)
+
+
+def _entry(depth, tag, layout, address, checksum, licence, origin, source, top1, top5, **more):
+    return WeightsEntry(
+        model=f"densenet{depth}",
+        tag=tag,
+        layout=layout,
+        address=address,
+        checksum=checksum,
+        licence=licence,
+        dataset="imagenet2012",
+        origin=origin,
+        options={
+            **({} if depth == 161 else {"growth_rate": 32}),
+            "epsilon": 1.001e-5 if layout == "keras_applications" else 1e-5,
+        },
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        published=Published(
+            round(100 - top1, 3),
+            None if top5 is None else round(100 - top5, 3),
+            "single crop, 224",
+            source,
+        ),
+        **more,
+    )
+
+
+_TORCHVISION = "torchvision.models.densenet"
+_PORTED = "the authors' released network, as ported from LuaTorch by torchvision"
+
+
+def _torch(depth, sha256, top1, top5):
+    return _entry(
+        *(depth, "torchvision_in1k", "torch"),
+        f"https://download.pytorch.org/models/densenet{depth}-{sha256}.pth",
+        *(f"sha256:{sha256}", "BSD-3-Clause", _PORTED, _TORCHVISION, top1, top5),
+    )
+
+
+def _timm(depth, tag, licence, origin, source, top1, top5, **more):
+    address = f"{HUB}/timm/densenet{depth}.{tag}/resolve/main/{HUB_FILE}"
+    return _entry(depth, tag, "torch", address, "hub", licence, origin, source, top1, top5, **more)
+
+
+def _timm_torch(depth, sha256, top1, top5):
+    """timm's copy, which needs no torch to be read; shown and scored as torchvision does it."""
+    origin = f"{_PORTED}, timm's copy"
+    return _timm(depth, "tv_in1k", "BSD-3-Clause", origin, _TORCHVISION, top1, top5)
+
+
+def _keras(depth, md5, top1, top5):
+    base = "https://storage.googleapis.com/tensorflow/keras-applications/densenet"
+    return _entry(
+        *(depth, "keras_in1k", "keras_applications"),
+        f"{base}/densenet{depth}_weights_tf_dim_ordering_tf_kernels.h5",
+        *(f"md5:{md5}", "BSD-3-Clause"),
+        "the authors' released network, as ported by keras.applications",
+        *("keras.applications", top1, top5),
+        notes="keras.applications names no resizing; this is the usual 1-crop test. The licence is "
+        "the networks' authors'.",
+    )
+
+
+_TORCH_FILES = (
+    (121, "a639ec97", 74.434, 91.972),
+    (161, "8d451a50", 77.138, 93.560),
+    (169, "b2777c0a", 75.600, 92.806),
+    (201, "c1103571", 76.896, 93.370),
+)
+
+WEIGHTS = (
+    *(_timm_torch(*row) for row in _TORCH_FILES),
+    *(_torch(*row) for row in _TORCH_FILES),
+    _keras(121, "9d60b8095a5708f2dcce2bca79d332c7", 75.0, 92.3),
+    _keras(169, "d699b8f76981ab1b30698df4c175e90b", 76.2, 93.2),
+    _keras(201, "1ceb130c1ea1b78c3bf6114dbdfd8807", 77.3, 93.6),
+    _timm(
+        *(121, "ra_in1k", "Apache-2.0", "timm, RandAugment"),
+        *("timm's results-imagenet.csv, at 224", 75.57, None),
+        preprocessing=Preprocessing(224, 256, "bicubic"),
+    ),
+)
+
+# The authors' own networks; their figures are of a protocol that is told.
+DEFAULTS = {(f"densenet{depth}", "imagenet"): "tv_in1k" for depth in DENSENET_BLOCKS}
