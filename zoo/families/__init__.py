@@ -6,6 +6,6 @@
 - `DEFAULTS`: which of them "imagenet" and "cifar10" stand for, by (network, name).
 """
 
-from . import resnets, vggs
+from . import resnets, sequences, vggs
 
-FAMILIES = (resnets, vggs)
+FAMILIES = (resnets, vggs, sequences)

@@ -102,7 +102,7 @@ _CHECKS = {
     "num_classes": lambda v: is_whole(v) and v > 0,
     "input_shape": lambda v: (
         isinstance(v, list | tuple)
-        and len(v) == 3
+        and len(v) in (2, 3)
         and all(s is None or (is_whole(s) and s > 0) for s in v)
     ),
     "include_top": lambda v: isinstance(v, bool),
