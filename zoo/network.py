@@ -96,6 +96,11 @@ class Network(NamedTuple):
             raise InputError(f"{self.name} cannot be built with {own}: {error}") from error
 
     @property
+    def takes_series(self) -> bool:
+        """Whether it is a network for series, and not for images."""
+        return self.family.inputs == SERIES
+
+    @property
     def files(self) -> Any:
         """The module that knows other projects' files of such networks, or None."""
         return self.family.files and importlib.import_module(self.family.files)

@@ -47,8 +47,8 @@ def model_options(
         data_dir: where the data set is, see `pipelines.arrays`.
     """
     facts = pipelines.info(dataset, data_dir)
-    size = image_size or facts.image_size
-    options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": (size, size, 3)}
+    shape = facts.input_shape(image_size)
+    options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": shape}
     if shortcut is not None:
         options["shortcut"] = shortcut
     if stride_in_1x1 is not None:
@@ -62,12 +62,29 @@ def model_options(
 
 
 def check_normalization(dataset: str, normalization: str) -> None:
-    """Raises `InputError` for a mean per pixel of a data set that is not in memory."""
+    """Raises `InputError` for a mean per pixel of what is not in memory, or of series."""
+    if normalization != "channel":
+        pipelines.check_images(dataset, f'normalization="{normalization}"')
     if normalization != "channel" and not pipelines.is_in_memory(dataset):
         raise InputError(
             f"A mean per pixel needs images of one size in memory, not {dataset}: take "
             'normalization="channel".'
         )
+
+
+def check_inputs(network: "zoo.networks.Network", dataset: str) -> None:
+    """Raises `InputError` for a network for images and a data set of series, or the reverse."""
+    series = pipelines.is_series(dataset)
+    if series == network.takes_series:
+        return
+    kind, other = ("images", "series") if series else ("series", "images")
+    ways = {
+        "images": "another data set, such as digits, or the network resnet1d",
+        "series": "another data set, digits_series or ucr, or a network such as resnet20",
+    }
+    raise InputError(
+        f"{network.name} takes {kind}, and {dataset} is a data set of {other}: take {ways[kind]}."
+    )
 
 
 def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[str, ...] | None:
@@ -79,8 +96,11 @@ def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[
         data_dir: where the data set is, see `pipelines.info`.
     """
     known = zoo.entry.class_names(dataset)
-    if known or pipelines.info(dataset, data_dir).in_memory:
+    if known:
         return known
+    facts = pipelines.info(dataset, data_dir)
+    if facts.in_memory:
+        return facts.class_names
     return pipelines.open_split(dataset, split, data_dir=data_dir).class_names
 
 

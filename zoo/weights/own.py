@@ -69,7 +69,8 @@ def _described(path, text, tensors):
                 raise ValueError(f"class names {names!r}")
             names = tuple(map(str, names))
         view = made.get("preprocessing")
-        unsaid = provenance.UNSAID if not view or made.get(ASSUMED) else ""
+        guess = not network.takes_series and (not view or made.get(ASSUMED))
+        unsaid = provenance.UNSAID if guess else ""  # series are shown as they are
         view = view or guessed(options.get("input_shape"))._asdict()
         return WeightsFile(
             path=path,
