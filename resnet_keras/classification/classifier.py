@@ -31,6 +31,8 @@ def model_options(
     normalization: str = "channel",
     shortcut: str | None = None,
     stride_in_1x1: bool | None = None,
+    width: int | None = None,
+    z_normalization: bool | None = None,
     image_size: int | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -43,16 +45,21 @@ def model_options(
             training images' mean per pixel and no deviation (Sec. 4.2).
         shortcut: "A", "B", "C", or None for the network's default.
         stride_in_1x1: of bottleneck blocks, or None for the network's default.
+        width: of networks that have one, or None for the network's default.
+        z_normalization: of networks for series, or None for the network's default.
         image_size: side of the images in pixels; the data set's own without.
         data_dir: where the data set is, see `pipelines.arrays`.
     """
     facts = pipelines.info(dataset, data_dir)
     shape = facts.input_shape(image_size)
+    of_networks = {
+        "shortcut": shortcut,
+        "stride_in_1x1": stride_in_1x1,
+        "width": width,
+        "z_normalization": z_normalization,
+    }
     options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": shape}
-    if shortcut is not None:
-        options["shortcut"] = shortcut
-    if stride_in_1x1 is not None:
-        options["stride_in_1x1"] = stride_in_1x1
+    options |= {name: value for name, value in of_networks.items() if value is not None}
     if normalization == "channel":
         return {**options, "mean": facts.mean, "std": facts.std}
     check_normalization(dataset, normalization)

@@ -164,7 +164,7 @@ def score(
             antialias=shown.antialias,
         )
     if shown is None:
-        views: dict[str, Any] = {"image_size": _own_side(model, dataset)}
+        views: dict[str, Any] = {"image_size": _own_side(model, dataset, data_dir)}
     elif protocol.name == TEN_CROP:
         views, batch_size = {**shown._asdict(), "crops": "ten"}, max(1, batch_size // 10)
     else:
@@ -174,10 +174,10 @@ def score(
     return crop_scores(model, examples)
 
 
-def _own_side(model, dataset):
+def _own_side(model, dataset, data_dir):
     """The side the model was built for, where the data set can be resized to it."""
     side = model.input_shape[1]
-    return side if side is not None and pipelines.info(dataset).resizable else None
+    return side if side is not None and pipelines.info(dataset, data_dir).resizable else None
 
 
 def measure(model: "keras.Model", dataset) -> Errors:

@@ -226,7 +226,7 @@ def model() -> dict[str, Any]:
 
 
 def _options():
-    return given("shortcut", "stride_in_1x1")
+    return given("shortcut", "stride_in_1x1", "width", "z_normalization")
 
 
 def optimizer() -> dict[str, Any]:
