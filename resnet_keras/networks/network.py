@@ -163,14 +163,15 @@ def _normalized_input(input_shape, mean, std, axes, normalization):
     return pixels, layer(pixels)
 
 
-def _checked_shape(input_shape, axes):
-    sides = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+def _checked_shape(input_shape, axes) -> tuple[Any, ...]:
+    sides: tuple[Any, ...] = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     valid = [side is None or (_is_whole(side) and side > 0) for side in sides]
     if len(sides) != len(axes) + 1 or not all(valid) or sides[-1] is None:
-        free = "first two" if len(axes) == 2 else "first"
+        free = "first two" if len(axes) == len(IMAGE) else "first"
+        what = "This network takes series: " if free == "first" else ""
         raise InputError(
-            f"input_shape is ({', '.join(axes)}, channels), positive numbers of which the {free} "
-            f"may be None, not {input_shape!r}."
+            f"{what}input_shape is ({', '.join(axes)}, channels), positive numbers of which the "
+            f"{free} may be None, not {input_shape!r}."
         )
     return sides
 

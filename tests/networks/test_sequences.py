@@ -230,3 +230,23 @@ def test_what_has_no_meaning_is_refused(options, message):
 def test_other_networks_take_no_series():
     with pytest.raises(InputError, match=r"input_shape is \(height, width, channels\)"):
         zoo.get("resnet20", input_shape=(96, 1))
+
+
+@pytest.mark.slow
+def test_jax_answers_as_tensorflow_does(run_on_jax, tmp_path):
+    model = zoo.get(NAME, width=4, num_classes=3, input_shape=(None, 2))
+    zoo.weights.save(tmp_path / "network.safetensors", model)
+    x = series(2, 31, 2)
+    np.savez(tmp_path / "expected.npz", x=x, logits=model(x))
+    code = """
+        import sys
+        import numpy as np
+        from resnet_keras import zoo
+        expected = np.load(f"{sys.argv[1]}/expected.npz")
+        model = zoo.get("resnet1d", weights=f"{sys.argv[1]}/network.safetensors")
+        model.compile("sgd", "mse")
+        assert np.isfinite(model.train_on_batch(np.zeros((2, 9, 2)), np.zeros((2, 3))))
+        model = zoo.get("resnet1d", weights=f"{sys.argv[1]}/network.safetensors")
+        np.testing.assert_allclose(model(expected["x"]), expected["logits"], rtol=0, atol=1e-5)
+        """
+    run_on_jax(code, tmp_path)

@@ -143,7 +143,10 @@ def test_help_names_every_option_with_its_default():
 
 def test_rows_and_builders_agree():
     shared = inspect.signature(network.network).parameters
-    assert {*networks.SHARED, "name"} == shared.keys() - {"trunk", "blocks", "residual", "head"}
+    assert {*networks.SHARED, "name"} == shared.keys() - {
+        *("trunk", "blocks", "residual", "head"),
+        *("axes", "normalization"),
+    }
     for row in networks.PACKAGED:
         parameters = inspect.signature(row.builder).parameters
         own = {name: p.default for name, p in parameters.items() if name not in {*shared, "shared"}}
