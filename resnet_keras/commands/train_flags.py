@@ -59,7 +59,7 @@ _model.whole(
 _model.switch(
     "z_normalization",
     None,
-    "Bring each series to mean 0 and deviation 1, in resnet1d. It does so without the flag; "
+    "Bring each series to mean 0 and deviation 1. resnet1d does so without the flag; "
     "--noz_normalization keeps levels and amplitudes, where they tell classes.",
 )
 
