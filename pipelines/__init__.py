@@ -7,6 +7,9 @@ A data set is "digits", "cifar10" or "cifar100", which are held in memory; "imag
 "tfds/NAME", any classification data set of TensorFlow Datasets; or "folder", images in
 DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or in DATA_DIR/CLASS/, of which "val" is 20 %. Of a
 split, a share can be taken: "train[:90%]" and "train[90%:]", see `splits`.
+
+Time series are "digits_series", the digits read as 64 steps, and "ucr", a folder's files in the
+forms of the UCR and UEA archives; they are float32 (length, channels) in place of images.
 """
 
 from . import main_objects, masks, objects
@@ -16,12 +19,15 @@ from .catalog import (
     FOLDER,
     SPLITS,
     TFDS,
+    UCR,
     DatasetInfo,
     arrays,
+    check_images,
     check_names,
     check_no_exif,
     info,
     is_in_memory,
+    is_series,
     open_split,
     turns_by_exif,
 )
@@ -34,14 +40,17 @@ __all__ = [
     "SPLITS",
     "SUFFIXES",
     "TFDS",
+    "UCR",
     "DatasetInfo",
     "View",
     "arrays",
+    "check_images",
     "check_names",
     "check_no_exif",
     "evaluation",
     "info",
     "is_in_memory",
+    "is_series",
     "main_objects",
     "masks",
     "objects",

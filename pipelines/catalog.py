@@ -34,27 +34,38 @@ _ALSO = {
     **dict.fromkeys(("cifar", "cifar-10"), "cifar10"),
     "cifar-100": "cifar100",
     "imagefolder": "folder",
+    **dict.fromkeys(("uea", "series", "ucrarchive_2018", "aeon"), "ucr"),
 }
 
 SPLITS = ("train", "val", "trainval", "test")
-FOLDER, TFDS = "folder", "tfds/"
+FOLDER, TFDS, UCR = "folder", "tfds/", "ucr"
 
 
 class DatasetInfo(NamedTuple):
     """What a model must know of a data set; mean and std per RGB channel, in units of 0 to 255.
 
     `in_memory` data sets have images of one size; the others are encoded photographs. `package` is
-    an optional one that is needed, and the extra that brings it.
+    an optional one that is needed, and the extra that brings it. `series` are of `image_size`
+    steps and so many `channels`, and have a mean and std for each. `class_names` are those that
+    only the data set itself tells.
     """
 
     module: str
     num_classes: int
     image_size: int
     resizable: bool
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     in_memory: bool = True
     package: tuple[str, str] | None = None
+    series: bool = False
+    channels: int = 3
+    class_names: tuple[str, ...] | None = None
+
+    def input_shape(self, image_size: int | None = None) -> tuple[int, ...]:
+        """What a network sees of an example, at another size where that is given."""
+        size = image_size or self.image_size
+        return (size, self.channels) if self.series else (size, size, self.channels)
 
 
 DATASETS = {
@@ -66,6 +77,12 @@ DATASETS = {
     "imagenet2012": DatasetInfo(
         "records", 1000, 224, True, facts.IMAGENET_MEAN, facts.IMAGENET_STD, False
     ),
+    "digits_series": DatasetInfo(
+        *("digits", 10, 64, False, facts.DIGITS_SERIES_MEAN, facts.DIGITS_SERIES_STD),
+        package=("sklearn", "digits"),
+        series=True,
+        channels=1,
+    ),
 }
 
 
@@ -73,8 +90,8 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
     """Returns the facts of a data set.
 
     Args:
-        dataset: a key of `DATASETS`, "folder" or "tfds/NAME".
-        data_dir: counts the classes of "folder" and "tfds/NAME"; the others are known without.
+        dataset: a key of `DATASETS`, "folder", "ucr" or "tfds/NAME".
+        data_dir: tells of "folder", "ucr" and "tfds/NAME"; the others are known without.
 
     Raises:
         InputError: an unknown data set, or one that is not there.
@@ -86,6 +103,8 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
 
         classes = len(class_folders.class_names(data_dir))
         return DATASETS["imagenet2012"]._replace(module="folder", num_classes=classes)
+    if dataset == UCR:
+        return _series_info(data_dir)
     if dataset.startswith(TFDS):
         from . import records
 
@@ -95,18 +114,48 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
     raise _unknown(dataset)
 
 
+def _series_info(data_dir):
+    from . import ucr
+
+    problem = ucr.problem(data_dir)
+    _, length, channels = problem.train.shape
+    mean = problem.train.mean(axis=(0, 1), dtype="float64")
+    std = problem.train.std(axis=(0, 1), dtype="float64")
+    return DatasetInfo(
+        *("ucr", len(problem.class_names), length, False),
+        tuple(map(float, mean)),
+        tuple(float(value) or 1.0 for value in std),
+        series=True,
+        channels=channels,
+        class_names=problem.class_names,
+    )
+
+
 def _unknown(dataset):
-    return unknown("dataset", dataset, [*DATASETS, FOLDER, f"{TFDS}NAME"], _ALSO)
+    return unknown("dataset", dataset, [*DATASETS, FOLDER, UCR, f"{TFDS}NAME"], _ALSO)
+
+
+def is_series(dataset: str) -> bool:
+    """Whether a data set is of series and not of images, by its name alone."""
+    return dataset == UCR or (dataset in DATASETS and DATASETS[dataset].series)
+
+
+def check_images(dataset: str, what: str) -> None:
+    """Raises `InputError` where something that is for images is asked of a data set of series."""
+    if is_series(dataset):
+        raise InputError(f"{dataset} is a data set of series: {what} is for images.")
 
 
 def is_in_memory(dataset: str) -> bool:
-    """Whether a data set has images of one size in memory, by its name alone.
+    """Whether a data set has images of one size, or series, in memory, by its name alone.
 
     Raises:
         InputError: there is no such name.
     """
     if dataset in DATASETS:
         return DATASETS[dataset].in_memory
+    if dataset == UCR:
+        return True
     if dataset == FOLDER or dataset.startswith(TFDS):
         return False
     raise _unknown(dataset)
@@ -130,7 +179,7 @@ def check_names(
         exif_orientation: see `open_split`.
 
     Raises:
-        InputError: there is no such data set, split or size, or no folder of images.
+        InputError: there is no such data set, split or size, or no folder of images or series.
         MissingExtraError: a package that it needs is not installed.
     """
     if is_in_memory(dataset):
@@ -138,12 +187,16 @@ def check_names(
         for split in split_names:
             _check_split(split)
         _check_size(dataset, image_size)
+        if dataset == UCR:
+            from . import ucr
+
+            ucr.files(data_dir)
     elif dataset == FOLDER:
         from . import class_folders
 
         for split in split_names:
             class_folders.split_folder(data_dir, splits.parse(split).name)
-    if dataset != FOLDER and data_dir is not None and _has_class_folders(data_dir):
+    if dataset not in (FOLDER, UCR) and data_dir is not None and _has_class_folders(data_dir):
         warnings.warn(
             f"{data_dir} has class folders of images, and {dataset} is taken: those are "
             f'dataset="{FOLDER}"',
@@ -168,6 +221,10 @@ def _check_split(split):
 
 
 def _check_size(dataset, image_size):
+    if image_size is not None:
+        check_images(dataset, f"image_size={image_size}")
+    if is_series(dataset):
+        return
     known = DATASETS[dataset]
     if image_size is not None and image_size < 1:
         raise InputError(f"image_size must be positive, not {image_size}.")
@@ -222,7 +279,7 @@ def open_split(
         source = folder.open_split(data_dir, split)
         return source._replace(exif_orientation=exif_orientation)
     name = dataset.removeprefix(TFDS)
-    if name == dataset and info(dataset).in_memory:
+    if name == dataset and is_in_memory(dataset):
         raise InputError(f"{dataset} is held in memory as pixels, not as encoded images.")
     source = records.open_split(name, data_dir, split)
     return source._replace(exif_orientation=exif_orientation)
@@ -234,14 +291,15 @@ def arrays(
     """Loads a split into memory.
 
     Args:
-        dataset: a key of `DATASETS`.
+        dataset: a key of `DATASETS`, or "ucr".
         split: "train" (90 % of the training examples, 45,000 of CIFAR's), "val" (the others),
             "trainval" (both) or "test"; or a share of one, such as "trainval[:80%]".
         image_size: side in pixels, for data sets that can be resized (not CIFAR).
-        data_dir: where TensorFlow Datasets keeps its files.
+        data_dir: where TensorFlow Datasets keeps its files, or the folder of "ucr".
 
     Returns:
-        uint8 images (examples, height, width, 3) and int32 labels (examples,).
+        uint8 images (examples, height, width, 3), or float32 series (examples, length, channels),
+        and int32 labels (examples,).
 
     Raises:
         InputError: unknown data set or split, a size it cannot have, or data that is not there.

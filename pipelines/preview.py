@@ -13,7 +13,7 @@ from resnet_keras.files import make_folder, write_atomically
 
 from . import encoded, maps, masks, objects, png, scenes, stream
 from .batches import training
-from .catalog import arrays, check_no_exif, info, open_split
+from .catalog import arrays, check_images, check_no_exif, info, open_split
 from .view import View, test_side
 
 _DPI = 100  # at which matplotlib's points become pixels
@@ -241,6 +241,7 @@ def examples(
     Raises:
         InputError: as `pipelines.training`.
     """
+    check_images(dataset, "preview")
     facts = info(dataset, data_dir)
     if facts.in_memory:
         check_no_exif(dataset, exif_orientation)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import pipelines, processes, zoo
 from .classification import measurements, protocols
-from .classification.classifier import class_names
+from .classification.classifier import check_inputs, class_names
 from .classification.protocols import Protocol
 from .classification.scores import count_errors
 from .commands import decoders, evaluate_flags, shared_flags, shell
@@ -41,6 +41,8 @@ def _main() -> None:
     classifiers = [
         shared_flags.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members
     ]
+    for network, _ in classifiers:
+        check_inputs(network, FLAGS.dataset)
     shown = [_protocol(file) if photographs else Protocol() for _, file in classifiers]
     if FLAGS.per_class:
         make_folder(Path(FLAGS.per_class).parent)
@@ -91,6 +93,7 @@ def _check_flags(photographs: bool, split: str) -> None:
     """Refuses flags that have no effect, or name what is not there."""
     crops = (FLAGS.resize, FLAGS.interpolation, FLAGS.crop, FLAGS.image_size)
     if not photographs and (FLAGS.protocol != protocols.SINGLE_CROP or any(crops)):
+        pipelines.check_images(FLAGS.dataset, "--protocol and what it takes")
         raise InputError(
             f"{FLAGS.dataset} is measured on its images as they are: --protocol, --image_size, "
             "--resize, --interpolation and --crop are for photographs."

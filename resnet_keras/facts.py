@@ -35,6 +35,7 @@ CIFAR10_MEAN, CIFAR10_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 CIFAR100_MEAN, CIFAR100_STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
 # Measured over all images at the digits' own 8x8.
 DIGITS_MEAN, DIGITS_STD = (78.0,) * 3, (96.0,) * 3
+DIGITS_SERIES_MEAN, DIGITS_SERIES_STD = (4.88,), (6.02,)  # of their ink, 0 to 16
 
 # In the order of the labels.
 CIFAR10_CLASSES = (

@@ -20,10 +20,12 @@ from pipelines import objects as objects
 from pipelines import preview as preview
 from pipelines import records as records
 from pipelines import scenes as scenes
+from pipelines import series_files as series_files
 from pipelines import service as service
 from pipelines import shapes as shapes
 from pipelines import source as source
 from pipelines import splits as splits
 from pipelines import stream as stream
+from pipelines import ucr as ucr
 from pipelines import view as view
 from pipelines import voc as voc

@@ -1,12 +1,16 @@
-"""Names what images show: the most probable classes and their probabilities.
+"""Names what images or series show: the most probable classes and their probabilities.
 
     python -m resnet_keras.predict --model=resnet50 --weights=imagenet cat.jpg photographs/
     python -m resnet_keras.predict --model=my_published_model --json --plot=seen.png *.png
+    python -m resnet_keras.predict --model=runs/resnet1d_digits series.csv
 
 Images are JPEG, PNG or WebP; of a folder, all below it, and what else lies there is named and left
 out. Each is resized and cropped as the weights' own test does, which `zoo.info` tells; for a file
 that does not say it, --image_size, --resize, --interpolation and --crop do. A file that cannot be
 decoded is named, and the exit status is 2.
+
+A network for time series takes files with a series on each line: .csv with commas between values;
+.tsv and .ts as in the UCR and UEA archives, whose classes are left out; .npz with an array x.
 """
 
 import json
@@ -24,6 +28,10 @@ from .pipelines import listing
 
 FLAGS = new_flags()
 MOST_DRAWN = 100
+_OF_IMAGES = (
+    *("image_size", "resize", "interpolation", "crop"),
+    *("exif_orientation", "plot"),
+)
 
 
 shared_flags.define_model_flags(FLAGS, None)
@@ -62,14 +70,16 @@ def _main(arguments: list[str]) -> int:
     if FLAGS.model is None:
         raise InputError("Give --model=NAME --weights=TAG, or --model=FOLDER that zoo.save wrote.")
     if not arguments:
-        raise InputError("Name images or folders of them after the flags.")
+        raise InputError("Name images or folders of them, or files of series, after the flags.")
+    network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
+    if network.takes_series:
+        return _predict_series(arguments, network, file)
     paths = prediction.image_files(arguments)
     if FLAGS.plot:
         if not FLAGS.plot.lower().endswith(".png"):
             raise InputError(f"--plot is a PNG: name it {FLAGS.plot}.png.")
         make_folder(Path(FLAGS.plot).parent)
         drawing.check()
-    network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     shown = shared_flags.preprocessing_of(FLAGS, file)
     weights = f" {FLAGS.weights}" if FLAGS.weights else ""
     shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
@@ -99,7 +109,7 @@ def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int
         if FLAGS.json:
             rows.append(_row(predicted))
         elif predicted.guesses is not None:
-            print(_table(predicted), flush=True)
+            print(_table(predicted.path, predicted.guesses), flush=True)
     if FLAGS.json:
         print(json.dumps(rows, indent=2))
     if FLAGS.plot:
@@ -109,20 +119,44 @@ def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int
     return 0
 
 
-def _table(predicted):
-    lines = [readable(predicted.path)]
-    lines += [f"  {100 * g.probability:6.2f} %  {g.label:4}  {g.name}" for g in predicted.guesses]
+def _predict_series(arguments, network, file) -> int:
+    for name in _OF_IMAGES:
+        if FLAGS[name].value is not None:
+            raise InputError(f"{network.name} takes series: leave --{name} out, it is for images.")
+    examples = prediction.series_in(arguments, file)
+    count = sum(len(values) for _, values in examples)
+    shell.announce(f"{FLAGS.model} on {count} series", file=sys.stderr)
+    shell.start_tensorflow()
+    model, rows = zoo.build(network, file), []
+    options = {"class_names": file.class_names, "top": FLAGS.top, "batch_size": FLAGS.batch_size}
+    for path, values in examples:
+        predictions = zoo.prediction.of_series(model, values, **options)
+        for number, guesses in enumerate(predictions):
+            if FLAGS.json:
+                rows.append({"series": path, "number": number, "top": _guesses(guesses)})
+            else:
+                print(_table(f"{path}, series {number}", guesses), flush=True)
+    if FLAGS.json:
+        print(json.dumps(rows, indent=2))
+    return 0
+
+
+def _table(title, guesses):
+    lines = [readable(title)]
+    lines += [f"  {100 * g.probability:6.2f} %  {g.label:4}  {g.name}" for g in guesses]
     return "\n".join(lines)
 
 
 def _row(predicted):
     if predicted.guesses is None:
         return {"image": predicted.path, "error": f"cannot be decoded as {listing.FORMATS}"}
-    guesses = [
-        {"class": g.label, "name": g.name, "probability": round(g.probability, 6)}
-        for g in predicted.guesses
+    return {"image": predicted.path, "top": _guesses(predicted.guesses)}
+
+
+def _guesses(guesses):
+    return [
+        {"class": g.label, "name": g.name, "probability": round(g.probability, 6)} for g in guesses
     ]
-    return {"image": predicted.path, "top": guesses}
 
 
 def _caption(drawn, count):

@@ -199,15 +199,15 @@ def curve(folder: Path) -> list[list[float]]:
     return [[float(row[name]) for name in columns] for row in rows(folder)]
 
 
-def assert_near(one: Path, other: Path) -> None:
-    """Two runs of a ResNet-8 that differ in the order of sums only, over a few steps."""
+def assert_near(one: Path, other: Path, network: str = "resnet8") -> None:
+    """Two runs of a network that differ in the order of sums only, over a few steps."""
     import numpy as np
 
     from resnet_keras import zoo
 
     np.testing.assert_allclose(curve(other), curve(one), rtol=1e-3)
     expected, found = (
-        zoo.weights.find("resnet8", run / "weights.safetensors")[1].tensors for run in (one, other)
+        zoo.weights.find(network, run / "weights.safetensors")[1].tensors for run in (one, other)
     )
     for name, tensor in expected.items():
         values = found[name].read()

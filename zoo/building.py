@@ -45,7 +45,8 @@ def get(
         num_classes: with weights of another number, or of none, the head is new and the rest is
             loaded.
         input_shape: (height, width, channels); height and width may be None. One channel of grey
-            pixels is seen as RGB.
+            pixels is seen as RGB. Of networks for series (length, channels); the length may be
+            None.
         include_top: False ends at the last stage's features; by default True.
         pooling: of those features, "avg", "max" or None.
         **overrides: options of the network, those below and, of a network of `register`, its own.
@@ -88,6 +89,11 @@ def get(
         width: channels of the first stage, 64; the others have 2, 4, 8 and 8 times as many.
         hidden: units of each of the two hidden layers, 4096.
 
+    Options of resnet1d, the network for time series:
+        width: channels of the first block, 64; the two others have twice as many.
+        z_normalization: True, the default, brings each channel of each series to mean 0 and
+            deviation 1, as is usual with the UCR archive; False keeps levels and amplitudes.
+
     `synchronized`, `stochastic_depth`, `dropout` and `block_dropout` are of the training and not of
     the weights: no file settles them.
 
@@ -99,7 +105,7 @@ def get(
 
     Returns:
         A model from raw RGB pixels (batch, height, width, channels) in [0, 255], uint8 or float,
-        to float32 logits (batch, classes).
+        or from series (batch, length, channels), to float32 logits (batch, classes).
 
     Raises:
         InputError: unknown name, weights or option, arguments that contradict one another or the
@@ -173,16 +179,17 @@ def backbone(
         **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `synchronized` and
             `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of these and
             of plain ones `output_stride`, as 16 or 8 for segmentation; of VGG `width` and, with
-            "fc7", `hidden` and `dropout`.
+            "fc7", `hidden` and `dropout`; of resnet1d `width` and `z_normalization`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
-            strides 1 to 4), or "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
-            each stage); None takes all of these. VGG has "fc7", its hidden layers, too.
+            strides 1 to 4), "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
+            each stage), or "conv1" to "conv3" (resnet1d, all of the series' length); None takes
+            all of these. VGG has "fc7", its hidden layers, too.
             Pre-activation networks give sums that are yet to be normalized and rectified, but for
             the last stage's; `resnet50v2`, `101` and `152` at strides of 8, 16, 32 and 32.
 
     Returns:
-        A model from pixels to a dict of features by endpoint, each (batch, h, w, channels), and
-        those of "fc7" (batch, hidden).
+        A model from pixels to a dict of features by endpoint, each (batch, h, w, channels), of
+        series (batch, length, channels), and those of "fc7" (batch, hidden).
     """
     import keras
 

@@ -93,9 +93,10 @@ def _cell(text):
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
-def front_matter(licence):
-    """What the Hugging Face hub reads at the top of a card."""
-    lines = ["library_name: keras", "pipeline_tag: image-classification", "tags: [resnet, keras]"]
+def front_matter(licence, *, images=True):
+    """What the Hugging Face hub reads at the top of a card; it has no task for series' classes."""
+    task = ["pipeline_tag: image-classification"] if images else []
+    lines = ["library_name: keras", *task, "tags: [resnet, keras]"]
     if licence:
         lines.insert(0, f"license: {json.dumps(licence.lower())}")
     return "\n".join(["---", *lines, "---", ""])

@@ -167,4 +167,5 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
         "coco": facts.COCO_CLASSES,
         "coco_voc": ("background", *facts.VOC_CLASSES),
         "digits": facts.DIGITS_CLASSES,
+        "digits_series": facts.DIGITS_CLASSES,
     }.get(dataset)

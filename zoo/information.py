@@ -23,7 +23,7 @@ class ModelInfo(NamedTuple):
     dataset: str
     shortcut: str | None
     options: Mapping[str, Any]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     num_classes: int
     parameters: int
     multiply_adds: int
@@ -49,10 +49,9 @@ class ModelInfo(NamedTuple):
         return "".join(parts)
 
     def _rows(self):
-        height, width, channels = self.input_shape
         return [
             ("data set", f"{self.dataset}, {self.num_classes} classes"),
-            ("input", f"{height} x {width} x {channels} RGB pixels, 0 to 255"),
+            ("input", _input(self.input_shape)),
             ("options", cards.listed(self.options) or "none of its own"),
             ("parameters", f"{self.parameters:,}{_paper(self.paper_parameters)}"),
             ("multiply-adds", f"{self.multiply_adds:,}{_paper(self.paper_multiply_adds)}"),
@@ -110,6 +109,12 @@ def info(name: str) -> ModelInfo:
         paper_error=network.paper_error,
         weights=tuple(entries.of_model(network.name)),
     )
+
+
+def _input(shape):
+    if len(shape) == 2:  # (length, channels)
+        return f"series of {shape[0]} steps x {shape[1]} channel(s), or of another length"
+    return " x ".join(map(str, shape)) + " RGB pixels, 0 to 255"
 
 
 def _paper(figure):

@@ -19,6 +19,7 @@ TRAINING = ("synchronized", "stochastic_depth", "dropout")
 # and these belong to the weights, as a family's own options do.
 OF_WEIGHTS = ("mean", "std", "epsilon")
 SHARED = (*FREE, *OF_WEIGHTS, *TRAINING)
+IMAGES, SERIES = "images", "series"  # what networks take
 
 
 class Family(NamedTuple):
@@ -32,12 +33,15 @@ class Family(NamedTuple):
             only as this package and Keras write them.
         head: the stage and the last of the hidden layers behind it, where there are such: what a
             detector takes RoIs of, and what it makes of each.
+        inputs: what its networks take: `IMAGES`, of shape (height, width, channels), or `SERIES`,
+            of shape (length, channels).
     """
 
     builder: str | Callable[..., "keras.Model"]
     choices: Mapping[str, tuple[Any, ...]] = {}
     files: str | None = None
     head: tuple[str, str] | None = None
+    inputs: str = IMAGES
 
 
 class Network(NamedTuple):
@@ -90,6 +94,11 @@ class Network(NamedTuple):
         except (TypeError, ValueError) as error:
             own = {name: value for name, value in options.items() if name in self.options}
             raise InputError(f"{self.name} cannot be built with {own}: {error}") from error
+
+    @property
+    def takes_series(self) -> bool:
+        """Whether it is a network for series, and not for images."""
+        return self.family.inputs == SERIES
 
     @property
     def files(self) -> Any:

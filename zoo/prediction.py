@@ -50,7 +50,7 @@ def predict(
     class_names: Sequence[str] | None = None,
     batch_size: int = 32,
 ) -> list[list[Guess]]:
-    """Predicts the classes of image files, or of images in memory.
+    """Predicts the classes of image files, or of images or series in memory.
 
     Images of any size are resized and cropped as the weights' own test does it. That and the names
     of the classes a network remembers from the weights that `zoo.get` loaded; where it does not,
@@ -59,7 +59,8 @@ def predict(
     Args:
         model: of `zoo.get`, with a head.
         images: a path or several, of JPEG, PNG or WebP files; or an array or several, (height,
-            width, 3) or a batch of such, of RGB pixels in [0, 255], uint8 or float.
+            width, 3) or a batch of such, of RGB pixels in [0, 255], uint8 or float. For a network
+            for series, arrays (length, channels) or a batch of such.
         top: how many classes to name; all, where there are fewer.
         preprocessing: how images are shown to the network, instead of what it remembers.
         class_names: in the order of the logits, instead of those that it remembers.
@@ -73,9 +74,16 @@ def predict(
         InputError: no images, what is no image, files that cannot be decoded, or a model that does
             not tell classes.
     """
-    channels, shown, names = _shown(model, preprocessing, class_names)
+    options = _options(model)
     if top < 1 or batch_size < 1:
         raise InputError(f"top and batch_size must be positive, not {top} and {batch_size}.")
+    if len(options["input_shape"]) == 2:
+        if preprocessing is not None:
+            raise InputError(f"{model.name} takes series: preprocessing is for images.")
+        names = _names(model, class_names, options)
+        values = _series(images, f"series for {model.name}", options["input_shape"])
+        return [*of_series(model, values, class_names=names, top=top, batch_size=batch_size)]
+    channels, shown, names = _shown(model, preprocessing, class_names, options)
     items = _items(images)
     are_paths = {isinstance(item, str | os.PathLike) for item in items}
     if not items:
@@ -138,6 +146,41 @@ def of_files(
             yield Prediction(next(names), image, likely if good else None)
 
 
+def of_series(
+    model: "keras.Model",
+    values: "np.ndarray",
+    *,
+    class_names: Sequence[str] | None = None,
+    top: int = 5,
+    batch_size: int = 32,
+) -> Iterator[list[Guess]]:
+    """Predicts the classes of series, batch by batch.
+
+    Args:
+        model: series to logits.
+        values: float32 (examples, length, channels).
+        class_names, top, batch_size: as of `of_files`.
+    """
+    for start in range(0, len(values), batch_size):
+        logits = model.predict_on_batch(values[start : start + batch_size])
+        yield from _guesses(logits, class_names, top)
+
+
+def check_series(shape: Sequence[int], built_for: Sequence[int | None], what: str) -> None:
+    """Raises `InputError` for series that a network does not take.
+
+    Args:
+        shape: (length, channels) of the series.
+        built_for: the same of the network, whose length may be None.
+        what: the series are called.
+    """
+    if shape[1] != built_for[1] or built_for[0] not in (None, shape[0]):
+        raise InputError(
+            f"The {what} are of shape {tuple(shape)} (length, channels), and the network takes "
+            f"{tuple(built_for)}."
+        )
+
+
 def undecodable(paths: Sequence[str], count: int) -> str:
     """Names the files, of `count`, that cannot be decoded, in a sentence."""
     from resnet_keras.pipelines import listing
@@ -179,8 +222,32 @@ def _guesses(logits, names, top):
     ]
 
 
-def _shown(model, preprocessing, class_names):
-    """A model's channels, how images are shown to it, and its classes' names or None."""
+def _series(series, what, built_for):
+    """Series in memory as float32 (examples, length, channels)."""
+    import numpy as np
+
+    from resnet_keras.pipelines import series_files
+
+    given = series if hasattr(series, "shape") else [*series]
+    if len(given) == 0:
+        raise InputError("There are no series to predict: the list is empty.")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(f"The {what} must have one length and so many channels each.") from error
+    if array.ndim == 2 and hasattr(series, "shape"):
+        array = array[None]
+    if array.ndim != 3:
+        raise InputError(
+            f"The {what} are arrays (length, channels) or batches of such, not {array.shape}."
+        )
+    values = series_files.checked(array, what)
+    check_series(values.shape[1:], built_for, what)
+    return values
+
+
+def _options(model):
+    """What a model was built with; `InputError` where it does not tell classes."""
     name = getattr(model, "name", model)
     try:
         _, options = record.of(model)
@@ -193,13 +260,26 @@ def _shown(model, preprocessing, class_names):
     if model.layers[-1].name != "logits":
         what = "ends at its features" if not options["include_top"] else "goes on after its logits"
         raise InputError(f"{name} {what} and does not tell classes: give a network of zoo.get.")
-    height, width, channels = options["input_shape"]
-    origin = publish.recall(model)
+    return options
+
+
+def _names(model, class_names, options):
+    """The names of a model's classes, or None."""
+    name, origin = model.name, publish.recall(model)
     names = class_names if class_names is not None else (origin.class_names if origin else None)
     if names is not None and len(names) != options["num_classes"]:
         raise InputError(
             f"{len(names)} class_names do not fit {name}: it has {options['num_classes']} classes."
         )
+    return names
+
+
+def _shown(model, preprocessing, class_names, options):
+    """A model's channels, how images are shown to it, and its classes' names or None."""
+    name = model.name
+    height, width, channels = options["input_shape"]
+    origin = publish.recall(model)
+    names = _names(model, class_names, options)
     if height != width:
         raise InputError(
             f"{name} was built for images of {height} x {width} pixels, and here they are shown "

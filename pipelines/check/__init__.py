@@ -12,6 +12,7 @@ from .folders import as_expected, class_folders
 from .masks import label_masks
 from .records import labels, prepared
 from .report import IMAGENET2012, dataset_in, expected_in, findings
+from .series import series
 
 __all__ = [
     "ARCHIVES",
@@ -33,4 +34,5 @@ __all__ = [
     "label_masks",
     "labels",
     "prepared",
+    "series",
 ]

@@ -8,7 +8,7 @@ from resnet_keras.errors import InputError, unknown
 
 from .. import class_folders as folders
 from .. import objects
-from ..catalog import FOLDER, TFDS
+from ..catalog import FOLDER, TFDS, UCR
 from ..mask_files import split_folders
 from .archive import archives
 from .boxes import boxes
@@ -17,6 +17,7 @@ from .finding import Finding
 from .folders import class_folders
 from .masks import label_masks
 from .records import IMAGENET2012, builder_of, is_prepared, prepared
+from .series import series
 
 
 def dataset_in(data_dir: str | None, *, masks: bool = False) -> str:
@@ -24,7 +25,8 @@ def dataset_in(data_dir: str | None, *, masks: bool = False) -> str:
 
     With `masks`, for segmentation, that is "coco" for annotations/instances_*.json, "folder" for
     images/ and masks/, and else "voc". Without, it is "voc" for Annotations/ and JPEGImages/,
-    "coco" as before, "folder" for train/, val/ or class folders, and else "imagenet2012".
+    "coco" as before, "ucr" for files of series, "folder" for train/, val/ or class folders, and
+    else "imagenet2012".
     """
     root = Path(data_dir or "").expanduser()
     if data_dir is None or not root.is_dir():
@@ -36,6 +38,8 @@ def dataset_in(data_dir: str | None, *, masks: bool = False) -> str:
         return "voc"
     if any(root.glob("annotations/instances_*.json")):
         return "coco"
+    if any(root.glob("*_TRAIN.ts*")) or any(root.glob("*.npz")):
+        return UCR
     holds_split = any((root / split).is_dir() for split in ("train", "val"))
     return FOLDER if holds_split or folders.is_flat(root) else IMAGENET2012
 
@@ -66,7 +70,8 @@ def findings(
     """Checks a data set, one finding after the other.
 
     Args:
-        dataset: "folder", "imagenet2012", "tfds/NAME", or one of images with boxes, see `objects`.
+        dataset: "folder", "ucr", "imagenet2012", "tfds/NAME", or one of images with boxes, see
+            `objects`.
         data_dir: its folder, or TFDS's.
         masks: whether it is checked as one of images with masks, see `pipelines.masks`.
         exif_orientation: whether those masks are of images that are turned as EXIF says.
@@ -89,8 +94,11 @@ def findings(
         options = {"annotations": annotations, "decode": decode, "limit": limit}
         yield from boxes(dataset, data_dir, **options)
         return
+    if dataset == UCR:
+        yield from series(data_dir)
+        return
     if dataset != FOLDER and dataset != IMAGENET2012 and not dataset.startswith(TFDS):
-        known = [FOLDER, IMAGENET2012, f"{TFDS}NAME", *objects.DATASETS]
+        known = [FOLDER, UCR, IMAGENET2012, f"{TFDS}NAME", *objects.DATASETS]
         raise unknown("dataset", dataset, known)
     if archives_in is not None:
         yield from archives(archives_in, hashes=hashes)

@@ -31,6 +31,8 @@ def model_options(
     normalization: str = "channel",
     shortcut: str | None = None,
     stride_in_1x1: bool | None = None,
+    width: int | None = None,
+    z_normalization: bool | None = None,
     image_size: int | None = None,
     data_dir: str | None = None,
 ) -> dict[str, Any]:
@@ -43,16 +45,21 @@ def model_options(
             training images' mean per pixel and no deviation (Sec. 4.2).
         shortcut: "A", "B", "C", or None for the network's default.
         stride_in_1x1: of bottleneck blocks, or None for the network's default.
+        width: of networks that have one, or None for the network's default.
+        z_normalization: of networks for series, or None for the network's default.
         image_size: side of the images in pixels; the data set's own without.
         data_dir: where the data set is, see `pipelines.arrays`.
     """
     facts = pipelines.info(dataset, data_dir)
-    size = image_size or facts.image_size
-    options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": (size, size, 3)}
-    if shortcut is not None:
-        options["shortcut"] = shortcut
-    if stride_in_1x1 is not None:
-        options["stride_in_1x1"] = stride_in_1x1
+    shape = facts.input_shape(image_size)
+    of_networks = {
+        "shortcut": shortcut,
+        "stride_in_1x1": stride_in_1x1,
+        "width": width,
+        "z_normalization": z_normalization,
+    }
+    options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": shape}
+    options |= {name: value for name, value in of_networks.items() if value is not None}
     if normalization == "channel":
         return {**options, "mean": facts.mean, "std": facts.std}
     check_normalization(dataset, normalization)
@@ -62,12 +69,29 @@ def model_options(
 
 
 def check_normalization(dataset: str, normalization: str) -> None:
-    """Raises `InputError` for a mean per pixel of a data set that is not in memory."""
+    """Raises `InputError` for a mean per pixel of what is not in memory, or of series."""
+    if normalization != "channel":
+        pipelines.check_images(dataset, f'normalization="{normalization}"')
     if normalization != "channel" and not pipelines.is_in_memory(dataset):
         raise InputError(
             f"A mean per pixel needs images of one size in memory, not {dataset}: take "
             'normalization="channel".'
         )
+
+
+def check_inputs(network: "zoo.networks.Network", dataset: str) -> None:
+    """Raises `InputError` for a network for images and a data set of series, or the reverse."""
+    series = pipelines.is_series(dataset)
+    if series == network.takes_series:
+        return
+    kind, other = ("images", "series") if series else ("series", "images")
+    ways = {
+        "images": "another data set, such as digits, or the network resnet1d",
+        "series": "another data set, digits_series or ucr, or a network such as resnet20",
+    }
+    raise InputError(
+        f"{network.name} takes {kind}, and {dataset} is a data set of {other}: take {ways[kind]}."
+    )
 
 
 def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[str, ...] | None:
@@ -79,8 +103,11 @@ def class_names(dataset: str, split: str, data_dir: str | None = None) -> tuple[
         data_dir: where the data set is, see `pipelines.info`.
     """
     known = zoo.entry.class_names(dataset)
-    if known or pipelines.info(dataset, data_dir).in_memory:
+    if known:
         return known
+    facts = pipelines.info(dataset, data_dir)
+    if facts.in_memory:
+        return facts.class_names
     return pipelines.open_split(dataset, split, data_dir=data_dir).class_names
 
 

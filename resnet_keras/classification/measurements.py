@@ -57,7 +57,7 @@ def key(
         "model": "+".join(name for name, _ in members),
         "weights": "+".join(str(weights or "its own") for _, weights in members),
         "dataset": dataset,
-        **({"data_dir": data_dir} if dataset == pipelines.FOLDER else {}),
+        **({"data_dir": data_dir} if dataset in (pipelines.FOLDER, pipelines.UCR) else {}),
         "split": split,
         **(facts[0] if alike else {"protocol": shown[0].name, "members": facts}),
         "dtype": dtype,

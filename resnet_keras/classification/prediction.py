@@ -1,4 +1,4 @@
-"""Which image files there are to predict, and a picture of what `zoo.prediction` says of them."""
+"""Which files there are to predict, and a picture of what `zoo.prediction` says of images."""
 
 import os
 import warnings
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from resnet_keras import zoo
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import listing
+from resnet_keras.pipelines import listing, series_files
 from resnet_keras.zoo import prediction as answers
 
 
@@ -33,10 +34,36 @@ def image_files(arguments: Sequence[str]) -> list[str]:
                 warnings.warn(f"{listing.left_out(others, argument)}.", stacklevel=2)
             paths += images
         elif os.path.isfile(argument):
+            if argument.endswith(series_files.SUFFIXES):
+                raise InputError(
+                    f"{argument} is a file of series, and the network takes images: name images, "
+                    "or a network for series such as resnet1d."
+                )
             paths.append(argument)
         else:
             raise InputError(f"There is no image or folder {argument}.")
     return paths
+
+
+def series_in(paths: Sequence[str], file: zoo.weights.WeightsFile) -> list[tuple[str, np.ndarray]]:
+    """Reads files of series for a network, as (path, float32 (examples, length, channels)).
+
+    Args:
+        paths: of files as `pipelines.series_files` reads them.
+        file: the network's weights.
+
+    Raises:
+        InputError: a file is not there, holds no series, or such as the network does not take.
+    """
+    built_for = file.options["input_shape"]
+    examples = []
+    for path in paths:
+        if not os.path.isfile(path):
+            raise InputError(f"There is no file of series {path}: name {series_files.FORMATS}.")
+        values = series_files.read(path).values
+        answers.check_series(values.shape[1:], built_for, f"series of {path}")
+        examples.append((path, values))
+    return examples
 
 
 def draw(predictions: Sequence[answers.Prediction], caption: str) -> bytes:

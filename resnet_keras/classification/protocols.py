@@ -164,7 +164,7 @@ def score(
             antialias=shown.antialias,
         )
     if shown is None:
-        views: dict[str, Any] = {"image_size": _own_side(model, dataset)}
+        views: dict[str, Any] = {"image_size": _own_side(model, dataset, data_dir)}
     elif protocol.name == TEN_CROP:
         views, batch_size = {**shown._asdict(), "crops": "ten"}, max(1, batch_size // 10)
     else:
@@ -174,10 +174,10 @@ def score(
     return crop_scores(model, examples)
 
 
-def _own_side(model, dataset):
+def _own_side(model, dataset, data_dir):
     """The side the model was built for, where the data set can be resized to it."""
     side = model.input_shape[1]
-    return side if side is not None and pipelines.info(dataset).resizable else None
+    return side if side is not None and pipelines.info(dataset, data_dir).resizable else None
 
 
 def measure(model: "keras.Model", dataset) -> Errors:
@@ -191,12 +191,13 @@ def crop_scores(model: "keras.Model", dataset) -> Scores:
     Args:
         model: pixels to logits.
         dataset: batches of (images, int labels); images are (batch, height, width, channels), or
-            (batch, crops, height, width, channels), whose crops' softmax shares are averaged.
+            (batch, crops, height, width, channels), whose crops' softmax shares are averaged, or
+            series (batch, length, channels).
     """
     log_shares, labels = [], []
     for images, batch_labels in dataset:
         images = np.asarray(images)
-        flat = images.reshape(-1, *images.shape[-3:])
+        flat = images.reshape(-1, *images.shape[-3:]) if images.ndim == 5 else images
         of_crops = log_softmax(np.asarray(model.predict_on_batch(flat)))
         if images.ndim == 5:
             shares = np.exp(of_crops).reshape(*images.shape[:2], -1)
@@ -288,7 +289,14 @@ def check_fit(model: "keras.Model", dataset: str, data_dir: str | None = None) -
     """
     facts = pipelines.info(dataset, data_dir)
     classes, side = facts.num_classes, model.input_shape[1]
-    if not facts.resizable and side not in (None, facts.image_size):
+    if facts.series:
+        own, theirs = model.input_shape[1:], facts.input_shape()
+        if own[1] != theirs[1] or own[0] not in (None, theirs[0]):
+            raise InputError(
+                f"{model.name} takes series of shape {own} (length, channels) and {dataset} has "
+                f"{theirs}: take weights that were trained on it."
+            )
+    elif not facts.resizable and side not in (None, facts.image_size):
         raise InputError(
             f"{model.name} takes images of side {side} and {dataset} has {facts.image_size}: "
             "take weights that were trained on it."

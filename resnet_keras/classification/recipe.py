@@ -31,6 +31,11 @@ class Data(NamedTuple):
     exif_orientation: bool | None = None
 
     @property
+    def series(self) -> bool:
+        """Whether they are no images, but time series."""
+        return pipelines.is_series(self.dataset)
+
+    @property
     def in_memory(self) -> bool:
         """Whether they are no encoded photographs."""
         return pipelines.info(self.dataset, self.data_dir).in_memory
@@ -128,6 +133,7 @@ def check_evaluation(dataset: str, image_size: int | None, eval_resize: int | No
     """
     if eval_resize is None:
         return
+    pipelines.check_images(dataset, f"eval_resize={eval_resize}")
     if pipelines.is_in_memory(dataset):
         raise InputError(f"{dataset} is evaluated as it is, without eval_resize.")
     side = image_size or pipelines.View().image_size
@@ -140,8 +146,13 @@ def check_evaluation(dataset: str, image_size: int | None, eval_resize: int | No
 
 def preprocessing(
     data: Data, size: int, *, eval_resize: int | None = None, interpolation: str = "bilinear"
-) -> zoo.Preprocessing:
-    """How the evaluation of a run sees images of side `size`, for whoever uses its weights."""
+) -> zoo.Preprocessing | None:
+    """How the evaluation of a run sees images of side `size`, for whoever uses its weights.
+
+    None for series, which are shown as they are.
+    """
+    if data.series:
+        return None
     if data.in_memory:
         return zoo.Preprocessing(size, size)
     return zoo.Preprocessing(size, eval_resize or pipelines.view.test_side(size), interpolation)
@@ -212,7 +223,7 @@ def save(
     model: "keras.Model",
     *,
     training: Mapping[str, Any],
-    preprocessing: zoo.Preprocessing,
+    preprocessing: zoo.Preprocessing | None,
     class_names: Sequence[str] | None,
 ) -> None:
     """Writes PATH.safetensors, which `zoo.get(name, weights=PATH)` loads.

@@ -35,7 +35,7 @@ def define_model_flags(values: flags.FlagValues, model: str | None) -> None:
 def find_classifier(
     model: str, weights: str | None, weights_dir: str | None
 ) -> "tuple[zoo.networks.Network, zoo.weights.WeightsFile]":
-    """`zoo.weights.find` for a network that answers to RGB images with classes."""
+    """`zoo.weights.find` for a network that answers to RGB images, or series, with classes."""
     network, file = zoo.weights.find(model, weights, weights_dir)
     if file is None:
         raise InputError(
@@ -44,6 +44,8 @@ def find_classifier(
         )
     if file.headless:
         raise InputError(f"{file.path} has no head, but features: name weights that classify.")
+    if network.takes_series:
+        return network, file
     mean = {**file.defaults, **file.options}["mean"]
     channels = getattr(mean, "shape", (len(mean),))[-1]
     if channels != 3:
@@ -117,12 +119,13 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
         "Name such as digits, folder or tfds/NAME. It is digits, cifar10, cifar100, imagenet2012, "
         "tfds/NAME for any classification data set of TensorFlow Datasets, or folder for "
         "DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or for DATA_DIR/CLASS/, of which 20 % are "
-        "val.",
+        "val. Time series are digits_series, and ucr for a folder with NAME_TRAIN.tsv and "
+        "NAME_TEST.tsv, the same as .ts, or one .npz file.",
     )
     group.path(
         "data_dir",
-        "The data set's folder. That of --dataset=folder, or where TensorFlow Datasets keeps its "
-        "files.",
+        "The data set's folder. That of --dataset=folder or ucr, or where TensorFlow Datasets "
+        "keeps its files.",
         local=False,  # TensorFlow Datasets reads from gs:// too
     )
     group.whole(
@@ -186,12 +189,13 @@ def define_view_flags(values: flags.FlagValues) -> None:
 
 def view_of(values: flags.FlagValues, *, in_memory: bool) -> "View | None":
     """Returns the view for a data set, None for one in memory, which takes no flags of views."""
-    from resnet_keras.pipelines import View
+    from resnet_keras.pipelines import View, check_images
 
     described = view(values)
     if not in_memory:
         return described
     if described != View():
+        check_images(values["dataset"].value, "--scales, --mixup and the other flags of views")
         raise InputError(
             f"{values['dataset'].value} has its own augmentation: --scales, --mixup and the other "
             "flags of views are for photographs."

@@ -82,11 +82,17 @@ def _choose_splits():
     FLAGS.train_split = FLAGS.train_split or ("trainval" if in_memory else "train")
     FLAGS.eval_split = FLAGS.eval_split or ("test" if in_memory else "val")
     if splits.overlap(FLAGS.train_split, FLAGS.eval_split):
+        noun = examples()
         warnings.warn(
-            f"--eval_split={FLAGS.eval_split} has images of --train_split={FLAGS.train_split} in "
-            "it: the error does not tell of new images",
+            f"--eval_split={FLAGS.eval_split} has {noun} of --train_split={FLAGS.train_split} in "
+            f"it: the error does not tell of new {noun}",
             stacklevel=2,
         )
+
+
+def examples() -> str:
+    """What the data set has, in a word."""
+    return "series" if pipelines.is_series(FLAGS.dataset) else "images"
 
 
 def _check_replicas():
@@ -143,6 +149,7 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
     Raises:
         InputError: as said.
     """
+    classifier.check_inputs(network, FLAGS.dataset)
     options = {name: value for name, value in _options().items() if value is not None}
     building.check_options(network, file, **options)
     if FLAGS.stochastic_depth and network.plain:
@@ -224,7 +231,7 @@ def model() -> dict[str, Any]:
 
 
 def _options():
-    return given("shortcut", "stride_in_1x1")
+    return given("shortcut", "stride_in_1x1", "width", "z_normalization")
 
 
 def optimizer() -> dict[str, Any]:

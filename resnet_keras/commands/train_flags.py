@@ -50,6 +50,18 @@ _model.switch(
     "Stride in a bottleneck block's first 1x1. That is the paper's network; --nostride_in_1x1 is "
     "v1.5, with the stride in the 3x3. Without the flag, the network's default.",
 )
+_model.whole(
+    "width",
+    None,
+    "Channels of the first stage, of resnet1d and VGG. Without the flag, their papers' 64.",
+    1,
+)
+_model.switch(
+    "z_normalization",
+    None,
+    "Bring each series to mean 0 and deviation 1. resnet1d does so without the flag; "
+    "--noz_normalization keeps levels and amplitudes, where they tell classes.",
+)
 
 shared_flags.define_data_flags(FLAGS, "cifar10")
 _data = Group(FLAGS, "Data")

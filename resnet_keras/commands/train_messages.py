@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from resnet_keras.training import run_folder
 
+from . import train_arguments
 from .train_flags import FLAGS
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ def first_line(strategy: "tf.distribute.Strategy", workdir: object) -> str:
     from resnet_keras.training import replicas
 
     workers, count = replicas.workers(strategy), strategy.num_replicas_in_sync
+    examples = train_arguments.examples()
     alone = count > 1 and not FLAGS.sync_batch_norm
     return (
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} images, {count} replica(s) on {replicas.device_kind()}"
+        f"{FLAGS.batch_size} {examples}, {count} replica(s) on {replicas.device_kind()}"
         f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
         f"{f'workdir {workdir}' if workers.is_chief else f'worker {workers.place}'}"
     )

@@ -22,7 +22,7 @@ def count_parameters(model: keras.Model) -> int:
 def count_multiply_adds(model: keras.Model) -> int:
     """Multiply-adds of one image through the model's convolutions and dense layers (Table 1).
 
-    The model must have been built with a fixed height and width.
+    The model must have been built with a fixed height and width, or length of series.
     """
     total = 0
     for layer in model.layers:
@@ -36,5 +36,5 @@ def _positions(layer) -> int:
     """At how many places of its output the layer's kernel is applied."""
     spatial = layer.output.shape[1:-1]
     if None in spatial:
-        raise InputError("Multiply-adds need a model with a fixed height and width.")
+        raise InputError("Multiply-adds need a model with a fixed height and width, or length.")
     return math.prod(spatial)

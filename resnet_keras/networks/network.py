@@ -26,6 +26,7 @@ from .blocks import CHANNELS_LAST, he_normal, linear_drop_rates
 from .layers import BatchNormalization, Dropout, PixelNormalization
 
 POOLINGS = ("avg", "max", None)
+IMAGE, SERIES = ("height", "width"), ("length",)  # the sides of an input, before its channels
 
 
 class Shared(TypedDict, total=False):
@@ -47,7 +48,7 @@ def network(
     residual: bool = True,
     name: str = "network",
     num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
     mean: Any = IMAGENET_MEAN,
     std: Any = IMAGENET_STD,
     include_top: bool = True,
@@ -58,6 +59,8 @@ def network(
     stochastic_depth: float = 0.0,
     dropout: float = 0.0,
     head: Callable | None = None,
+    axes: Sequence[str] = IMAGE,
+    normalization: Callable = PixelNormalization,
 ) -> keras.Model:
     """Builds a network around a trunk.
 
@@ -83,6 +86,9 @@ def network(
         dropout: rate at which features are dropped before the logits in training.
         head: a function from the last stage's features to those that the logits are made of,
             (batch, channels); None takes their mean over positions.
+        axes: what the sides of the input are called; `SERIES` makes a network for series of
+            shape (length, channels), of which the rest is said in the same way.
+        normalization: class of the first layer, `PixelNormalization` or one derived from it.
 
     Returns:
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
@@ -96,7 +102,7 @@ def network(
         raise InputError(f"{name} has no residual branches: leave stochastic_depth out.")
     norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
     with dtype_policy(dtype):
-        pixels, x = _normalized_input(input_shape, mean, std)
+        pixels, x = _normalized_input(input_shape, mean, std, axes, normalization)
         x = trunk(x, norm, linear_drop_rates(blocks, last))
         x = _top(x, include_top, num_classes, pooling, dropout, head or _mean)
         return keras.Model(pixels, x, name=name)
@@ -116,12 +122,14 @@ def _top(x, include_top, num_classes, pooling, dropout, head):
     if pooling == "avg":
         return _mean(x)
     if pooling == "max":
-        return layers.GlobalMaxPooling2D(CHANNELS_LAST, name="max_pool")(x)
+        pool = layers.GlobalMaxPooling2D if x.ndim == 4 else layers.GlobalMaxPooling1D
+        return pool(CHANNELS_LAST, name="max_pool")(x)
     return x
 
 
 def _mean(x):
-    return layers.GlobalAveragePooling2D(CHANNELS_LAST, name="avg_pool")(x)
+    pool = layers.GlobalAveragePooling2D if x.ndim == 4 else layers.GlobalAveragePooling1D
+    return pool(CHANNELS_LAST, name="avg_pool")(x)
 
 
 def _logits(x, num_classes, dropout):
@@ -134,32 +142,36 @@ def _logits(x, num_classes, dropout):
     return dense(x)
 
 
-def _normalized_input(input_shape, mean, std):
-    shape = _checked_shape(input_shape)
+def _normalized_input(input_shape, mean, std, axes, normalization):
+    shape = _checked_shape(input_shape, axes)
+    images = len(axes) == len(IMAGE)
     # float32 takes uint8 as well as float pixels; a uint8 input would cut fractions off.
-    pixels = keras.Input(shape, dtype="float32", name="pixels")
+    pixels = keras.Input(shape, dtype="float32", name="pixels" if images else "series")
     try:
-        normalization = PixelNormalization(mean, std, name="normalization")
+        layer = normalization(mean, std, name="normalization")
     except (TypeError, ValueError) as error:
         raise InputError(f"mean and std must be numbers, not {mean!r} and {std!r}.") from error
-    for what, value in (("mean", normalization.initial_mean), ("std", normalization.initial_std)):
+    for what, value in (("mean", layer.initial_mean), ("std", layer.initial_std)):
         # Grey pixels fit any number of channels: they are repeated.
-        channels = value.shape[-1] if shape[2] == 1 and value.ndim else shape[2]
-        if value.shape not in ((channels,), (*shape[:2], channels)):
+        grey = images and shape[-1] == 1 and value.ndim
+        channels = value.shape[-1] if grey else shape[-1]
+        if value.shape not in ((channels,), (*shape[:-1], channels)):
             raise InputError(
                 f"{what} has shape {value.shape}; with input_shape {shape} it must be "
-                f"{(shape[2],)} (per channel) or {shape} (per pixel)."
+                f"{(shape[-1],)} (per channel) or {shape} (per {'pixel' if images else 'step'})."
             )
-    return pixels, normalization(pixels)
+    return pixels, layer(pixels)
 
 
-def _checked_shape(input_shape):
-    sides = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+def _checked_shape(input_shape, axes) -> tuple[Any, ...]:
+    sides: tuple[Any, ...] = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     valid = [side is None or (_is_whole(side) and side > 0) for side in sides]
-    if len(sides) != 3 or not all(valid) or sides[2] is None:
+    if len(sides) != len(axes) + 1 or not all(valid) or sides[-1] is None:
+        free = "first two" if len(axes) == len(IMAGE) else "first"
+        what = "This network takes series: " if free == "first" else ""
         raise InputError(
-            "input_shape is (height, width, channels), positive numbers of which the first two "
-            f"may be None, not {input_shape!r}."
+            f"{what}input_shape is ({', '.join(axes)}, channels), positive numbers of which the "
+            f"{free} may be None, not {input_shape!r}."
         )
     return sides
 

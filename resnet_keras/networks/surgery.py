@@ -30,8 +30,8 @@ def freeze(model: keras.Model, through: str | None) -> None:
 
     Args:
         model: a network or backbone of the zoo.
-        through: "conv1" (the stem) to "conv5" ("conv4" in CIFAR networks), the last stage to be
-            frozen, or None to freeze nothing.
+        through: "conv1" (the stem) to "conv5" ("conv4" in CIFAR networks, "conv3" in networks
+            for series), the last stage to be frozen, or None to freeze nothing.
 
     Raises:
         InputError: the model has no such stage.

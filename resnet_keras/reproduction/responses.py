@@ -91,6 +91,8 @@ def layers(model: "keras.Model") -> list[str]:
         for layer in model.layers
         if isinstance(layer, keras.layers.Conv2D) and layer.kernel_size == (3, 3)
     ]
+    if not names:
+        raise InputError(f"{model.name} has no 3x3 convolutions.")
     if not {layer.name for layer in model.layers}.issuperset(names):
         raise InputError(f"{model.name} has no batch normalization behind its convolutions.")
     return names

@@ -43,6 +43,7 @@ PAPER = [
     "vgg16_bn",
     "vgg19",
     "vgg19_bn",
+    "resnet1d",
 ]
 
 
@@ -73,6 +74,7 @@ def test_every_network_of_the_paper_is_listed():
     untrained |= {f"legacy_seresnet{depth}" for depth in (18, 34, 101, 152)}
     small = ("preact_", "wrn", "resnext29", "densenet40", "densenet_bc")
     trained += [n for n in AFTER if n not in untrained and not n.startswith(small)]
+    trained.remove("resnet1d")
     assert zoo.list_models(pretrained=True) == trained
 
 
@@ -163,7 +165,10 @@ def test_help_names_every_option_with_its_default():
 
 def test_rows_and_builders_agree():
     shared = inspect.signature(network.network).parameters
-    assert {*networks.SHARED, "name"} == shared.keys() - {"trunk", "blocks", "residual", "head"}
+    assert {*networks.SHARED, "name"} == shared.keys() - {
+        *("trunk", "blocks", "residual", "head"),
+        *("axes", "normalization"),
+    }
     for row in networks.PACKAGED:
         parameters = inspect.signature(row.builder).parameters
         own = {name: p.default for name, p in parameters.items() if name not in {*shared, "shared"}}

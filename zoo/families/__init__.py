@@ -6,6 +6,6 @@
 - `DEFAULTS`: which of them "imagenet" and "cifar10" stand for, by (network, name).
 """
 
-from . import densenets, preacts, resnets, variants, vggs
+from . import densenets, preacts, resnets, sequences, variants, vggs
 
-FAMILIES = (resnets, vggs, variants, preacts, densenets)
+FAMILIES = (resnets, vggs, sequences, variants, preacts, densenets)

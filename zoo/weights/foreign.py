@@ -77,7 +77,7 @@ _VARIABLES = {
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
 }
 _KERAS_VARIABLE = re.compile(r"((?:.*/)?layers/([a-z0-9_]+?)(?:_\d+)?)/vars/(\d+)")
-_OWN = re.compile(r"(?:.*/)?(?:pixel_normalization/vars/0|normalization/mean)")
+_OWN = re.compile(r"(?:.*/)?(?:(?:pixel|series)_normalization/vars/0|normalization/mean)")
 
 
 def is_own(tensors: Iterable[str]) -> bool:

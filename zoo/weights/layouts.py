@@ -102,8 +102,9 @@ def options(
     head, mean, std = "logits/kernel", "normalization/mean", "normalization/std"
     own = tensors
     if numbered(tensors):
-        mean, std = "pixel_normalization/vars/0", "pixel_normalization/vars/1"
         own = {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
+        first = "series" if "series_normalization/vars/0" in own else "pixel"
+        mean, std = f"{first}_normalization/vars/0", f"{first}_normalization/vars/1"
         dense = [match for name in own if (match := re.fullmatch(r"dense(?:_(\d+))?/vars/0", name))]
         head = max(dense, key=lambda match: int(match[1] or 0))[0] if dense else ""
     # The whole kernel, so that a small file cannot ask for a large head.
@@ -113,7 +114,7 @@ def options(
         shown["num_classes"] = own[head].shape[-1]
     if mean in own and std in own:
         shown |= {"mean": own[mean].read(), "std": own[std].read()}
-        if len(own[mean].shape) == 3:  # one per pixel
+        if len(own[mean].shape) > 1:  # one per pixel, or per step of series
             shown["input_shape"] = own[mean].shape
     return {**shown, **(network.files.shown(tensors, network, layers) if network.files else {})}
 

@@ -69,7 +69,8 @@ def _described(path, text, tensors):
                 raise ValueError(f"class names {names!r}")
             names = tuple(map(str, names))
         view = made.get("preprocessing")
-        unsaid = provenance.UNSAID if not view or made.get(ASSUMED) else ""
+        guess = not network.takes_series and (not view or made.get(ASSUMED))
+        unsaid = provenance.UNSAID if guess else ""  # series are shown as they are
         view = view or guessed(options.get("input_shape"))._asdict()
         return WeightsFile(
             path=path,
@@ -102,7 +103,7 @@ _CHECKS = {
     "num_classes": lambda v: is_whole(v) and v > 0,
     "input_shape": lambda v: (
         isinstance(v, list | tuple)
-        and len(v) == 3
+        and len(v) in (2, 3)
         and all(s is None or (is_whole(s) and s > 0) for s in v)
     ),
     "include_top": lambda v: isinstance(v, bool),

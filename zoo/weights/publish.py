@@ -41,10 +41,11 @@ def remember(
     model: "keras.Model", file, *, class_names: tuple[str, ...] | None, new_head: bool
 ) -> None:
     """Lets `save` know the weights that a model began with."""
-    height, width = model.input_shape[1:3]
     preprocessing = file.preprocessing
-    if height == width is not None:
-        preprocessing = preprocessing.at(height)
+    if len(model.input_shape) == 4:  # and not of series
+        height, width = model.input_shape[1:3]
+        if height == width is not None:
+            preprocessing = preprocessing.at(height)
     entry = file.entry
     source = f"{entry.model} {entry.tag}: {entry.origin}" if entry else file.path.name
     source = file.training.get(_SOURCE, source)
@@ -105,6 +106,8 @@ def save(
                 f"{len(names)} class_names do not fit {model.name}: it has "
                 f"{options.get('num_classes', 'no')} classes."
             )
+    if preprocessing and network.takes_series:
+        raise InputError(f"{model.name} takes series: leave preprocessing out, it is for images.")
     square = _is_square(options)
     if preprocessing and not square:
         raise InputError(
@@ -131,7 +134,7 @@ def save(
         json.dumps(made)
     except (TypeError, ValueError) as error:
         raise InputError(f"This cannot be written beside {model.name}: {error}.") from error
-    if not square:
+    if not square and not network.takes_series:
         warnings.warn(
             f"{model.name} was built for images of {_size(options)} pixels: how they are shown is "
             "not written, and predict and evaluate, which show squares, will ask for image_size.",
@@ -191,18 +194,27 @@ def of_file(
 def _write(folder, content, made, card, licence):
     folder = make_folder(folder)
     write_atomically(folder / own.TENSORS, content)
-    write_atomically(folder / CARD, cards.front_matter(licence) + card)
+    front = cards.front_matter(licence, images=not _is_series(made["options"]))
+    write_atomically(folder / CARD, front + card)
     write_atomically(folder / own.CONFIG, json.dumps(made, indent=2) + "\n")
 
 
 def _facts(made, parameters, images):
     """Rows of a card by what `own.describe` says."""
     options = made["options"]
+    shape = options["input_shape"]
+    inputs = (
+        [("input", f"series of {shape[0] or 'any number of'} steps x {shape[1]} channel(s)")]
+        if _is_series(options)
+        else [
+            ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
+            ("images", images),
+        ]
+    )
     return [
         ("network", f"{made['model']}, {parameters:,} parameters"),
         ("options", cards.listed(options)),
-        ("input", f"{_pixels(options)} pixels in [0, 255], normalized by the network"),
-        ("images", images),
+        *inputs,
         ("classes", cards.classes(made.get("class_names"), options.get("num_classes"))),
     ]
 
@@ -274,7 +286,13 @@ def _described(model) -> tuple[Network, dict[str, Any], int]:
     return network, record.stored(network, options), count_parameters(twin)
 
 
+def _is_series(options):
+    return len(options["input_shape"]) == 2
+
+
 def _is_square(options):
+    if _is_series(options):
+        return False
     height, width = options["input_shape"][:2]
     return height == width
 

@@ -1,0 +1,249 @@
+"""Time series on the command line: trained, resumed, measured, predicted, drawn and published."""
+
+import csv
+import json
+import random
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import series_data
+import torture
+
+from resnet_keras import evaluate, predict, publish, report, train, zoo
+
+FLAGS = (
+    *("--model=resnet1d", "--dataset=ucr", "--width=4", "--batch_size=16", "--train_steps=40"),
+    *("--eval_every=20", "--learning_rate=0.05", "--schedule=cosine", "--notensorboard"),
+    "--strategy=one_device",
+)
+KILLED = torture.Run(
+    "train",
+    (
+        *("--model=resnet1d", "--dataset=digits_series", "--width=4", "--batch_size=32"),
+        *("--train_steps=120", "--eval_every=40", "--checkpoint_every=4", "--learning_rate=0.05"),
+        *("--accumulate_steps=2", "--ema=0.9", "--stochastic_depth=0.2", "--dropout=0.2"),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return series_data.write(tmp_path_factory.mktemp("data"), train=120, test=50)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """The folder of a run."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    assert train.main(["train", *FLAGS, f"--data_dir={data}", f"--workdir={folder}"]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; returns its status and what it said."""
+
+    def run_command(module, *arguments):
+        capsys.readouterr()
+        status = module.main([module.__name__, *map(str, arguments)])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return run_command
+
+
+def test_a_run_learns_and_its_weights_say_what_they_are(trained):
+    assert float(torture.rows(trained)[-1]["val_top1_error"]) <= 0.1
+    network, file = zoo.weights.find(trained, None)
+    assert (network.name, file.class_names) == ("resnet1d", series_data.CLASSES)
+    assert file.options["input_shape"] == (series_data.LENGTH, 1)
+    assert file.assumed == ""
+    model = zoo.get("resnet1d", weights=trained / "weights.safetensors")
+    values, names = series_data.made(50, 1)
+    guesses = zoo.predict(model, values[..., None].astype("float32"))
+    wrong = np.mean([one[0].name != name for one, name in zip(guesses, names, strict=True)])
+    assert wrong == pytest.approx(float(torture.rows(trained)[-1]["val_top1_error"]), abs=0.021)
+
+
+def test_it_is_measured_as_in_training(trained, data, run, tmp_path):
+    files = (f"--results={tmp_path / 'r.json'}", f"--per_class={tmp_path / 'c.csv'}")
+    where = ("--dataset=ucr", f"--data_dir={data}")
+    status, out, err = run(evaluate, f"--model={trained}", *where, *files)
+    assert status == 0, err
+    error = float(torture.rows(trained)[-1]["val_top1_error"])
+    assert f"on ucr/test: top-1 error {100 * error:.2f} % (50 examples, single view)" in out
+    (row,) = json.loads((tmp_path / "r.json").read_text())
+    assert (row["top1_error"], row["top5_error"]) == (pytest.approx(error), None)
+    assert row["data_dir"] == str(data)
+    with (tmp_path / "c.csv").open() as file:
+        assert [row["name"] for row in csv.DictReader(file)] == [*series_data.CLASSES]
+
+
+def test_files_are_predicted_with_the_names_of_classes(trained, run, tmp_path):
+    values, names = series_data.made(50, 1)
+    series = tmp_path / "new.csv"
+    np.savetxt(series, values, delimiter=",")
+    series_data.write(tmp_path, train=50, test=50)
+    status, out, err = run(predict, f"--model={trained}", "--json", series)
+    assert status == 0, err
+    rows = json.loads(out)
+    assert [(row["series"], row["number"]) for row in rows] == [(str(series), n) for n in range(50)]
+    wrong = [row["top"][0]["name"] != name for row, name in zip(rows, names, strict=True)]
+    assert np.mean(wrong) <= 0.1
+    again = run(predict, f"--model={trained}", "--json", tmp_path / "Toy_TEST.tsv")[1]
+    assert [row["top"][0]["name"] for row in json.loads(again)] == [
+        row["top"][0]["name"] for row in rows
+    ]
+    status, out, _ = run(predict, f"--model={trained}", "--top=1", "--batch_size=7", series)
+    first, second, *_ = out.splitlines()
+    assert first == f"{series}, series 0"
+    assert second.split()[-1] == rows[0]["top"][0]["name"]
+    assert len(out.splitlines()) == 100
+
+
+def test_it_is_drawn_and_published(trained, run, tmp_path):
+    assert run(report, f"--out={tmp_path / 'report'}", trained)[0] == 0
+    assert "Training on ucr" in (tmp_path / "report.html").read_text()
+    status, _, err = run(publish, trained, tmp_path / "mine")
+    assert status == 0, err
+    card = (tmp_path / "mine" / "README.md").read_text()
+    assert f"| input | series of {series_data.LENGTH} steps x 1 channel(s) |" in card
+    assert "image" not in card.split("| classes")[0]
+    values = series_data.made(3, 1)[0][..., None].astype("float32")
+    published, own = zoo.get(tmp_path / "mine"), zoo.get("resnet1d", weights=trained)
+    np.testing.assert_array_equal(published(values), own(values))
+
+
+@pytest.mark.slow
+def test_two_replicas_with_synchronized_batch_norm_equal_one(data, run, tmp_path):
+    steps = ("--train_steps=6", "--eval_every=1", "--learning_rate=0.01", f"--data_dir={data}")
+    ways = {"one": [], "two": ["--strategy=mirrored", "--logical_cpus=2", "--sync_batch_norm"]}
+    for name, way in ways.items():
+        status, _, err = run(train, *FLAGS, *steps, *way, f"--workdir={tmp_path / name}")
+        assert status == 0, err
+    torture.assert_near(tmp_path / "one", tmp_path / "two", "resnet1d")
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_in_the_same_bits(tmp_path):
+    folder, moments = tmp_path / "killed", random.Random(0)
+    torture.run_to_end(tmp_path / "undisturbed", KILLED)
+    assert torture.kill_somewhere(folder, moments, KILLED, hurried=0) == -signal.SIGKILL
+    torture.run_to_end(folder, KILLED)
+    assert torture.differences(tmp_path / "undisturbed", folder) == []
+    assert "going on from the checkpoint of step" in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_its_end_goes_on_to_the_same_bits(trained, data, run, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(trained, folder)
+    max((folder / "checkpoints").iterdir()).unlink()
+    for name in ("weights.safetensors", "best.safetensors"):
+        (folder / name).unlink()
+    status, out, err = run(train, *FLAGS, f"--data_dir={data}", f"--workdir={folder}")
+    assert status == 0, err
+    assert "going on from the checkpoint of step 20" in out
+    one, two = (path / "weights.safetensors" for path in (trained, folder))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model=resnet20"], "resnet20 takes images, and ucr is a data set of series: take anot"),
+        (["--dataset=digits"], "resnet1d takes series, and digits is a data set of images: take"),
+        (["--image_size=32"], "ucr is a data set of series: --image_size=32 is for images"),
+        (
+            ["--mixup=0.2"],
+            "ucr is a data set of series: --scales, --mixup and the other flags of v",
+        ),
+        (["--noflip"], "ucr is a data set of series"),
+        (["--eval_resize=40"], "ucr is a data set of series: --eval_resize=40 is for images"),
+        (
+            ["--normalization=pixel"],
+            "ucr is a data set of series: --normalization=pixel is for images",
+        ),
+        (["--exif_orientation"], "exif_orientation is for photographs"),
+        (["--services=grpc://localhost:1"], "--services are for photographs"),
+        (["--shortcut=B"], "Unknown option of resnet1d: 'shortcut'"),
+        (["--data_dir=nowhere"], "There is no folder nowhere"),
+        (["--eval_split=validation"], "Unknown split 'validation'"),
+    ],
+)
+def test_training_refuses_what_is_for_images(arguments, words, data, run, tmp_path):
+    folder = tmp_path / "run"
+    status, _, err = run(
+        train,
+        *FLAGS,
+        f"--data_dir={data}",
+        "--strategy=one_device",
+        f"--workdir={folder}",
+        *arguments,
+    )
+    assert status == 2
+    assert words in err
+    assert (err.startswith("error: "), err.count("\n")) == (True, 1)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--protocol=ten_crop"], "ucr is a data set of series: --protocol and what it takes is"),
+        (["--image_size=24"], "ucr is a data set of series"),
+        (["--dataset=digits"], "resnet1d takes series, and digits is a data set of images"),
+        (["--dataset=digits_series"], "takes series of shape (24, 1) (length, channels) and digit"),
+        (["--model=resnet20", "--weights=digits"], "resnet20 takes images, and ucr is a data set"),
+    ],
+)
+def test_evaluation_refuses_what_does_not_fit(arguments, words, trained, data, run):
+    where = (f"--model={trained}", "--dataset=ucr", f"--data_dir={data}")
+    status, _, err = run(evaluate, *where, *arguments)
+    assert status == 2
+    assert words in err.splitlines()[-1]
+
+
+def test_prediction_refuses_what_does_not_fit(trained, run, tmp_path):
+    series, short = tmp_path / "a.csv", tmp_path / "short.csv"
+    series.write_text(",".join(["1.5"] * series_data.LENGTH))
+    short.write_text("1,2,3\n")
+    model = f"--model={trained}"
+    for arguments, words in (
+        (
+            [model, "--image_size=32", series],
+            "resnet1d takes series: leave --image_size out, it is",
+        ),
+        ([model, "--plot=a.png", series], "leave --plot out"),
+        ([model, short], f"series of {short} are of shape (3, 1) (length, channels), and the net"),
+        ([model, tmp_path / "b.csv"], "There is no file of series"),
+        ([model, tmp_path], "There is no file of series"),
+        (["--model=resnet20", "--weights=digits", series], "is a file of series, and the network"),
+    ):
+        status, _, err = run(predict, *arguments)
+        assert status == 2
+        assert words in err
+        assert "Traceback" not in err
+
+
+def test_series_in_memory_are_predicted_or_refused(trained):
+    from resnet_keras.errors import InputError
+
+    model = zoo.get("resnet1d", weights=trained)
+    one = series_data.made(1, 1)[0][0, :, None].astype("float32")
+    (guesses,) = zoo.predict(model, one, top=1)
+    assert [guess.name in series_data.CLASSES for guess in guesses] == [True]
+    assert zoo.predict(model, [one, one], top=1) == [guesses, guesses]
+    for given, words in (
+        (one[:, 0], r"arrays \(length, channels\) or batches"),
+        (one[:-1], r"of shape \(23, 1\)"),
+        ([], "the list is empty"),
+        ([one, one[:-1]], "must have one length"),
+        (one * np.nan, "missing or infinite"),
+    ):
+        with pytest.raises(InputError, match=words):
+            zoo.predict(model, given)
+    with pytest.raises(InputError, match="preprocessing is for images"):
+        zoo.predict(model, one, preprocessing=zoo.Preprocessing())
