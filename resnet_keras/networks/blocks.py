@@ -5,6 +5,7 @@ from keras import layers
 
 from resnet_keras.errors import unknown
 
+from .grouped import GroupedConvolution
 from .layers import StochasticDepth, Subsampling, ZeroPaddedShortcut
 
 # Said in every layer: Keras's global setting would make another network of the same calls.
@@ -13,10 +14,11 @@ CHANNELS_LAST = "channels_last"
 STRIDED_CHANNELS = 16
 
 
-def conv(x, filters, kernel_size, stride, name, dilation=1, *, bias=False):
+def conv(x, filters, kernel_size, stride, name, dilation=1, groups=1, *, bias=False):
     """A convolution with symmetric zero padding and He initialization [13]; without a bias.
 
-    What strides is not dilated: where strides are replaced, all that follow are.
+    Each of `groups` sees its share of the channels. What strides is not dilated: where strides are
+    replaced, all that follow are.
     """
     padding = "same"
     if stride > 1 and kernel_size > 1:
@@ -27,7 +29,9 @@ def conv(x, filters, kernel_size, stride, name, dilation=1, *, bias=False):
         # The same numbers; of wider inputs it takes 1.3 to 3 times as long.
         x = Subsampling(stride, name=f"{name}_stride")(x)
         stride = 1
-    return layers.Conv2D(
+    grouped = {"groups": groups} if groups > 1 else {}
+    layer = GroupedConvolution if grouped else layers.Conv2D
+    return layer(
         filters,
         kernel_size,
         stride,
@@ -37,6 +41,7 @@ def conv(x, filters, kernel_size, stride, name, dilation=1, *, bias=False):
         use_bias=bias,
         kernel_initializer=he_normal(),
         name=f"{name}_conv",
+        **grouped,
     )(x)
 
 
@@ -45,16 +50,27 @@ def he_normal():
     return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
 
 
-def conv_bn(x, filters, kernel_size, stride, name, norm, dilation=1):
+def conv_bn(x, filters, kernel_size, stride, name, norm, dilation=1, groups=1):
     """Batch normalization right after each convolution and before activation (Sec. 3.4)."""
-    x = conv(x, filters, kernel_size, stride, name, dilation)
+    x = conv(x, filters, kernel_size, stride, name, dilation, groups)
     return norm(name=f"{name}_bn")(x)
 
 
-def conv_bn_relu(x, filters, kernel_size, stride, name, norm, dilation=1):
+def conv_bn_relu(x, filters, kernel_size, stride, name, norm, dilation=1, groups=1):
     """The same, and the activation."""
-    x = conv_bn(x, filters, kernel_size, stride, name, norm, dilation)
+    x = conv_bn(x, filters, kernel_size, stride, name, norm, dilation, groups)
     return layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+def max_pool_stem(x, norm):
+    """The ImageNet networks' conv1 and the pooling of conv2 (Table 1): stride 4 in all."""
+    return max_pool(conv_bn_relu(x, 64, 7, 2, "conv1", norm))
+
+
+def max_pool(x):
+    """The 3x3 maxima of every second place, padded on all sides as Caffe and torch do it."""
+    x = layers.ZeroPadding2D(1, CHANNELS_LAST, name="pool1_pad")(x)
+    return layers.MaxPooling2D(3, 2, data_format=CHANNELS_LAST, name="pool1_pool")(x)
 
 
 def shortcut_connection(x, filters, stride, shortcut, name, norm, drop_rate):

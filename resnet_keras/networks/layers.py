@@ -217,6 +217,34 @@ class Subsampling(keras.layers.Layer):
         return {**super().get_config(), "stride": self.stride}
 
 
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class DilatedAveragePooling(keras.layers.Layer):
+    """The mean of each value and its next, `dilation` apart, along both sides: of those there are.
+
+    Maps (batch, height, width, channels) to the same shape. Every 2nd value of it at dilation 1 is
+    what `keras.layers.AveragePooling2D(2, padding="same")` gives.
+    """
+
+    def __init__(self, dilation, **kwargs):
+        super().__init__(**kwargs)
+        self.dilation = dilation
+
+    def call(self, x):
+        return self._summed(x) / self._summed(ops.ones_like(x[:1, :, :, :1]))
+
+    def _summed(self, x):
+        by = self.dilation
+        padded = ops.pad(x, ((0, 0), (0, by), (0, by), (0, 0)))
+        rows = padded[:, by:] + padded[:, :-by]
+        return rows[:, :, by:] + rows[:, :, :-by]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "dilation": self.dilation}
+
+
 def _strided(height, width, stride):
     return [None if side is None else -(-side // stride) for side in (height, width)]
 

@@ -25,11 +25,11 @@ from resnet_keras.facts import (
 )
 
 from .blocks import (
-    CHANNELS_LAST,
     add_relu,
     checked_output_stride,
     conv_bn,
     conv_bn_relu,
+    max_pool_stem,
     shortcut_connection,
     stages,
 )
@@ -49,17 +49,32 @@ def plain_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
 
 def basic_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut):
     """Two 3x3 convolutions around which the shortcut leads (Fig. 5, left)."""
-    before, behind = dilations
     identity = shortcut_connection(x, filters, stride, shortcut, name, norm, drop_rate)
+    return add_relu(
+        identity, basic_branch(x, filters, stride, name, norm, dilations), name, drop_rate
+    )
+
+
+def basic_branch(x, filters, stride, name, norm, dilations):
+    """The F(x) of a basic block."""
+    before, behind = dilations
     x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm, before)
-    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm, behind)
-    return add_relu(identity, x, name, drop_rate)
+    return conv_bn(x, filters, 3, 1, f"{name}_2", norm, behind)
 
 
 def bottleneck_block(
     x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut, stride_in_1x1
 ):
-    """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right).
+    """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right)."""
+    identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm, drop_rate)
+    branch = bottleneck_branch(
+        x, filters, stride, name, norm, dilations, stride_in_1x1=stride_in_1x1
+    )
+    return add_relu(identity, branch, name, drop_rate)
+
+
+def bottleneck_branch(x, filters, stride, name, norm, dilations, *, stride_in_1x1):
+    """The F(x) of a bottleneck block.
 
     The paper's own networks stride in the first 1x1; fb.resnet.torch and torchvision in the 3x3
     ("v1.5"), which costs 6 % more multiply-adds in ResNet-50. Of a dilated stage's first block the
@@ -68,11 +83,9 @@ def bottleneck_block(
     """
     first, second = (stride, 1) if stride_in_1x1 else (1, stride)
     dilation = dilations[1 if stride_in_1x1 else 0]
-    identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm, drop_rate)
     x = conv_bn_relu(x, filters, 1, first, f"{name}_1", norm)
     x = conv_bn_relu(x, filters, 3, second, f"{name}_2", norm, dilation)
-    x = conv_bn(x, 4 * filters, 1, 1, f"{name}_3", norm)
-    return add_relu(identity, x, name, drop_rate)
+    return conv_bn(x, 4 * filters, 1, 1, f"{name}_3", norm)
 
 
 def resnet(
@@ -121,9 +134,7 @@ def resnet(
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
 
     def trunk(x, norm, drop_rates):
-        x = conv_bn_relu(x, 64, 7, 2, "conv1", norm)
-        x = layers.ZeroPadding2D(1, CHANNELS_LAST, name="pool1_pad")(x)
-        x = layers.MaxPooling2D(3, 2, data_format=CHANNELS_LAST, name="pool1_pool")(x)
+        x = max_pool_stem(x, norm)
         return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
 
     return network(

@@ -38,6 +38,8 @@ NETWORKS = [
     ("resnet8", {"shortcut": "A"}, (4, 2, 1)),
     ("resnet8", {"shortcut": "C"}, (4, 2, 1)),
     ("plain8", {}, (4, 2, 1)),
+    ("resnet8d", {}, (4, 2, 1)),
+    ("resnext11_2x8d", {}, (4, 2, 1)),
     ("preact_resnet8", {}, (4, 2, 1)),
     ("preact_resnet11", {}, (4, 2, 1)),
     ("wrn10_2", {}, (4, 2, 1)),
@@ -45,6 +47,10 @@ NETWORKS = [
     pytest.param("resnet18", {}, (32, 16, 8), marks=pytest.mark.slow),
     pytest.param("resnet18", {"shortcut": "A"}, (32, 16, 8), marks=pytest.mark.slow),
     pytest.param("plain18", {}, (32, 16, 8), marks=pytest.mark.slow),
+    *(
+        pytest.param(name, {}, (32, 16, 8), marks=pytest.mark.slow)
+        for name in ("resnet18d", "resnet50c", "resnext50_32x4d")
+    ),
     pytest.param("resnet50", {"stride_in_1x1": True}, (32, 16, 8), marks=pytest.mark.slow),
     pytest.param("resnet50", {"stride_in_1x1": False}, (32, 16, 8), marks=pytest.mark.slow),
 ]

@@ -3,11 +3,11 @@
 A family's script builds the projects' networks and records them; its tests read the record:
 
     record = recorded.Record("vgg")
-    record.write(cases, versions)          # vgg_parity.json and vgg_parity.npz beside this file
+    record.write(cases, versions)          # vgg_parity.npz beside this file
     record.torch_file(path, "thin vgg16")  # the weights that the answers belong to
     record.logits("thin vgg16", 224, 224)  # the answers to `parity.images(224, 224)`
 
-Neither file holds weights or images: both follow from the rule.
+The file holds neither weights nor images: both follow from the rule.
 """
 
 import json
@@ -26,23 +26,23 @@ class Record:
     """The names and shapes of a family's tensors, and the logits of its networks.
 
     Args:
-        family: names the two files.
+        family: names the file.
     """
 
     def __init__(self, family: str):
-        self.names = HERE / f"{family}_parity.json"
-        self.answers = HERE / f"{family}_parity.npz"
+        self.file = HERE / f"{family}_parity.npz"
 
     @property
     def tensors(self) -> dict[str, list[tuple[str, tuple[int, ...]]]]:
         """By network, (name, shape) of its tensors, in the file's order."""
-        recorded = json.loads(self.names.read_text())["tensors"]
+        with np.load(self.file) as file:
+            recorded = json.loads(file["about"].tobytes())["tensors"]
         return {n: [(key, tuple(shape)) for key, shape in t] for n, t in recorded.items()}
 
     def logits(self, name: str, height: int, width: int) -> np.ndarray:
         """What a network answered to `parity.images(height, width)`."""
-        with np.load(self.answers) as answers:
-            return answers[f"{name} {height}x{width}"]
+        with np.load(self.file) as file:
+            return file[f"{name} {height}x{width}"]
 
     def torch_weights(self, name: str) -> dict[str, Any]:
         """The weights that a network had, in torch's layout."""
@@ -88,8 +88,9 @@ class Record:
                     answer = model((pixels / 255 - mean) / std).numpy()
                 logits[f"{name} {height}x{width}"] = answer
             print(name, flush=True)
-        self.names.write_text(json.dumps({"versions": versions, "tensors": names}) + "\n")
-        np.savez_compressed(self.answers, **logits)
+        # As text, and compressed with the rest: names of deep networks are many, and much alike.
+        about = json.dumps({"versions": versions, "tensors": names}).encode()
+        np.savez_compressed(self.file, about=np.frombuffer(about, "uint8"), **logits)
 
 
 def declare_torchvision():

@@ -62,7 +62,14 @@ def test_recipe_says_what_it_is(name):
 
 # One of each kind; the others have the same flags, which is tested above, and other depths.
 # Tracing takes minutes for ResNet-1202, in whose place test_resnet trains one of 362 layers.
-SLOW = ("plain20_cifar10", "resnet110_cifar10", "resnet34_imagenet_c", "resnet50_imagenet", MODERN)
+FOLLOWED = (
+    *("resnetv2_50_imagenet", "resnext50_32x4d_imagenet", "wide_resnet50_2_imagenet"),
+    *("resnet50d_imagenet", "seresnet50_imagenet"),
+)
+SLOW = (
+    *("plain20_cifar10", "resnet110_cifar10", "resnet34_imagenet_c", "resnet50_imagenet", MODERN),
+    *FOLLOWED,
+)
 QUICK = ("resnet20_digits", "resnet20_cifar10", "plain18_imagenet")
 RUNNABLE = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 SMALL_PHOTOGRAPHS = ("--image_size=64", "--scales=73,137", "--eval_batch_size=20")
@@ -112,14 +119,19 @@ def test_recipe_runs_a_step(name, request, tmp_path, capsys):
                 "--train_steps=1",
                 "--batch_size=4",
                 "--strategy=one_device",
-                *(["--warmup_steps=0"] if name.endswith(("_digits", MODERN)) else []),
+                *(
+                    ["--warmup_steps=0"]
+                    if name.endswith(("_digits", MODERN, "50d_imagenet"))
+                    else []
+                ),
                 *small,
             ]
         )
     assert status == 0, capsys.readouterr().err
     tested = "val error" if photographs else "test error"
     assert tested in capsys.readouterr().out.splitlines()[-1]
-    model = zoo.get(name.split("_")[0], weights=tmp_path / "run" / "weights.safetensors")
+    network = name.removesuffix("_imagenet") if name in FOLLOWED else name.split("_")[0]
+    model = zoo.get(network, weights=tmp_path / "run" / "weights.safetensors")
     mean = model.get_layer("normalization").mean
     assert mean.shape == ((32, 32, 3) if "cifar" in name else (3,))
 

@@ -46,7 +46,15 @@ PAPER = [
 ]
 
 
+_DEPTHS = (18, 34, 50, 101, 152)
 AFTER = [  # those that followed
+    *("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+    *("resnext29_8x64d", "resnext29_16x64d", "wide_resnet50_2", "wide_resnet101_2"),
+    *("resnet50c", *(f"resnet{depth}d" for depth in _DEPTHS)),
+    *(f"seresnet{depth}" for depth in _DEPTHS),
+    *(f"seresnext{name}" for name in ("50_32x4d", "101_32x4d", "101_32x8d", "101_64x4d")),
+    *(f"legacy_seresnet{depth}" for depth in _DEPTHS),
+    *("legacy_seresnext50_32x4d", "legacy_seresnext101_32x4d"),
     *(f"resnetv2_{depth}" for depth in (50, 101, 152)),
     *(f"resnet{depth}v2" for depth in (50, 101, 152)),
     *(f"preact_resnet{depth}" for depth in (110, 164, 1001)),
@@ -59,7 +67,10 @@ def test_every_network_of_the_paper_is_listed():
     assert [name for name in zoo.list_models() if name not in registered] == [*PAPER, *AFTER]
     assert zoo.list_models("plain*5?") == ["plain56"]
     trained = [n for n in PAPER if n.startswith(("resnet", "vgg")) or n == "plain20"]
-    trained += [n for n in AFTER if n.startswith("resnet") and n != "resnetv2_152"]
+    untrained = {"resnetv2_152", "seresnet18", "seresnet34", "seresnet101", "seresnet152"}
+    untrained |= {f"legacy_seresnet{depth}" for depth in (18, 34, 101, 152)}
+    small = ("preact_", "wrn", "resnext29")
+    trained += [n for n in AFTER if n not in untrained and not n.startswith(small)]
     assert zoo.list_models(pretrained=True) == trained
 
 

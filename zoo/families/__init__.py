@@ -6,6 +6,6 @@
 - `DEFAULTS`: which of them "imagenet" and "cifar10" stand for, by (network, name).
 """
 
-from . import preacts, resnets, vggs
+from . import preacts, resnets, variants, vggs
 
-FAMILIES = (resnets, vggs, preacts)
+FAMILIES = (resnets, vggs, variants, preacts)

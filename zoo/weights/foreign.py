@@ -38,7 +38,14 @@ _PROJECTS = (
     (
         r"(^|\.)conv1\.0\.weight$",
         "a ResNet with a deep stem, such as ResNet-D",
-        f"it is {_ANOTHER}",
+        "of these resnet50c, resnet18d, resnet34d, resnet50d, resnet101d and resnet152d are read, "
+        "as networks of these names",
+    ),
+    (
+        r"(^|\.)layer0\.conv1\.weight$",
+        "a squeeze-and-excitation network of its authors",
+        "of these legacy_seresnet50, legacy_seresnext50_32x4d and others are read, as networks of "
+        "these names",
     ),
     (
         r"(^|\.)res2\.0\.conv1\.weight$",

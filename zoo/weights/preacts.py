@@ -85,7 +85,8 @@ def check(
     if layouts.numbered(tensors):
         return
     if not preactivation.shown(tensors):
-        shown = architecture.of([resnets.torch_name(name) or name for name in tensors], layers)
+        named = {resnets.torch_name(name) or name: tensor for name, tensor in tensors.items()}
+        shown = architecture.of(named, layers)
         name = shown and architecture.name(shown)
         raise InputError(
             f"{path} holds weights of {name}, without pre-activation, not of {network.name}: ask "

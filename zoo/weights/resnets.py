@@ -25,6 +25,7 @@ LEAVES = {
     "running_var": "moving_variance",
 }
 _TORCH_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|(?:downsample|shortcut)\.([01]))")
+_VARIANT = re.compile(r"conv1_3_conv|conv\d_block\d+_(se_|0_pool)")
 _DENSE = re.compile(r"(?!conv\d|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)")
 
 
@@ -69,7 +70,7 @@ def shown(
     else:
         projections = sum(name.endswith("_0_conv/kernel") for name in tensors)
     if not network.plain:
-        options["shortcut"] = _shortcut(projections, network)
+        options["shortcut"] = shortcut(projections, network)
     if network.depth in BOTTLENECK_DEPTHS and "conv3_block1_1_conv" in layers:
         # Only a 3x3 convolution that strides is padded by a layer of its own.
         options["stride_in_1x1"] = "conv3_block1_2_pad" not in layers
@@ -80,6 +81,12 @@ def check(
     path: Path, layout: str, tensors: dict[str, Tensor], network: Network, layers: Collection[str]
 ) -> None:
     """Raises `InputError`, which names the file's network, where it is not `network`."""
+    excitation = next((name for name in tensors if re.search(r"[._]se(_module)?[._]", name)), None)
+    if excitation is not None:
+        raise InputError(
+            f"{path} is of a squeeze-and-excitation network, of which {excitation} is a part, and "
+            f"not of {network.name}: ask for seresnet50 or another of these."
+        )
     if preactivation.shown(tensors):
         preactivation.check(path, tensors, network.name)
     of = architecture.of(tensors, layers)
@@ -113,6 +120,8 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     Raises:
         KeyError: these are not the layers of a ResNet of this package.
     """
+    if any(_VARIANT.search(name) or c == "GroupedConvolution" for name, (c, _) in layers.items()):
+        raise KeyError("a record of the network")  # which is of `variants`
     blocks = [name for name in layers if re.fullmatch(r"conv\d_block\d+_out", name)]
     bottleneck, imagenet = "conv2_block1_3_conv" in layers, "pool1_pool" in layers
     depth = (3 if bottleneck else 2) * len(blocks) + 2
@@ -123,6 +132,9 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     options["output_stride"] = _described_output_stride(layers, stem=4 if imagenet else 1)
     if "conv1_conv" not in layers:
         raise KeyError("conv1_conv")
+    width = 64 if imagenet or bottleneck else 16
+    if layers["conv2_block1_1_conv"][1]["filters"] != width:
+        raise KeyError(f"conv2_block1_1_conv of {width} filters")
     return f"{'plain' if shortcut is None else 'resnet'}{depth}", options
 
 
@@ -166,8 +178,8 @@ def _check_stem(path, tensors, network):
         )
     if first is not None and first[3] not in (64, filters):
         raise InputError(
-            f"{path} is of a wide ResNet or ResNeXt: its first block has {first[3]} filters where "
-            f"{network.name} has 64."
+            f"{path} is of a network of another width: its first block has {first[3]} filters "
+            f"where {network.name} has 64."
         )
 
 
@@ -178,7 +190,7 @@ def _shape(tensors, name):
 
 def _from_torch(tensors, network):
     ours = ((torch_name(name) or name, tensor) for name, tensor in tensors.items())
-    named = renamed((name, _reshaped(name, tensor)) for name, tensor in ours)
+    named = renamed((name, reshaped(name, tensor)) for name, tensor in ours)
     projections = any(re.search(r"_0_conv/kernel$", name) for name in named)
     if network.dataset == "cifar10" and not network.plain and not projections:
         return _zeros_behind(named)
@@ -204,7 +216,7 @@ def torch_name(name: str) -> str | None:
     return f"{prefix}_bn/{LEAVES[leaf]}" if leaf in LEAVES else None
 
 
-def _reshaped(name, tensor):
+def reshaped(name: str, tensor: Tensor) -> Tensor:
     """torch's kernels are (out, in, height, width), its matrices (out, in)."""
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(tensor.shape))
     if axes is None or not name.endswith("/kernel"):
@@ -273,7 +285,7 @@ def _without(mean, bias):
     return changed(mean, lambda values: values - bias.read())
 
 
-def _shortcut(projections, network):
+def shortcut(projections: int, network: Network) -> str:
     """The option by the number of convolutions beside the network's own layers."""
     bottleneck = network.depth in BOTTLENECK_DEPTHS
     growing = 2 if network.dataset == "cifar10" else 4 if bottleneck else 3

@@ -18,7 +18,7 @@ from .pickles import shortened
 
 FOREIGN_HEAD = "logits/"  # before the names of a head that is not one linear layer
 
-_STEM, _BLOCK = "conv1.weight", "layer1.0.conv1.weight"
+STEM, _BLOCK = "conv1.weight", "layer1.0.conv1.weight"
 _WRAPPERS = {
     *("", "module", "model", "backbone", "net", "network", "encoder", "state_dict", "ema"),
     *("model_state_dict", "model_state", "model_ema", "state_dict_ema", "ema_model", "weights"),
@@ -47,7 +47,7 @@ def of_transformers(tensors: Mapping[str, Tensor]) -> bool:
     return any(name.endswith(_TRANSFORMERS_STEM) for name in tensors)
 
 
-def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def bare(path: Path, tensors: dict[str, Tensor], stem: str = STEM) -> dict[str, Tensor]:
     """Takes the wrappings off the weights of a network with torchvision's names.
 
     Of weights and their average (EMA) the average is taken, as timm does, and a warning says so.
@@ -62,7 +62,7 @@ def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not name.endswith(_COUNTERS):
             _put(named, _TRANSFORMERS.sub(_torchvision_name, _ANYWHERE.sub("", name)), tensor)
-    prefixes = _prefixes(named)
+    prefixes = _prefixes(named, stem)
     if not prefixes:
         return tensors
     chosen = _choose(path, prefixes)
@@ -145,9 +145,9 @@ def _torchvision_name(match):
     return f"{block}.{'conv' if convolution else 'bn'}{int(match['number']) + 1}"
 
 
-def _prefixes(tensors):
+def _prefixes(tensors, stem):
     """What stands before the names of each network's tensors."""
-    found = [name.removesuffix(_STEM) for name in tensors if name.endswith(_STEM)]
+    found = [name.removesuffix(stem) for name in tensors if name.endswith(stem)]
     return [prefix for prefix in found if _is_prefix(prefix, tensors)]
 
 
@@ -172,7 +172,7 @@ def _choose(path, prefixes):
         return averaged[0]
     one, other = prefixes[:2]
     raise InputError(
-        f"There are two tensors for conv1_conv/kernel, {one}{_STEM} and {other}{_STEM}: save the "
+        f"There are two tensors for conv1_conv/kernel, {one}{STEM} and {other}{STEM}: save the "
         "weights of one network alone."
     )
 

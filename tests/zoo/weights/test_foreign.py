@@ -253,7 +253,7 @@ def test_a_stem_of_one_channel_can_be_spread(state, path):
     [
         ({"conv1.weight": matrix(64, 4, 7, 7)}, "4 channels"),
         ({"conv1.weight": matrix(64, 3, 3, 3)}, "3x3 with 64 filters"),
-        ({"layer1.0.conv1.weight": matrix(128, 64, 3, 3)}, "wide ResNet or ResNeXt"),
+        ({"layer1.0.conv1.weight": matrix(128, 64, 3, 3)}, "of a network of another width"),
     ],
 )
 def test_other_stems_and_widths(imagenet_state, path, change, words):
@@ -475,7 +475,7 @@ def test_folders_that_hold_something_else(folder, imagenet_state):
     (folder / "config.json").write_text(json.dumps({**CONFIG, "hidden_act": "gelu"}))
     refused(folder, "hidden_act=gelu", "another network", network="resnet18")
     for other in (
-        {"architecture": "resnet50d", "pretrained_cfg": {}},
+        {"architecture": "resnet50t", "pretrained_cfg": {}},
         {**CONFIG, "depths": [1, 1, 1, 3]},
     ):
         (folder / "config.json").write_text(json.dumps(other))
