@@ -98,7 +98,7 @@ def findings(
         yield from series(data_dir)
         return
     if dataset != FOLDER and dataset != IMAGENET2012 and not dataset.startswith(TFDS):
-        known = [FOLDER, UCR, IMAGENET2012, f"{TFDS}NAME", *objects.DATASETS]
+        known = [FOLDER, IMAGENET2012, f"{TFDS}NAME", UCR, *objects.DATASETS]
         raise unknown("dataset", dataset, known)
     if archives_in is not None:
         yield from archives(archives_in, hashes=hashes)

@@ -169,7 +169,8 @@ def test_gradients_reach_every_parameter(name):
         ("preact_resnet8", {}),
         ("wrn10_2", {"stochastic_depth": 0.5, "block_dropout": 0.3, "dropout": 0.2}),
         pytest.param("preact_resnet11", {"stochastic_depth": 0.5}, marks=pytest.mark.slow),
-        pytest.param("resnetv2_50", {}, marks=pytest.mark.slow),
+        # oneDNN rounds a thin stem's convolution otherwise where it stands alone.
+        pytest.param("resnetv2_50", {"width": 64}, marks=pytest.mark.slow),
     ],
 )
 def test_rematerialized_networks_train_as_they_are(name, options):

@@ -207,17 +207,17 @@ def test_files_of_other_networks_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("asked", ["resnetv2_50", "resnet50v2", "preact_resnet164"])
-def test_networks_without_pre_activation_are_named(asked, tmp_path):
+@pytest.mark.parametrize(("groups", "inner", "name"), [(1, 64, "resnet50"), (32, 128, "resnext50")])
+def test_networks_without_pre_activation_are_named(asked, groups, inner, name, tmp_path):
     path = tmp_path / "w.safetensors"
-    first = parity.torch_weights
-    torch = {"conv1.weight": first("conv1.weight", (64, 3, 7, 7))}
+    torch = {"conv1.weight": np.zeros((64, 3, 7, 7))}
+    shapes = {1: (inner, 4, 1, 1), 2: (inner, inner // groups, 3, 3), 3: (256, 4, 1, 1)}
     for stage, count in enumerate((3, 4, 6, 3), 1):
         for block in range(count):
-            for number in (1, 2, 3):
-                name = f"layer{stage}.{block}.conv{number}.weight"
-                torch[name] = first(name, (4, 4, 1, 1))
+            for number, shape in shapes.items():
+                torch[f"layer{stage}.{block}.conv{number}.weight"] = np.zeros(shape)
     put(path, torch)
-    with pytest.raises(InputError, match=f"without .*, not of {asked}: ask for .*resnet50"):
+    with pytest.raises(InputError, match=f"without .*, not of {asked}: ask for .*{name}"):
         zoo.get(asked, weights=path)
     put(path, {"conv1.weight": torch["conv1.weight"]})
     with pytest.raises(InputError, match=f"no network .* such as {asked}: its 1 tensors"):

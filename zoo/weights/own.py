@@ -121,6 +121,8 @@ def check_options(options: Mapping[str, Any], network: Network, classes: int | N
             valid = not choices or value in choices
         else:
             valid = option in _CHECKS and _CHECKS[option](value)
+        if option == "input_shape" and valid:
+            valid = len(value) == (2 if network.takes_series else 3)
         if not valid:
             raise ValueError(f"option {option} {value!r}")
     if options.get("include_top", True) and options["num_classes"] != classes:

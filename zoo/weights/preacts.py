@@ -85,8 +85,7 @@ def check(
     if layouts.numbered(tensors):
         return
     if not preactivation.shown(tensors):
-        named = {resnets.torch_name(name) or name: tensor for name, tensor in tensors.items()}
-        shown = architecture.of(named, layers)
+        shown = architecture.of(_as_resnets(layout, tensors), layers)
         name = shown and architecture.name(shown)
         raise InputError(
             f"{path} holds weights of {name}, without pre-activation, not of {network.name}: ask "
@@ -101,6 +100,14 @@ def check(
             "here have batch normalization."
         )
     preactivation.check(path, tensors, network.name)
+
+
+def _as_resnets(layout, tensors):
+    """The tensors by the names and shapes of a network without pre-activation."""
+    if layout != TORCH:
+        return tensors
+    names = {name: resnets.torch_name(name) or name for name in tensors}
+    return {ours: resnets.reshaped(ours, tensors[name]) for name, ours in names.items()}
 
 
 def elsewhere(path: Path, tensors: Mapping[str, Tensor]) -> InputError | None:
