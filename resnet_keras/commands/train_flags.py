@@ -159,7 +159,7 @@ _regularization.number(
 _regularization.number(
     "block_dropout",
     0,
-    "Rate of dropping features between a block's convolutions. It is for wide networks (wrn28_10).",
+    "Rate of dropping features inside blocks. It is for wide networks and DenseNets.",
     high=1,
 )
 _regularization.number(

@@ -1,5 +1,6 @@
 """ResNeXt, wide, C, D and SE networks: counts, saving, training, and what is refused."""
 
+import re
 import sys
 
 import keras
@@ -44,8 +45,14 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), "uint8")
 
 
+DEEP = re.compile(r"\D+(101|152|29_16)")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.large] if DEEP.match(n) else []) for n in COUNTS],
+)
 def test_counts(name):
     model = zoo.get(name)
     assert (counts.count_parameters(model), counts.count_multiply_adds(model)) == COUNTS[name]

@@ -16,15 +16,17 @@ LEGACY = 2e-6
 QUICK = ("resnet18d", "seresnet18", "legacy_seresnet18")
 
 
+def marks(name, quick=QUICK):
+    """A network's: those of which a smaller one has the same blocks are large."""
+    large = () if name in variant_parity.FULL["timm"] else (pytest.mark.large,)
+    return () if name in quick else (pytest.mark.slow, *large)
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        *QUICK,
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in (*variant_parity.FULL["timm"], *variant_parity.FULL["large"])
-            if name not in QUICK
-        ),
+        pytest.param(name, marks=marks(name))
+        for name in (*variant_parity.FULL["timm"], *variant_parity.FULL["large"])
     ],
 )
 def test_logits_of_timms_networks(name, tmp_path):
@@ -39,8 +41,13 @@ def test_logits_of_timms_networks(name, tmp_path):
         assert difference(expected[:1], expected[1:]) > 20 * TOLERANCE
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", variant_parity.FULL["torchvision"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=marks(name, quick=()))
+        for name in variant_parity.FULL["torchvision"]
+    ],
+)
 def test_logits_of_torchvisions_networks(name, tmp_path):
     path = RECORD.torch_file(tmp_path / "file.safetensors", f"torchvision {name}")
     model = zoo.get(name, weights=path, input_shape=(None, None, 3))
