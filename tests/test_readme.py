@@ -28,7 +28,7 @@ PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
-SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()")
+SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
 RUN = (
     MODELS,
     REGISTERED,

@@ -18,6 +18,7 @@ from resnet_keras.tables import NOT_RUN, Table, markdown
 from . import building, cards, entries, information, networks, paper
 from .entries import ENTRIES
 from .entry import FOLDER, RESULTS
+from .families import resnets, vggs
 
 EXPERIMENTS = FOLDER / "experiments"
 # What a reader of an experiment's tables should know.
@@ -70,6 +71,8 @@ def results() -> str:
         ),
         "## CIFAR-10, test set, single view",
         *_tables(_cifar10(rows), _published("Public weights", "cifar10")),
+        "## Networks that followed",
+        *_tables(_followed()),
         "## Object detection",
         "Mean average precisions in percent, PASCAL VOC's by its own metric. Baseline+++ has the "
         "three\nimprovements of Table 9. What was trained here on made images stands in "
@@ -187,14 +190,35 @@ def _published(title, dataset):
     head = ("network", "weights", "top-1", "top-5", "protocol", "published by", "measured here")
     lines = [
         (
-            *(f"`{entry.model}`", f"`{entry.tag}`", f"{found.top1_error:.2f}"),
-            None if found.top5_error is None else f"{found.top5_error:.2f}",
-            *(found.protocol, found.source, "; ".join(cards.measured(entry)), entry.licence),
+            *(f"`{entry.model}`", f"`{entry.tag}`", *_figures(entry.published)),
+            *("; ".join(cards.measured(entry)), entry.licence),
         )
         for entry in ENTRIES.values()
-        if (found := entry.published) and entry.dataset == dataset
+        if entry.dataset == dataset and not entry.packaged
     ]
     return Table(title, (*head, "licence"), lines)
+
+
+def _figures(published):
+    if published is None:
+        return (None,) * 4
+    errors = (published.top1_error, published.top5_error)
+    shown = (None if error is None else f"{error:.2f}" for error in errors)
+    return (*shown, published.protocol, published.source)
+
+
+def _followed():
+    """What the papers of the networks that followed give for them."""
+    lines = [(f"`{row.name}`", row.paper_result, "not measured") for row in networks.PACKAGED]
+    lines = [line for line in lines if line[1] is not None]
+    title = "Networks that followed: errors in their own papers"
+    return Table(title, ("network", "its paper or authors", "measured here"), lines)
+
+
+def _counts():
+    rows = [row for row in networks.PACKAGED if row.name in IN_README]
+    lines = [(f"`{row.name}`", row.paper_parameters, row.paper_multiply_adds) for row in rows]
+    return Table("Counts (Tables 1 and 6)", ("network", "parameters", "multiply-adds"), lines)
 
 
 def _counts():
@@ -238,13 +262,18 @@ def experiment(path: Path) -> list[str]:
     return parts + ([f"With {_versions(found['versions'])}."] if found["versions"] else [])
 
 
+# Those of the paper and the baseline before it; docs/models.md has all.
+IN_README = {row.name for family in (resnets, vggs) for row in family.ROWS}
+
+
 def models_table(found: Sequence[information.ModelInfo]) -> str:
-    """README.md's table: what each network costs and what errors are known of it."""
+    """README.md's table: what the paper's networks cost and what errors are known of them."""
     head = (
         *("network", "parameters", "multiply-adds", "paper's error", "published error"),
         *("measured error", "weights"),
     )
-    return markdown(Table("", head, [_model(info) for info in found]))
+    shown = [info for info in found if info.name in IN_README]
+    return markdown(Table("", head, [_model(info) for info in shown]))
 
 
 def _model(info):

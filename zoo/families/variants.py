@@ -218,7 +218,7 @@ def _legacy(name):
     file, sha256, top1_error = _LEGACY[name]
     return WeightsEntry(
         model=name,
-        tag="in1k",
+        tag="authors_in1k",
         layout="torch",
         address=f"{_RELEASES}/{file}-{sha256}.pth",
         checksum=f"sha256:{sha256}",
@@ -271,7 +271,7 @@ WEIGHTS = (
 )
 
 # "imagenet" stands for the plainest recipe that there is: torchvision V1's, then GluonCV's.
-_BEST = ("tv_in1k", "gluon_in1k", "tv2_in1k", "ra2_in1k", "in1k", "ah_in1k")
+_BEST = ("tv_in1k", "gluon_in1k", "tv2_in1k", "ra2_in1k", "authors_in1k", "ah_in1k")
 DEFAULTS = {
     (row.name, "imagenet"): min(tags, key=_BEST.index)
     for row in ROWS
