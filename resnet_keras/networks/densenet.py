@@ -10,23 +10,19 @@ Endpoints are what stages end in, before the transition, as timm's `features_onl
 final batch normalization and ReLU: it is what the head sees.
 """
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 from keras import layers
 
 from resnet_keras.errors import InputError
 from resnet_keras.facts import (
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     DENSENET_BLOCKS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
 )
 
 from .blocks import CHANNELS_LAST, conv, conv_bn_relu
 from .layers import Dropout
-from .network import Shared, network, positive, rate
+from .network import CIFAR, Shared, network, positive, rate
 
 BOTTLENECK = 4  # a 1x1 convolution has so many times the channels of the 3x3 behind it (Sec. 3)
 
@@ -84,10 +80,6 @@ def densenet(
     *,
     growth_rate: int = 32,
     block_dropout: float = 0.0,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = IMAGENET_MEAN,
-    std: Any = IMAGENET_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -121,7 +113,7 @@ def densenet(
         positive("growth_rate", growth_rate),
         rate("block_dropout", block_dropout),
     )
-    _check_sides(input_shape, 29)
+    _check_sides(shared.get("input_shape"), 29)
 
     def trunk(x, norm, drop_rates):
         x = conv_bn_relu(x, 2 * growth_rate, 7, 2, "conv1", norm)
@@ -135,10 +127,6 @@ def densenet(
         blocks=DENSENET_BLOCKS[depth],
         residual=False,
         name=name or f"densenet{depth}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
         **shared,
     )
 
@@ -149,10 +137,6 @@ def cifar_densenet(
     *,
     bottleneck: bool = False,
     block_dropout: float = 0.0,
-    num_classes: int = 10,
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    mean: Any = CIFAR10_MEAN,
-    std: Any = CIFAR10_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -184,7 +168,7 @@ def cifar_densenet(
         raise InputError(f"CIFAR {named} have {kind}, ...), not {depth}.")
     blocks, dropped = [(depth - 4) // step] * 3, rate("block_dropout", block_dropout)
     block, compression = (bottleneck_block, 0.5) if bottleneck else (dense_block, 1)
-    _check_sides(input_shape, 4)
+    _check_sides(shared.get("input_shape"), 4)
 
     def trunk(x, norm, drop_rates):
         x = conv(x, 2 * growth_rate if bottleneck else 16, 3, 1, "conv1")
@@ -195,11 +179,7 @@ def cifar_densenet(
         blocks=blocks,
         residual=False,
         name=name or f"densenet{'_bc' if bottleneck else ''}{depth}_{growth_rate}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**CIFAR, **shared},
     )
 
 

@@ -20,7 +20,7 @@ import keras
 from keras import layers
 
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
 
 from .blocks import CHANNELS_LAST, he_normal, linear_drop_rates
 from .layers import BatchNormalization, Dropout, PixelNormalization
@@ -29,8 +29,8 @@ POOLINGS = ("avg", "max", None)
 IMAGE, SERIES = ("height", "width"), ("length",)  # the sides of an input, before its channels
 
 
-class Shared(TypedDict, total=False):
-    """Arguments of `network` that builders pass on as they are."""
+class Common(TypedDict, total=False):
+    """Arguments of `network` that have nothing to do with what is seen."""
 
     include_top: bool
     pooling: str | None
@@ -39,6 +39,24 @@ class Shared(TypedDict, total=False):
     epsilon: float
     stochastic_depth: float
     dropout: float
+
+
+class Shared(Common, total=False):
+    """Arguments of `network` that builders of images' networks pass on as they are."""
+
+    num_classes: int
+    input_shape: tuple[int | None, int | None, int]
+    mean: Any
+    std: Any
+
+
+# What networks for CIFAR have in place of the defaults of `network`, which are ImageNet's.
+CIFAR: Shared = {
+    "num_classes": 10,
+    "input_shape": (32, 32, 3),
+    "mean": CIFAR10_MEAN,
+    "std": CIFAR10_STD,
+}
 
 
 def network(

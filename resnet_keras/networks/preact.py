@@ -12,7 +12,7 @@ what the head sees. (timm's is the sum here, too.)
 """
 
 import functools
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 from keras import layers, ops
@@ -20,22 +20,18 @@ from keras import layers, ops
 from resnet_keras.errors import InputError
 from resnet_keras.facts import (
     BOTTLENECK_DEPTHS,
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CIFAR_OUTPUT_STRIDES,
     IMAGENET_BLOCKS,
-    IMAGENET_MEAN,
     IMAGENET_OUTPUT_STRIDES,
-    IMAGENET_STD,
     INCEPTION_MEAN,
     INCEPTION_STD,
 )
 
 from .blocks import CHANNELS_LAST, checked_output_stride, conv, stages
 from .layers import Dropout, StochasticDepth, Subsampling
-from .network import Shared, network, positive, rate
+from .network import CIFAR, Shared, network, positive, rate
 
-KERAS_EPSILON = 1.001e-5
+KERAS: Shared = {"mean": INCEPTION_MEAN, "std": INCEPTION_STD, "epsilon": 1.001e-5}
 LEAST_BOTTLENECK = 164  # of the depths that are both 6n+2 and 9n+2
 
 
@@ -157,10 +153,6 @@ def preact_resnet(
     *,
     width: int = 64,
     output_stride: int = 32,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = IMAGENET_MEAN,
-    std: Any = IMAGENET_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -196,10 +188,6 @@ def preact_resnet(
         trunk,
         blocks=blocks,
         name=name or f"resnetv2_{depth}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
         **shared,
     )
 
@@ -207,10 +195,6 @@ def preact_resnet(
 def keras_preact_resnet(
     depth: int,
     *,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = INCEPTION_MEAN,
-    std: Any = INCEPTION_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -224,7 +208,6 @@ def keras_preact_resnet(
     """
     blocks = _imagenet_blocks(depth)
     ends = _ends(blocks)
-    shared.setdefault("epsilon", KERAS_EPSILON)
 
     def trunk(x, norm, drop_rates):
         x = conv(x, 64, 7, 2, "conv1", bias=True)
@@ -240,11 +223,7 @@ def keras_preact_resnet(
         trunk,
         blocks=blocks,
         name=name or f"resnet{depth}v2",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**KERAS, **shared},
     )
 
 
@@ -279,10 +258,6 @@ def cifar_preact_resnet(
     depth: int,
     *,
     output_stride: int = 4,
-    num_classes: int = 10,
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    mean: Any = CIFAR10_MEAN,
-    std: Any = CIFAR10_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -316,11 +291,7 @@ def cifar_preact_resnet(
         _cifar_trunk(block, 16, ends, output_stride),
         blocks=blocks,
         name=name or f"preact_resnet{depth}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**CIFAR, **shared},
     )
 
 
@@ -330,10 +301,6 @@ def wide_resnet(
     *,
     block_dropout: float = 0.0,
     output_stride: int = 4,
-    num_classes: int = 10,
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    mean: Any = CIFAR10_MEAN,
-    std: Any = CIFAR10_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -369,11 +336,7 @@ def wide_resnet(
         _cifar_trunk(block, 16 * width, ends, output_stride),
         blocks=blocks,
         name=name or f"wrn{depth}_{width}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**CIFAR, **shared},
     )
 
 

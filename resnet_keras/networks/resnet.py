@@ -7,7 +7,7 @@ so on, are the endpoints that `surgery.endpoints` names.
 """
 
 import functools
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 from keras import layers
@@ -15,13 +15,9 @@ from keras import layers
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.facts import (
     BOTTLENECK_DEPTHS,
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CIFAR_OUTPUT_STRIDES,
     IMAGENET_BLOCKS,
-    IMAGENET_MEAN,
     IMAGENET_OUTPUT_STRIDES,
-    IMAGENET_STD,
 )
 
 from .blocks import (
@@ -33,7 +29,7 @@ from .blocks import (
     shortcut_connection,
     stages,
 )
-from .network import Shared, network, positive
+from .network import CIFAR, Shared, network, positive
 
 SHORTCUTS = ("A", "B", "C", None)
 
@@ -94,10 +90,6 @@ def resnet(
     shortcut: str | None = "B",
     stride_in_1x1: bool = True,
     output_stride: int = 32,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = IMAGENET_MEAN,
-    std: Any = IMAGENET_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -142,10 +134,6 @@ def resnet(
         blocks=IMAGENET_BLOCKS[depth],
         residual=shortcut is not None,
         name=name or f"{_kind(shortcut)}{depth}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
         **shared,
     )
 
@@ -155,19 +143,15 @@ def cifar_resnet(
     *,
     shortcut: str | None = "A",
     output_stride: int = 4,
-    num_classes: int = 10,
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    mean: Any = CIFAR10_MEAN,
-    std: Any = CIFAR10_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
     """Builds a CIFAR network of Sec. 4.2: 6n+2 layers, 2n of them at each of three map sizes.
 
-    Arguments as for `resnet`; `depth` is 8, 14, 20, 26, ..., and `output_stride` 4, 2 or 1. Returns
-    a model from pixels (batch, height, width, channels) to float32 logits (batch, num_classes);
-    `include_top=False` ends at features (batch, height / output_stride, width / output_stride, 64),
-    rounded up.
+    Arguments as for `resnet`, but for 10 classes and 32x32 pixels by default; `depth` is 8, 14, 20,
+    26, ..., and `output_stride` 4, 2 or 1. Returns a model from pixels (batch, height, width,
+    channels) to float32 logits (batch, num_classes); `include_top=False` ends at features (batch,
+    height / output_stride, width / output_stride, 64), rounded up.
     """
     depth = positive("depth", depth)
     if depth < 8 or (depth - 2) % 6:
@@ -187,11 +171,7 @@ def cifar_resnet(
         blocks=[(depth - 2) // 6] * 3,
         residual=shortcut is not None,
         name=name or f"{_kind(shortcut)}{depth}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**CIFAR, **shared},
     )
 
 

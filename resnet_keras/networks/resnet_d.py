@@ -5,7 +5,7 @@ projects and strides, a 2x2 average takes the stride, so that no value goes unse
 the 3x3 of a bottleneck (their B).
 """
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 from keras import layers
@@ -13,13 +13,9 @@ from keras import layers
 from resnet_keras.errors import InputError
 from resnet_keras.facts import (
     BOTTLENECK_DEPTHS,
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CIFAR_OUTPUT_STRIDES,
     IMAGENET_BLOCKS,
-    IMAGENET_MEAN,
     IMAGENET_OUTPUT_STRIDES,
-    IMAGENET_STD,
 )
 
 from .blocks import (
@@ -32,7 +28,7 @@ from .blocks import (
     stages,
 )
 from .layers import DilatedAveragePooling
-from .network import Shared, network, positive
+from .network import CIFAR, Shared, network, positive
 from .resnet import basic_branch, bottleneck_branch
 
 
@@ -87,10 +83,6 @@ def resnet_d(
     *,
     pooled: bool = True,
     output_stride: int = 32,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = IMAGENET_MEAN,
-    std: Any = IMAGENET_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -128,10 +120,6 @@ def resnet_d(
         trunk,
         blocks=IMAGENET_BLOCKS[depth],
         name=name or f"resnet{depth}{'d' if pooled else 'c'}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
         **shared,
     )
 
@@ -140,10 +128,6 @@ def cifar_resnet_d(
     depth: int,
     *,
     output_stride: int = 4,
-    num_classes: int = 10,
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    mean: Any = CIFAR10_MEAN,
-    std: Any = CIFAR10_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -165,9 +149,5 @@ def cifar_resnet_d(
         trunk,
         blocks=[(depth - 2) // 6] * 3,
         name=name or f"resnet{depth}d",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**CIFAR, **shared},
     )

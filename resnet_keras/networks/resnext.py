@@ -7,20 +7,16 @@ of channels; with one group of 128 this is the Wide ResNet-50-2 of Zagoruyko and
 """
 
 import functools
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.facts import (
     BOTTLENECK_DEPTHS,
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CIFAR_OUTPUT_STRIDES,
     IMAGENET_BLOCKS,
-    IMAGENET_MEAN,
     IMAGENET_OUTPUT_STRIDES,
-    IMAGENET_STD,
 )
 
 from .blocks import (
@@ -32,7 +28,7 @@ from .blocks import (
     shortcut_connection,
     stages,
 )
-from .network import Shared, network, positive
+from .network import CIFAR, Shared, network, positive
 
 SHORTCUTS = ("A", "B", "C")
 
@@ -79,10 +75,6 @@ def resnext(
     base_width: int = 4,
     shortcut: str = "B",
     output_stride: int = 32,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = IMAGENET_MEAN,
-    std: Any = IMAGENET_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -119,10 +111,6 @@ def resnext(
         trunk,
         blocks=IMAGENET_BLOCKS[depth],
         name=name or _name(depth, cardinality, base_width),
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
         **shared,
     )
 
@@ -134,19 +122,15 @@ def cifar_resnext(
     base_width: int = 64,
     shortcut: str = "B",
     output_stride: int = 4,
-    num_classes: int = 10,
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    mean: Any = CIFAR10_MEAN,
-    std: Any = CIFAR10_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
     """Builds a CIFAR network of Sec. 5.3: 9n+2 layers, stages of 256, 512 and 1024 channels.
 
-    Arguments as for `resnext`; `depth` is 11, 20, 29, ..., of which the paper has 29, and
-    `output_stride` 4, 2 or 1. Returns a model from pixels (batch, height, width, channels) to
-    float32 logits (batch, num_classes); `include_top=False` ends at features
-    (batch, height / output_stride, width / output_stride, 1024), rounded up.
+    Arguments as for `resnext`, but for 10 classes and 32x32 pixels by default; `depth` is 11, 20,
+    29, ..., of which the paper has 29, and `output_stride` 4, 2 or 1. Returns a model from pixels
+    (batch, height, width, channels) to float32 logits (batch, num_classes); `include_top=False`
+    ends at features (batch, height / output_stride, width / output_stride, 1024), rounded up.
     """
     depth = positive("depth", depth)
     if depth < 11 or (depth - 2) % 9:
@@ -162,11 +146,7 @@ def cifar_resnext(
         trunk,
         blocks=[(depth - 2) // 9] * 3,
         name=name or f"resnext{depth}_{cardinality}x{base_width}d",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**CIFAR, **shared},
     )
 
 

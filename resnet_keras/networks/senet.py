@@ -7,7 +7,7 @@ the first 1x1, and pad their max pooling at the bottom and right only.
 """
 
 import functools
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 from keras import layers
@@ -15,13 +15,9 @@ from keras import layers
 from resnet_keras.errors import InputError
 from resnet_keras.facts import (
     BOTTLENECK_DEPTHS,
-    CIFAR10_MEAN,
-    CIFAR10_STD,
     CIFAR_OUTPUT_STRIDES,
     IMAGENET_BLOCKS,
-    IMAGENET_MEAN,
     IMAGENET_OUTPUT_STRIDES,
-    IMAGENET_STD,
 )
 
 from .blocks import (
@@ -34,7 +30,7 @@ from .blocks import (
     shortcut_connection,
     stages,
 )
-from .network import Shared, network, positive
+from .network import CIFAR, Shared, network, positive
 from .resnet import basic_branch, bottleneck_branch
 from .resnext import resnext_branch
 
@@ -118,10 +114,6 @@ def seresnet(
     base_width: int = 64,
     legacy: bool = False,
     output_stride: int = 32,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = IMAGENET_MEAN,
-    std: Any = IMAGENET_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -164,10 +156,6 @@ def seresnet(
         trunk,
         blocks=IMAGENET_BLOCKS[depth],
         name=name or f"{'legacy_' if legacy else ''}{kind}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
         **shared,
     )
 
@@ -176,17 +164,14 @@ def cifar_seresnet(
     depth: int,
     *,
     output_stride: int = 4,
-    num_classes: int = 10,
-    input_shape: tuple[int | None, int | None, int] = (32, 32, 3),
-    mean: Any = CIFAR10_MEAN,
-    std: Any = CIFAR10_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
     """Builds an SE-ResNet of 6n+2 layers, of projections (option B), for small images.
 
-    Arguments as for `seresnet`; `depth` is 8, 14, 20, ..., and `output_stride` 4, 2 or 1. Returns
-    a model from pixels (batch, height, width, channels) to float32 logits (batch, num_classes).
+    Arguments as for `seresnet`, but for 10 classes and 32x32 pixels by default; `depth` is 8, 14,
+    20, ..., and `output_stride` 4, 2 or 1. Returns a model from pixels (batch, height, width,
+    channels) to float32 logits (batch, num_classes).
     """
     depth = positive("depth", depth)
     if depth < 8 or (depth - 2) % 6:
@@ -202,11 +187,7 @@ def cifar_seresnet(
         trunk,
         blocks=[(depth - 2) // 6] * 3,
         name=name or f"seresnet{depth}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
-        **shared,
+        **{**CIFAR, **shared},
     )
 
 

@@ -13,7 +13,7 @@ from keras import layers
 
 from .blocks import CHANNELS_LAST, add_relu, he_normal
 from .layers import PixelNormalization, SeriesNormalization
-from .network import SERIES, Shared, network, positive
+from .network import SERIES, Common, network, positive
 
 WIDTHS = (1, 2, 2)  # of the blocks, in widths of the first
 KERNELS = (8, 5, 3)  # of each block's convolutions
@@ -28,7 +28,7 @@ def series_resnet(
     mean: Any = 0.0,
     std: Any = 1.0,
     name: str = "resnet1d",
-    **shared: Unpack[Shared],
+    **shared: Unpack[Common],
 ) -> keras.Model:
     """Builds the one-dimensional ResNet.
 

@@ -5,13 +5,13 @@ stage, `conv5_block3_out` and so on, so that a stage's endpoint is what its max 
 has stride 16. What follows the stages, the last max pooling first, is the head.
 """
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import keras
 from keras import layers, ops
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import IMAGENET_MEAN, IMAGENET_STD, VGG_BLOCKS, VGG_SIDE
+from resnet_keras.facts import VGG_BLOCKS, VGG_SIDE
 
 from .blocks import CHANNELS_LAST, he_normal
 from .layers import Dropout
@@ -26,10 +26,6 @@ def vgg(
     batch_norm: bool = False,
     width: int = 64,
     hidden: int = 4096,
-    num_classes: int = 1000,
-    input_shape: tuple[int | None, int | None, int] = (224, 224, 3),
-    mean: Any = IMAGENET_MEAN,
-    std: Any = IMAGENET_STD,
     name: str | None = None,
     **shared: Unpack[Shared],
 ) -> keras.Model:
@@ -60,7 +56,7 @@ def vgg(
         raise InputError(f"VGG networks have depth 16 or 19, not {depth!r}.")
     width, hidden = positive("width", width), positive("hidden", hidden)
     include_top = shared.get("include_top", True)
-    _check_sides(input_shape, 32 if include_top else 16)
+    _check_sides(shared.get("input_shape"), 32 if include_top else 16)
     shared.setdefault("dropout", 0.5 if include_top else 0.0)
 
     def trunk(x, norm, drop_rates):
@@ -88,10 +84,6 @@ def vgg(
         blocks=VGG_BLOCKS[depth],
         residual=False,
         name=name or f"vgg{depth}{'_bn' if batch_norm else ''}",
-        num_classes=num_classes,
-        input_shape=input_shape,
-        mean=mean,
-        std=std,
         **shared,
     )
 
