@@ -76,11 +76,17 @@ def test_parsed_flags_are_the_papers():
 # The deepest takes minutes to be traced, and has the flags of the others of its kind.
 SLOW = [name for name in TEXTS if "imagenet" not in name and "1001" not in name]
 QUICK = "wrn16_8_cifar100"
+ONCE = ("wrn28_10_cifar10_dropout", "preact_resnet110_cifar10")  # of each kind, on CI
+
+
+def marks(name):
+    large = () if name in ONCE else (pytest.mark.large,)
+    return () if name == QUICK else (pytest.mark.slow, *large)
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=() if n == QUICK else pytest.mark.slow) for n in SLOW],
+    [pytest.param(n, marks=marks(n)) for n in SLOW],
 )
 def test_recipe_runs_a_step(name, tmp_path, capsys):
     with tfds.testing.mock_data(num_examples=20):

@@ -69,12 +69,13 @@ FOLLOWED = (
     *("resnetv2_50_imagenet", "resnext50_32x4d_imagenet", "wide_resnet50_2_imagenet"),
     *("resnet50d_imagenet", "seresnet50_imagenet"),
 )
-SLOW = (
-    *("plain20_cifar10", "resnet110_cifar10", "resnet34_imagenet_c", "resnet50_imagenet", MODERN),
-    *FOLLOWED,
-)
+SLOW = ("plain20_cifar10", "resnet110_cifar10", "resnet34_imagenet_c", "resnet50_imagenet", MODERN)
 QUICK = ("resnet20_digits", "resnet20_cifar10", "plain18_imagenet", SERIES)
-RUNNABLE = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+RUNNABLE = [
+    *QUICK,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
+    *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.large]) for name in FOLLOWED),
+]
 SMALL_PHOTOGRAPHS = ("--image_size=64", "--scales=73,137", "--eval_batch_size=20")
 
 
