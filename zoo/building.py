@@ -65,7 +65,8 @@ def get(
 
     Options of residual networks:
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow) or "C" (projection
-            everywhere); by default "B" for ImageNet's networks and "A" for CIFAR's.
+            everywhere); by default "B" for ImageNet's networks and ResNeXts, and "A" for CIFAR's.
+            C, D and SE networks have none.
         stride_in_1x1: of resnet50 and deeper ones for ImageNet: True strides in the first 1x1 of a
             block (the paper), False in its 3x3 ("v1.5"); by default True.
         output_stride: how many times smaller than the images the last features are: 32, 16 or 8

@@ -221,11 +221,6 @@ def _counts():
     return Table("Counts (Tables 1 and 6)", ("network", "parameters", "multiply-adds"), lines)
 
 
-def _counts():
-    lines = [(f"`{n.name}`", n.paper_parameters, n.paper_multiply_adds) for n in networks.PACKAGED]
-    return Table("Counts (Tables 1 and 6)", ("network", "parameters", "multiply-adds"), lines)
-
-
 _MEASURED = ("network", "weights", "data", "protocol", "images", "top-1", "top-5", "versions")
 
 

@@ -10,9 +10,9 @@ class GroupedConvolution(keras.layers.Conv2D):
     A drop-in: the same arguments, variables and config, so weights interchange, and the same
     numbers. Keras has a grouped convolution compiled by XLA, of which the gradient takes a CPU
     about a hundred times as long as the gradients of the groups by themselves, and the convolution
-    up to ten times as long as TensorFlow's own kernel. Here, where there is no GPU, the one is
-    taken by that kernel and the other group by group. On GPUs and on other backends it is Keras's
-    layer in all.
+    up to ten times as long as TensorFlow's own kernel. Here, where there is no accelerator, the
+    one is taken by that kernel and the other group by group. On accelerators and on other backends
+    it is Keras's layer in all.
     """
 
     def call(self, inputs):
@@ -34,7 +34,7 @@ class GroupedConvolution(keras.layers.Conv2D):
             return False
         import tensorflow as tf
 
-        return not tf.config.list_logical_devices("GPU")
+        return not any(map(tf.config.list_logical_devices, ("GPU", "TPU")))
 
     def _grouped(self):
         """A function of maps and kernel, whose gradient is that of its groups one by one."""

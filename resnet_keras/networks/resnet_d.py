@@ -5,6 +5,7 @@ projects and strides, a 2x2 average takes the stride, so that no value goes unse
 the 3x3 of a bottleneck (their B).
 """
 
+import functools
 from typing import Unpack
 
 import keras
@@ -18,6 +19,7 @@ from resnet_keras.facts import (
     IMAGENET_OUTPUT_STRIDES,
 )
 
+from . import resnet
 from .blocks import (
     CHANNELS_LAST,
     add_relu,
@@ -64,11 +66,10 @@ def bottleneck_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)
     return add_relu(identity, x, name, drop_rate)
 
 
-def unpooled_bottleneck_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
-    """The same with the paper's projection: that of ResNet-B and C."""
-    identity = shortcut_connection(x, 4 * filters, stride, "B", name, norm, drop_rate)
-    x = bottleneck_branch(x, filters, stride, name, norm, dilations, stride_in_1x1=False)
-    return add_relu(identity, x, name, drop_rate)
+# The block of ResNet-B and C, whose projections do not pool.
+unpooled_bottleneck_block = functools.partial(
+    resnet.bottleneck_block, shortcut="B", stride_in_1x1=False
+)
 
 
 def deep_stem(x, norm):

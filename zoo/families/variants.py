@@ -114,13 +114,21 @@ ROWS = (
 
 
 def _cifar_resnext_of(match):
-    return _cifar_resnext(*map(int, match.groups()))
+    depth, cardinality, base_width = map(int, match.groups())
+    if depth in _DEPTHS:
+        listed = ", ".join(row.name for row in ROWS if row.name.startswith("resnext"))
+        raise InputError(
+            f"Unknown model {match[0]!r}: there are {listed}, and others of 9n+2 layers for small "
+            "images (resnext20_8x16d, ...)."
+        )
+    return _cifar_resnext(depth, cardinality, base_width)
 
 
 def _cifar_of(match):
     """SE networks and those with D's shortcuts for small images, of 6n+2 layers."""
     name, depth = match[0], int(match["depth"])
-    if depth in _DEPTHS or depth < 8 or (depth - 2) % 6:
+    of_others = depth in (26, 200) and not match["se"]  # timm's, for ImageNet
+    if depth in _DEPTHS or of_others or depth < 8 or (depth - 2) % 6:
         imagenet = ", ".join(str(known) for known in _DEPTHS)
         raise InputError(
             f"Unknown model {name!r}: for ImageNet this network has {imagenet} layers, and for "

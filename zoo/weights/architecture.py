@@ -92,7 +92,7 @@ def check(path: object, shown: Architecture, network: Network) -> None:
     layers = depth(shown)
     form = network.arguments.get("cardinality", 1), network.arguments.get("base_width", 64)
     residual = shown.residual in (None, not network.plain)
-    alike = shown.form == form or resnext_name(layers, *(shown.form or ())) is None
+    alike = shown.form == form or resnext_name(layers, shown.form) is None
     if layers == network.depth and residual and alike:
         return
     name = _name(shown, layers)
@@ -123,7 +123,7 @@ def _name(shown, depth):
     if depth is None:
         kind = "bottleneck" if shown.bottleneck else "basic"
         return f"a network of {', '.join(map(str, shown.blocks))} {kind} blocks"
-    if name := resnext_name(depth, *(shown.form or ())):
+    if name := resnext_name(depth, shown.form):
         return name
     plain, residual = f"plain{depth}", f"resnet{depth}"
     if shown.residual is None and _exists(plain):
@@ -131,14 +131,17 @@ def _name(shown, depth):
     return plain if shown.residual is False else residual
 
 
-def resnext_name(depth: int | None, cardinality: int = 1, base_width: int = 64) -> str | None:
+def resnext_name(depth: int | None, form: tuple[int, int] | None) -> str | None:
     """What the network of ResNeXt's family, or the wide one, is called; None for none of these."""
-    if depth is None or (cardinality, base_width) == (1, 64):
+    if depth is None or form is None:
         return None
+    cardinality, base_width = form
     name = f"resnext{depth}_{cardinality}x{base_width}d"
+    if depth not in BOTTLENECK_DEPTHS:  # of CIFAR, where no other network has bottlenecks
+        return name
     if cardinality == 1:
         name = f"wide_resnet{depth}_{base_width // 64}"
-    return name if name in networks.NETWORKS or depth not in BOTTLENECK_DEPTHS else None
+    return name if name in networks.NETWORKS else None
 
 
 def _exists(name):

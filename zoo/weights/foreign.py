@@ -16,7 +16,7 @@ from .pickles import shortened
 from .wrappers import FOREIGN_HEAD
 
 # By names of tensors: what the network is, and the way out.
-_ANOTHER = "another network than those here, which are the paper's"
+_ANOTHER = "another network than those here"
 _PROJECTS = (
     (
         r"stack\d_block\d+_\d_(conv|bn)/|(^|/)res_net_backbone/",

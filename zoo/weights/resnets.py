@@ -89,6 +89,11 @@ def check(
         )
     if preactivation.shown(tensors):
         preactivation.check(path, tensors, network.name)
+    if any(name.endswith("_0_pool") for name in layers):
+        raise InputError(
+            f"{path} holds weights of a network whose shortcuts pool, ResNet-D's, not of "
+            f"{network.name}: ask for {network.name}d."
+        )
     of = architecture.of(tensors, layers)
     if of is not None:
         architecture.check(path, of, network)

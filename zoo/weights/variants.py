@@ -19,7 +19,7 @@ from .formats import Tensor
 from .layouts import TORCH, renamed
 
 _DEEP_STEM, _LEGACY_STEM = "conv1.0.weight", "layer0.conv1.weight"
-_STEMS = ("conv1.weight", _DEEP_STEM, _LEGACY_STEM)
+_STEMS = (_LEGACY_STEM, "conv1.weight", _DEEP_STEM)
 _EXCITATION = re.compile(r"layer(\d)\.(\d+)\.se(?:_module)?\.fc([12])\.(weight|bias)")
 _PROJECTION = re.compile(r"(layer\d\.\d+\.downsample)\.([12])(?=\.)")
 # timm's deep stem is a Sequential, of which bn1 is the last normalization.
@@ -41,9 +41,7 @@ def recognise(tensors: Collection[str]) -> str | None:
 
 def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Takes off what people wrap torch's weights in; see `wrappers.bare`."""
-    stems = (_DEEP_STEM, _LEGACY_STEM)
-    stem = next((s for s in stems if any(name.endswith(s) for name in tensors)), "conv1.weight")
-    return wrappers.bare(path, tensors, stem)
+    return wrappers.bare(path, tensors, _STEMS)
 
 
 def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
@@ -52,21 +50,27 @@ def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict
     What has no counterpart keeps its name.
 
     Raises:
-        InputError: its shortcuts are those of the other form, C or D.
+        InputError: the names are those of another form of the network, C or D, legacy or not.
     """
     if layout != TORCH:
         return resnets.translate(layout, tensors, network)
     pooled = any(match[2] == "2" for name in tensors if (match := _PROJECTION.match(name)))
-    if "pooled" in network.arguments and pooled != network.arguments["pooled"]:
-        other = f"resnet{network.depth}{'d' if pooled else 'c'}"
-        raise InputError(f"These are weights of {other}, not of {network.name}: ask for {other}.")
+    legacy = _LEGACY_STEM in tensors
+    if "pooled" in network.arguments and pooled != _pools(network) and _has_both(network):
+        raise _other_form(network, f"resnet{network.depth}{'d' if pooled else 'c'}")
+    if pooled != _pools(network):
+        pools = "pool where dimensions grow, as ResNet-D's" if pooled else "do not pool"
+        raise InputError(f"These are weights of a network whose shortcuts {pools}.")
+    if "legacy" in network.arguments and legacy != network.arguments["legacy"]:
+        raise _other_form(network, _in_form(network, legacy))
     deep = _DEEP_STEM in tensors
     return renamed(_from_torch(name, tensor, deep, pooled) for name, tensor in tensors.items())
 
 
 def defaults(layout: str, network: Network) -> dict[str, Any]:
     """Arguments of `zoo.get` that a file in this layout does not say, as its project has them."""
-    return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if layout == TORCH else {}
+    known = layout == TORCH and network.dataset == "imagenet"
+    return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if known else {}
 
 
 def shown(
@@ -75,8 +79,9 @@ def shown(
     """Arguments of `zoo.get` that the tensors themselves show, beside those of every network."""
     if "shortcut" not in network.options or layouts.numbered(tensors):
         return {}
-    projections = sum(name.endswith("_0_conv/kernel") for name in tensors)
-    return {"shortcut": resnets.shortcut(projections, network)}
+    projections = [name for name in tensors if name.endswith("_0_conv/kernel")]
+    everywhere = any("_block2_" in name for name in projections)
+    return {"shortcut": "C" if everywhere else "B" if projections else "A"}
 
 
 def check(
@@ -93,10 +98,14 @@ def check(
         )
     if name != _as_its_tensors(network):
         raise InputError(f"{path} holds weights of {name}, not of {network.name}: ask for {name}.")
-    legacy = _squeezes_exactly(tensors)
+    if layers and any(place.endswith("_0_pool") for place in layers) != _pools(network):
+        raise InputError(
+            f"{path} holds weights of a network whose shortcuts "
+            f"{'do not pool' if _pools(network) else 'pool'}, not of {network.name}."
+        )
+    legacy = _is_legacy(tensors, layers)
     if legacy is not None and legacy != network.arguments.get("legacy", False):
-        other = f"legacy_{name}" if legacy else name
-        raise InputError(f"{path} holds weights of {other}, not of {network.name}: ask for it.")
+        raise InputError(f"{path}: {_other_form(network, _in_form(network, legacy))}")
 
 
 def unsaid(network: Network, options: Mapping[str, Any]) -> str | None:
@@ -108,11 +117,6 @@ def features(network: Network) -> int:
     if network.dataset == "imagenet":
         return 2048 if network.depth in BOTTLENECK_DEPTHS else 512
     return 1024 if "cardinality" in network.arguments else 64
-
-
-def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str, dict[str, Any]]:
-    """Raises `KeyError`: such a network is known by what the zoo records in it."""
-    raise KeyError("no record of the network")
 
 
 def called(tensors: Mapping[str, Tensor]) -> str | None:
@@ -128,7 +132,7 @@ def called(tensors: Mapping[str, Tensor]) -> str | None:
     if depth is None:
         return None
     excited = "se" if "conv2_block1_se_1_conv/kernel" in tensors else ""
-    grouped = architecture.resnext_name(depth, *(of.form or ()))
+    grouped = architecture.resnext_name(depth, of.form)
     if grouped is not None:
         return excited + grouped
     # On small images the shortcuts alone are D's, which tensors do not show.
@@ -144,13 +148,42 @@ def _as_its_tensors(network):
     return name if "cardinality" in network.arguments else name.removesuffix("d")
 
 
-def _squeezes_exactly(tensors):
-    """Whether an SE network's first block shows the authors' form; None where both are alike."""
+def _pools(network):
+    """Whether the network's shortcuts pool: those of D."""
+    small = network.dataset != "imagenet" and "cardinality" not in network.arguments
+    return network.arguments.get("pooled", small and network.name.endswith("d"))
+
+
+def _has_both(network):
+    """Whether there are C and D of the network's depth."""
+    return network.depth in BOTTLENECK_DEPTHS
+
+
+def _in_form(network, legacy):
+    """The name of an SE network in one form or the other."""
+    return f"{'legacy_' if legacy else ''}{network.name.removeprefix('legacy_')}"
+
+
+def _other_form(network, other):
+    return InputError(f"These are weights of {other}, not of {network.name}: ask for {other}.")
+
+
+def _is_legacy(tensors, layers):
+    """Whether an SE network is of the authors' form; None where nothing shows it.
+
+    A squeeze to 64 / 16 channels does in basic blocks, and in bottlenecks a 3x3 that is not padded
+    by a layer of its own, as it does not stride. Nothing tells it of ResNeXts in Keras's layouts.
+    """
     kernel = tensors.get("conv2_block1_se_1_conv/kernel")
     if kernel is None or len(kernel.shape) != 4:
         return None
     channels, reduced = kernel.shape[2:]
-    return None if channels >= 128 else reduced == channels // 16
+    if channels < 128:
+        return reduced == channels // 16
+    form = architecture.of(tensors)
+    if layers and form is not None and form.form == (1, 64):
+        return "conv3_block1_2_pad" not in layers
+    return None
 
 
 def _from_torch(name, tensor, deep, pooled):

@@ -8,7 +8,7 @@ off, and the head is told from the network. Nothing here needs torch.
 import itertools
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from resnet_keras.errors import InputError
@@ -47,7 +47,9 @@ def of_transformers(tensors: Mapping[str, Tensor]) -> bool:
     return any(name.endswith(_TRANSFORMERS_STEM) for name in tensors)
 
 
-def bare(path: Path, tensors: dict[str, Tensor], stem: str = STEM) -> dict[str, Tensor]:
+def bare(
+    path: Path, tensors: dict[str, Tensor], stems: Sequence[str] = (STEM,)
+) -> dict[str, Tensor]:
     """Takes the wrappings off the weights of a network with torchvision's names.
 
     Of weights and their average (EMA) the average is taken, as timm does, and a warning says so.
@@ -62,10 +64,11 @@ def bare(path: Path, tensors: dict[str, Tensor], stem: str = STEM) -> dict[str, 
     for name, tensor in tensors.items():
         if not name.endswith(_COUNTERS):
             _put(named, _TRANSFORMERS.sub(_torchvision_name, _ANYWHERE.sub("", name)), tensor)
-    prefixes = _prefixes(named, stem)
+    found = ((stem, _prefixes(named, stem)) for stem in stems)
+    stem, prefixes = next((pair for pair in found if pair[1]), (STEM, []))
     if not prefixes:
         return tensors
-    chosen = _choose(path, prefixes)
+    chosen = _choose(path, prefixes, stem)
     inside = {
         name.removeprefix(chosen): tensor
         for name, tensor in named.items()
@@ -157,7 +160,7 @@ def _is_prefix(prefix, tensors):
     return f"{prefix}{_BLOCK}" in tensors or set(prefix.split(".")) <= _WRAPPERS
 
 
-def _choose(path, prefixes):
+def _choose(path, prefixes, stem):
     if len(prefixes) == 1:
         return prefixes[0]
     averaged = [prefix for prefix in prefixes if "ema" in re.split(r"[._]", prefix)]
@@ -172,7 +175,7 @@ def _choose(path, prefixes):
         return averaged[0]
     one, other = prefixes[:2]
     raise InputError(
-        f"There are two tensors for conv1_conv/kernel, {one}{STEM} and {other}{STEM}: save the "
+        f"There are two tensors for conv1_conv/kernel, {one}{stem} and {other}{stem}: save the "
         "weights of one network alone."
     )
 
