@@ -5,6 +5,7 @@ copies in which they were evened out. Imports no TensorFlow.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from resnet_keras.errors import InputError
 
 FORMATS = ".tsv, .ts, .npz and .csv"
 SUFFIXES = (".tsv", ".ts", ".npz", ".csv")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 _EVEN = (
     "UCR's archive has such data sets filled in and of one length in its folder "
     "Missing_value_and_variable_length_datasets_adjusted: take that copy, or fill them in"
@@ -66,7 +68,25 @@ def read(path: str | os.PathLike) -> Series:
     rows = [(number, line.split(separator)) for number, line in lines]
     labels = [row[0].strip() for _, row in rows] if labelled else None
     values = [(number, [row[1:] if labelled else row]) for number, row in rows]
+    if not labelled:
+        _check_no_header(path, values)
     return Series(_stacked(path, values), labels)
+
+
+def _check_no_header(path, values):
+    """Raises `InputError` where a .csv begins with names of its columns, or their numbers."""
+    number, (first,) = values[0] if values else (0, ([],))
+    cells = [number_of(text) for text in first]
+    counted = [*range(len(first))]
+    if len(values) > 1 and (cells in (counted, [None, *counted[:-1]]) or not any(map(_is, cells))):
+        raise InputError(
+            f"{path}, line {number} looks like names of columns: leave it out, and a column of "
+            "names or numbers of lines, too."
+        )
+
+
+def _is(value):
+    return value is not None
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -89,6 +109,11 @@ def checked(array: np.ndarray, what: str) -> np.ndarray:
     values = np.asarray(array)
     if values.ndim == 2:
         values = values[..., None]
+    if values.ndim == 3 and values.shape[1] == 1:
+        raise InputError(
+            f"{what} has series of one step: its shape {values.shape} must be (examples, length, "
+            "channels), and not (examples, channels, length)."
+        )
     if values.ndim != 3 or not values.size or values.dtype.kind not in "iufb":
         raise InputError(
             f"{what} must be numbers of shape (examples, length) or (examples, length, channels), "
@@ -117,6 +142,8 @@ def _ts(path, lines) -> Series:
     tags, rows = _header(path, lines)
     if tags.get("timestamps", "false").lower() == "true":
         raise InputError(f"{path} has a time beside each value (@timeStamps), which is not read.")
+    if tags.get("targetlabel", "false").lower().startswith("true"):
+        raise InputError(f"{path} has a number to predict (@targetLabel), and no classes.")
     words = tags.get("classlabel", "false").split()
     classes = tuple(words[1:]) if words and words[0].lower() == "true" else None
     channels = [(number, line.split(":")) for number, line in rows]
@@ -137,8 +164,8 @@ def _header(path, lines):
             data = [row for row in lines[place + 1 :] if not row[1].startswith("#")]
             return tags, data
         if line.startswith("@"):
-            name, _, value = line[1:].partition(" ")
-            tags[name.lower()] = value.strip()
+            name, *value = line[1:].split(None, 1)
+            tags[name.lower()] = "".join(value).strip()
         elif not line.startswith("#"):
             raise InputError(f"{path}, line {number}: a .ts file has @ lines up to @data.")
     raise InputError(f"{path} has no @data, after which a .ts file has its series.")
@@ -180,9 +207,13 @@ def _numbers(where, channels):
         missing = any(text in ("", "?") for text in texts)
         reason = f"a value is missing: {_EVEN}" if missing else f"{wrong[:20]!r} is no number"
         raise InputError(f"{where}: {reason}.") from error
+    with np.errstate(over="ignore"):
+        values = values.T.astype("float32")
     if not np.isfinite(values).all():
-        raise InputError(f"{where}: a value is missing or infinite: {_EVEN}.")
-    return values.T.astype("float32")
+        raise InputError(f"{where}: a value is missing, infinite or above 3e38: {_EVEN}.")
+    if len(values) == 1:
+        raise InputError(f"{where}: it has a single value, which is no series.")
+    return values
 
 
 def number_of(label: str) -> float | None:
@@ -199,11 +230,10 @@ def class_order(labels: Iterable[str]) -> dict[str, str]:
     Numbers are in order of size and whole ones written so ("1.0" is "1"), texts by alphabet.
     """
     written = sorted({*labels})
-    values = [number_of(label) for label in written]
-    if any(value is None or not np.isfinite(value) for value in values):
+    if not all(_NUMBER.fullmatch(label) for label in written):
         return {label: label for label in written}
-    pairs = sorted((v, label) for v, label in zip(values, written, strict=True) if v is not None)
-    return {label: str(int(v)) if v == int(v) else f"{v:g}" for v, label in pairs}
+    pairs = sorted((float(label), label) for label in written)
+    return {label: str(int(v)) if v == int(v) else repr(v) for v, label in pairs}
 
 
 def numbered(

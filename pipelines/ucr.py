@@ -46,13 +46,14 @@ def files(data_dir: str | os.PathLike | None) -> tuple[Path, ...]:
     root = Path(data_dir).expanduser()
     if not root.is_dir():
         raise InputError(f"There is no folder {root}.")
-    found: list[tuple[Path, ...]] = [(path,) for path in sorted(root.glob("*.npz"))]
+    found: list[tuple[Path, ...]] = []
     for ending in _ENDINGS:
         for train in sorted(root.glob(f"*_TRAIN{ending}")):
-            test = train.with_name(train.name.replace("_TRAIN", "_TEST"))
+            test = train.with_name(f"{train.name.removesuffix(f'_TRAIN{ending}')}_TEST{ending}")
             if not test.is_file():
                 raise InputError(f"{train} is there, and {test} is missing.")
             found.append((train, test))
+    found = found or [(path,) for path in sorted(root.glob("*.npz"))]
     if len(found) == 1:
         return found[0]
     if found:
@@ -88,6 +89,9 @@ def _problem(paths, stamps):
             f"The series of {paths[0]} are of shape {train.values.shape[1:]} (length, channels), "
             f"and those of {paths[-1]} {test.values.shape[1:]}."
         )
+    for path, labels in ((paths[0], train.labels), (paths[-1], test.labels)):
+        if missing := [label for label in labels if label.lower() in ("", "?", "nan")]:
+            raise InputError(f"{path} has a series whose class is missing ({missing[0]!r}).")
     names = class_order([*train.labels, *test.labels, *(train.classes or ())])
     # Not sorted where the header has an order; "1" and "1.0" are one class.
     classes = tuple(dict.fromkeys(names[label] for label in train.classes or names))

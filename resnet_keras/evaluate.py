@@ -41,8 +41,10 @@ def _main() -> None:
     classifiers = [
         shared_flags.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members
     ]
-    for network, _ in classifiers:
+    for network, file in classifiers:
         check_inputs(network, FLAGS.dataset)
+        if network.takes_series:
+            protocols.check_names(file.class_names, FLAGS.dataset, FLAGS.data_dir)
     shown = [_protocol(file) if photographs else Protocol() for _, file in classifiers]
     if FLAGS.per_class:
         make_folder(Path(FLAGS.per_class).parent)

@@ -228,6 +228,11 @@ def _series(series, what, built_for):
 
     from resnet_keras.pipelines import series_files
 
+    if isinstance(series, str | os.PathLike):
+        raise InputError(
+            f"A network for series takes arrays, not the path {series}: read the file with "
+            "pipelines.series_files.read, and give its values."
+        )
     given = series if hasattr(series, "shape") else [*series]
     if len(given) == 0:
         raise InputError("There are no series to predict: the list is empty.")

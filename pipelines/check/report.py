@@ -38,10 +38,11 @@ def dataset_in(data_dir: str | None, *, masks: bool = False) -> str:
         return "voc"
     if any(root.glob("annotations/instances_*.json")):
         return "coco"
-    if any(root.glob("*_TRAIN.ts*")) or any(root.glob("*.npz")):
+    if any(root.glob("*_TRAIN.ts*")):
         return UCR
-    holds_split = any((root / split).is_dir() for split in ("train", "val"))
-    return FOLDER if holds_split or folders.is_flat(root) else IMAGENET2012
+    if any((root / split).is_dir() for split in ("train", "val")) or folders.is_flat(root):
+        return FOLDER
+    return UCR if any(root.glob("*.npz")) else IMAGENET2012
 
 
 def expected_in(data_dir: str | None) -> Expected | None:

@@ -55,13 +55,15 @@ def series_in(paths: Sequence[str], file: zoo.weights.WeightsFile) -> list[tuple
     Raises:
         InputError: a file is not there, holds no series, or such as the network does not take.
     """
-    built_for = file.options["input_shape"]
+    # A file that does not say is refused when the network is built.
+    built_for = file.options.get("input_shape")
     examples = []
     for path in paths:
         if not os.path.isfile(path):
             raise InputError(f"There is no file of series {path}: name {series_files.FORMATS}.")
         values = series_files.read(path).values
-        answers.check_series(values.shape[1:], built_for, f"series of {path}")
+        if built_for is not None:
+            answers.check_series(values.shape[1:], built_for, f"series of {path}")
         examples.append((path, values))
     return examples
 

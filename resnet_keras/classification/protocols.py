@@ -281,6 +281,20 @@ def multi_scale_scores(
     return Scores(logarithms(total / (2 * len(scales))), labels)
 
 
+def check_names(class_names: Sequence[str] | None, dataset: str, data_dir: str | None) -> None:
+    """Refuses weights whose classes are not those of series' data, or in another order.
+
+    Raises:
+        InputError: as said.
+    """
+    names = pipelines.info(dataset, data_dir).class_names
+    if class_names is not None and names is not None and tuple(class_names) != tuple(names):
+        raise InputError(
+            f"The weights are of the classes {', '.join(class_names)}, and {dataset} has "
+            f"{', '.join(names)}: take data with the same classes in the same order."
+        )
+
+
 def check_fit(model: "keras.Model", dataset: str, data_dir: str | None = None) -> None:
     """Refuses a model whose logits or pixels are not the data set's.
 

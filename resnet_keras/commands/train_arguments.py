@@ -28,6 +28,13 @@ FREE = {
     "threads",
     "weights_dir",
 }
+
+
+def free() -> set[str]:
+    """Those of them that hold for these flags: the folder of series is their only name."""
+    return FREE - {"data_dir"} if FLAGS.dataset == "ucr" else FREE
+
+
 # Flags that, left out, are found out when a run begins, and written down for it.
 _FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")

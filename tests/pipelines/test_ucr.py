@@ -5,6 +5,7 @@ import pytest
 import series_data
 
 from resnet_keras import pipelines
+from resnet_keras.classification import protocols
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import __main__ as command
 from resnet_keras.pipelines import check, series_files, ucr
@@ -61,8 +62,55 @@ def test_npz(labels, tmp_path):
     np.savez(tmp_path / "mine.npz", x_train=values, y_train=np.asarray(labels), **split)
     given, numbers = pipelines.arrays("ucr", "trainval", data_dir=str(tmp_path))
     np.testing.assert_array_equal(given[..., 0], values)
-    assert sorted(numbers.tolist()) == [0, 0, 1, 1]
+    assert numbers.tolist() == ([0, 1, 0, 1] if labels[0] == "1" else [1, 0, 1, 0])
     assert pipelines.info("ucr", tmp_path).class_names == ("1", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0,1,2\n5,6,7\n", "line 1 looks like names of columns"),
+        (",0,1\n0,6,7\n", "line 1 looks like names of columns"),
+        ("a,b\n6,7\n", "line 1 looks like names of columns"),
+        ("1,1e300\n", "line 1: a value is missing, infinite or above 3e38"),
+        ("1\n2\n", "line 1: it has a single value, which is no series"),
+    ],
+)
+def test_what_is_no_series_of_a_csv(text, words, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        series_files.read(tmp_path / "a.csv")
+
+
+def test_arrays_with_channels_before_steps_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((5, 1, 20)))
+    with pytest.raises(InputError, match=r"\(5, 1, 20\) must be \(examples, length, channels\)"):
+        series_files.read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("label", ["", "?", "nan"])
+def test_a_missing_class_is_no_class(label, tmp_path):
+    toy(tmp_path, f"1\t1\t2\n2\t3\t4\n{label}\t3\t4\n")
+    with pytest.raises(InputError, match="a series whose class is missing"):
+        ucr.problem(tmp_path)
+
+
+def test_labels_that_are_written_alike_are_classes_of_their_own(tmp_path):
+    toy(tmp_path, "1_2\t1\t2\n12\t3\t4\n0.12345671\t3\t4\n")
+    assert ucr.problem(tmp_path).class_names == ("0.12345671", "12", "1_2")
+
+
+def test_weights_of_other_classes_or_another_order_are_refused(tmp_path):
+    toy(tmp_path, "up\t1\t2\ndown\t3\t4\n")
+    protocols.check_names(("down", "up"), "ucr", str(tmp_path))
+    with pytest.raises(InputError, match=r"classes up, down, and ucr has down, up"):
+        protocols.check_names(("up", "down"), "ucr", str(tmp_path))
+
+
+def test_a_number_to_predict_is_no_class(tmp_path):
+    (tmp_path / "a.ts").write_text("@targetlabel\ttrue\n@data\n1,2,3:4.5\n")
+    with pytest.raises(InputError, match=r"@targetLabel"):
+        series_files.read(tmp_path / "a.ts")
 
 
 def test_changed_files_are_read_again(tmp_path):
@@ -91,7 +139,7 @@ def test_val_is_a_tenth_of_each_class_and_splits_are_complete(tmp_path):
     ("text", "words"),
     [
         ("1\t1\t2\n2\t3\n", r"line 2: it has 1 values, and those before 2 values: UCR's archive"),
-        ("1\t1\t2\n2\t3\tNaN\n", r"line 2: a value is missing or infinite: UCR's archive"),
+        ("1\t1\t2\n2\t3\tNaN\n", r"line 2: a value is missing, infinite or above 3e38: UCR's archive"),
         ("1\t1\t2\n2\t3\t\n", r"line 2: a value is missing: UCR's archive"),
         ("1\t1\t2\n2\t3\tx\n", r"line 2: 'x' is no number"),
         ("", r"Toy_TRAIN.tsv has no series"),
