@@ -139,7 +139,10 @@ def test_val_is_a_tenth_of_each_class_and_splits_are_complete(tmp_path):
     ("text", "words"),
     [
         ("1\t1\t2\n2\t3\n", r"line 2: it has 1 values, and those before 2 values: UCR's archive"),
-        ("1\t1\t2\n2\t3\tNaN\n", r"line 2: a value is missing, infinite or above 3e38: UCR's archive"),
+        (
+            "1\t1\t2\n2\t3\tNaN\n",
+            r"line 2: a value is missing, infinite or above 3e38: UCR's archive",
+        ),
         ("1\t1\t2\n2\t3\t\n", r"line 2: a value is missing: UCR's archive"),
         ("1\t1\t2\n2\t3\tx\n", r"line 2: 'x' is no number"),
         ("", r"Toy_TRAIN.tsv has no series"),
@@ -212,8 +215,11 @@ def test_the_folder_must_have_one_data_set(tmp_path):
     with pytest.raises(InputError, match=r"name one of its folders, such as .*Toy"):
         pipelines.info("ucr", tmp_path)
     pipelines.info("ucr", tmp_path / "Toy")
-    (tmp_path / "Toy" / "other.npz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"has several data sets \(other.npz, Toy_TRAIN.tsv\)"):
+    (tmp_path / "Toy" / "embeddings.npz").write_bytes(b"")  # of something else
+    pipelines.info("ucr", tmp_path / "Toy")
+    for split in ("TRAIN", "TEST"):
+        (tmp_path / "Toy" / f"A_{split}.tsv").write_text("")
+    with pytest.raises(InputError, match=r"has several data sets \(A_TRAIN.tsv, Toy_TRAIN.tsv\)"):
         pipelines.info("ucr", tmp_path / "Toy")
     (tmp_path / "A_TRAIN.ts").write_text("")
     with pytest.raises(InputError, match=r"A_TEST.ts is missing"):
