@@ -165,8 +165,8 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         )
     if FLAGS.block_dropout and "block_dropout" not in network.options:
         raise InputError(
-            f"{network.name} has no dropout between its convolutions, which wide networks such as "
-            "wrn28_10 have: leave --block_dropout out."
+            f"{network.name} has no dropout between its convolutions, which wide networks "
+            "(wrn28_10) and DenseNets have: leave --block_dropout out."
         )
     if file is not None and FLAGS.normalization != "channel":
         raise InputError("--normalization is for new networks: weights have their own.")

@@ -232,6 +232,17 @@ def test_keras_files_of_its_first_form_are_named(tmp_path):
         zoo.get("resnet50v2", weights=tmp_path / "resnet50.keras")
 
 
+@pytest.mark.parametrize(
+    ("name", "other"), [("wrn10_1", "preact_resnet8"), ("preact_resnet8", "wrn10_1")]
+)
+def test_two_networks_with_the_same_weights_are_told_by_their_layers(name, other, tmp_path):
+    path = tmp_path / "model.weights.h5"
+    zoo.get(name, input_shape=(16, 16, 3)).save_weights(path)
+    assert zoo.get(name, weights=path, input_shape=(16, 16, 3)).name == name
+    with pytest.raises(InputError, match=f"of {name}, not of {other}: ask for {name}"):
+        zoo.get(other, weights=path)
+
+
 def test_own_files_of_other_networks_are_named(tmp_path):
     path = tmp_path / "own.weights.h5"
     zoo.get("resnetv2_50", width=8).save_weights(path)

@@ -60,6 +60,11 @@ def _cifar_of(match):
     """The CIFAR network of a depth and a growth rate that are not listed."""
     bottleneck, depth, growth_rate = bool(match[1]), int(match[2]), int(match[3])
     step = 6 if bottleneck else 3
+    if depth in DENSENET_BLOCKS and not bottleneck:
+        raise InputError(
+            f"Unknown model {match[0]!r}: of ImageNet's ask for densenet{depth}, whose growth rate "
+            "is an option."
+        )
     if growth_rate < 1 or depth < step + 4 or (depth - 4) % step:
         raise InputError(
             f"Unknown model {match[0]!r}: DenseNets of CIFAR are densenetL_k with 3n+4 layers "

@@ -95,8 +95,7 @@ def check(
     if layouts.numbered(tensors):
         return
     if not _is_dense(tensors):
-        named = {resnets.torch_name(name) or name: tensors[name] for name in tensors}
-        of = architecture.of(named, layers)
+        of = architecture.of(resnets.named(layout, tensors), layers)
         name = of and architecture.name(of)
         raise InputError(
             f"{path} holds weights of {name}, not of {network.name}: ask for {name}."
@@ -144,7 +143,9 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     rates = [c["rate"] for name, (_, c) in layers.items() if re.fullmatch(r".*\d_dropout", name)]
     options = {"block_dropout": max(rates, default=0.0)}
     name = _name(layers, bottleneck, growth)
-    if "pool1_pool" in layers and name != "densenet161":  # whose row has it
+    if name == "densenet161" and growth != 48:  # whose row has it
+        raise KeyError("densenet161 of growth rate 48")
+    if "pool1_pool" in layers and name != "densenet161":
         options["growth_rate"] = growth
     return name, options
 

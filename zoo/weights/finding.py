@@ -174,13 +174,13 @@ def _foreign(path, opened, network):
     try:
         unwrapped = getattr(network.files, "bare", wrappers.bare)
         bare = unwrapped(path, foreign.by_layer_names(kerashub.with_head(path, opened)))
-        if network.files is not densenets:
+        if network.files not in (None, densenets):
             densenets.elsewhere(path, bare, network.name)
         layout = layouts.recognise(bare, network)
         if layout is None:
             raise preacts.elsewhere(path, bare) or foreign.unknown(path, bare, opened)
         tensors = layouts.translate(layout, bare, network, opened.layers)
-        if network.files is not densenets:
+        if network.files not in (None, densenets):
             densenets.elsewhere(path, tensors, network.name)
     except InputError as error:
         if str(path) in str(error):

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_MEAN, IMAGENET_STD, INTERPOLATIONS
+from resnet_keras.facts import (
+    BOTTLENECK_DEPTHS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    INCEPTION_MEAN,
+    INCEPTION_STD,
+    INTERPOLATIONS,
+)
 
 from ..entry import Preprocessing
 from ..network import Network
@@ -92,6 +99,8 @@ def translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def defaults(network: Network) -> dict[str, Any]:
     """Arguments of `zoo.get` that the tensors do not say."""
+    if network.name.startswith("resnetv2_"):  # whose presets are timm's a1h_in1k
+        return {"mean": INCEPTION_MEAN, "std": INCEPTION_STD, "epsilon": 1e-5}
     bottleneck = network.depth in BOTTLENECK_DEPTHS and "stride_in_1x1" in network.options
     stride = {"stride_in_1x1": False} if bottleneck else {}
     return {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "epsilon": 1e-5, **stride}

@@ -1,7 +1,7 @@
 """Tells pre-activation networks by the names of their variables, as `architecture` does others."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
@@ -48,9 +48,21 @@ def names(tensors: Mapping[str, Tensor]) -> list[str]:
     return [f"preact_resnet{2 * total + 2}", wide] if width == 1 else [wide]
 
 
-def check(path: object, tensors: Mapping[str, Tensor], asked: str) -> None:
-    """Raises `InputError`, which names the network, where it is not the one that is asked for."""
+def check(
+    path: object, tensors: Mapping[str, Tensor], asked: str, layers: Collection[str] = ()
+) -> None:
+    """Raises `InputError`, which names the network, where it is not the one that is asked for.
+
+    Args:
+        path: of the file.
+        tensors: by this package's names.
+        asked: the network's name.
+        layers: the names of all layers, where the file has them: of two networks with the same
+            weights they tell which it is.
+    """
     found = names(tensors)
+    if len(found) == 2 and layers:
+        found = found[:1] if "conv2_block1_0_identity" in layers else found[1:]
     if asked not in found:
         of = " or ".join(found) or "a network with pre-activation that is not known here"
         advice = f": ask for {' or '.join(found)}" if found else ""

@@ -85,7 +85,7 @@ def check(
     if layouts.numbered(tensors):
         return
     if not preactivation.shown(tensors):
-        shown = architecture.of(_as_resnets(layout, tensors), layers)
+        shown = architecture.of(resnets.named(layout, tensors), layers)
         name = shown and architecture.name(shown)
         raise InputError(
             f"{path} holds weights of {name}, without pre-activation, not of {network.name}: ask "
@@ -99,15 +99,7 @@ def check(
             f"{path} is of a network with group normalization, such as BiT's, and the networks "
             "here have batch normalization."
         )
-    preactivation.check(path, tensors, network.name)
-
-
-def _as_resnets(layout, tensors):
-    """The tensors by the names and shapes of a network without pre-activation."""
-    if layout != TORCH:
-        return tensors
-    names = {name: resnets.torch_name(name) or name for name in tensors}
-    return {ours: resnets.reshaped(ours, tensors[name]) for name, ours in names.items()}
+    preactivation.check(path, tensors, network.name, layers)
 
 
 def elsewhere(path: Path, tensors: Mapping[str, Tensor]) -> InputError | None:

@@ -221,6 +221,14 @@ def torch_name(name: str) -> str | None:
     return f"{prefix}_bn/{LEAVES[leaf]}" if leaf in LEAVES else None
 
 
+def named(layout: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors that were translated for another family, by a ResNet's names and shapes."""
+    if layout != TORCH:
+        return tensors
+    names = {name: torch_name(name) or name for name in tensors}
+    return {ours: reshaped(ours, tensors[name]) for name, ours in names.items()}
+
+
 def reshaped(name: str, tensor: Tensor) -> Tensor:
     """torch's kernels are (out, in, height, width), its matrices (out, in)."""
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(tensor.shape))
