@@ -247,3 +247,9 @@ def test_series_in_memory_are_predicted_or_refused(trained):
             zoo.predict(model, given)
     with pytest.raises(InputError, match="preprocessing is for images"):
         zoo.predict(model, one, preprocessing=zoo.Preprocessing())
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

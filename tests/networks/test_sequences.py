@@ -250,3 +250,9 @@ def test_jax_answers_as_tensorflow_does(run_on_jax, tmp_path):
         np.testing.assert_allclose(model(expected["x"]), expected["logits"], rtol=0, atol=1e-5)
         """
     run_on_jax(code, tmp_path)
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))

@@ -330,3 +330,9 @@ def test_preview_is_of_images(capsys):
     arguments = ["--dataset=digits_series", "--out=series.png"]
     assert command.main(["pipelines", "preview", *arguments]) == 2
     assert "digits_series is a data set of series: preview is for images" in capsys.readouterr().err
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(pytest.main([__file__]))
