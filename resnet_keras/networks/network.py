@@ -201,6 +201,18 @@ def positive(what: str, value: Any) -> int:
     return int(value)
 
 
+def cifar_blocks(depth: int) -> list[int]:
+    """How many basic blocks each of a CIFAR network's three stages has (Sec. 4.2).
+
+    Raises:
+        InputError: the depth is not 6n+2.
+    """
+    depth = positive("depth", depth)
+    if depth < 8 or (depth - 2) % 6:
+        raise InputError(f"CIFAR networks have 6n+2 layers (8, 14, 20, ...), not {depth}.")
+    return [(depth - 2) // 6] * 3
+
+
 def _is_whole(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 

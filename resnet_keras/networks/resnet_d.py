@@ -30,7 +30,7 @@ from .blocks import (
     stages,
 )
 from .layers import DilatedAveragePooling
-from .network import CIFAR, Shared, network, positive
+from .network import CIFAR, Shared, cifar_blocks, network
 from .resnet import basic_branch, bottleneck_branch
 
 
@@ -137,9 +137,7 @@ def cifar_resnet_d(
     The paper has none for CIFAR: this is `resnet.cifar_resnet` with the shortcuts of D. Arguments
     as for that and for `resnet_d`.
     """
-    depth = positive("depth", depth)
-    if depth < 8 or (depth - 2) % 6:
-        raise InputError(f"CIFAR networks have 6n+2 layers (8, 14, 20, ...), not {depth}.")
+    blocks = cifar_blocks(depth)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
 
     def trunk(x, norm, drop_rates):
@@ -148,7 +146,7 @@ def cifar_resnet_d(
 
     return network(
         trunk,
-        blocks=[(depth - 2) // 6] * 3,
+        blocks=blocks,
         name=name or f"resnet{depth}d",
         **{**CIFAR, **shared},
     )

@@ -30,7 +30,7 @@ from .blocks import (
     shortcut_connection,
     stages,
 )
-from .network import CIFAR, Shared, network, positive
+from .network import CIFAR, Shared, cifar_blocks, network, positive
 from .resnet import basic_branch, bottleneck_branch
 from .resnext import resnext_branch
 
@@ -173,9 +173,7 @@ def cifar_seresnet(
     20, ..., and `output_stride` 4, 2 or 1. Returns a model from pixels (batch, height, width,
     channels) to float32 logits (batch, num_classes).
     """
-    depth = positive("depth", depth)
-    if depth < 8 or (depth - 2) % 6:
-        raise InputError(f"CIFAR networks have 6n+2 layers (8, 14, 20, ...), not {depth}.")
+    blocks = cifar_blocks(depth)
     block = functools.partial(se_block, branch=basic_branch, expansion=1, reduced=rounded)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
 
@@ -185,7 +183,7 @@ def cifar_seresnet(
 
     return network(
         trunk,
-        blocks=[(depth - 2) // 6] * 3,
+        blocks=blocks,
         name=name or f"seresnet{depth}",
         **{**CIFAR, **shared},
     )

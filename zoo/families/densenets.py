@@ -62,8 +62,8 @@ def _cifar_of(match):
     step = 6 if bottleneck else 3
     if depth in DENSENET_BLOCKS and not bottleneck:
         raise InputError(
-            f"Unknown model {match[0]!r}: of ImageNet's ask for densenet{depth}, whose growth rate "
-            "is an option."
+            f"Unknown model {match[0]!r}: of ImageNet's ask for densenet{depth}, of a growth rate "
+            f"of {'48' if depth == 161 else '32 or, as an option, another'}."
         )
     if growth_rate < 1 or depth < step + 4 or (depth - 4) % step:
         raise InputError(

@@ -102,7 +102,7 @@ def options(
     head, mean, std = "logits/kernel", "normalization/mean", "normalization/std"
     own = tensors
     if numbered(tensors):
-        own = {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
+        own = by_layer_number(tensors)
         first = "series" if "series_normalization/vars/0" in own else "pixel"
         mean, std = f"{first}_normalization/vars/0", f"{first}_normalization/vars/1"
         dense = [match for name in own if (match := re.fullmatch(r"dense(?:_(\d+))?/vars/0", name))]
@@ -122,6 +122,11 @@ def options(
 def numbered(tensors: Collection[str]) -> bool:
     """Whether tensors have Keras's numbers, which `translate` had no names for."""
     return any(_KERAS_VARIABLE.fullmatch(name) for name in tensors)
+
+
+def by_layer_number(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors with Keras's numbers by `conv2d/vars/0` and so on, without what stands before."""
+    return {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
 
 
 def keras_variables(tensors: dict[str, Tensor], model) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ def shown(
         return {}
     own, stem = tensors, "conv1_conv/kernel"
     if layouts.numbered(tensors):
-        own = {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
+        own = layouts.by_layer_number(tensors)
         stem = "conv2d/vars/0"
     return {"width": own[stem].shape[-1]} if stem in own and len(own[stem].shape) == 4 else {}
 

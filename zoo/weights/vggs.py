@@ -74,7 +74,7 @@ def shown(
     """Arguments of `zoo.get` that the tensors themselves show, beside those of every network."""
     own, first, dense = tensors, _FIRST, "fc6/kernel"
     if layouts.numbered(tensors):
-        own = {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}
+        own = layouts.by_layer_number(tensors)
         first, dense = "conv2d/vars/0", "dense/vars/0"
     options = {}
     for option, name, rank in (("width", first, 4), ("hidden", dense, 2)):
