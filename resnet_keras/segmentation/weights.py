@@ -73,7 +73,7 @@ def get(
         tensors = layout.read(path)
         _check_head(path, tensors, chosen.head)
         classes = _classes(path, tensors)
-    voc = class_names(chosen.entry.dataset) or ()
+    voc = chosen.entry.class_names or ()
     if num_classes is None:
         num_classes = classes or len(voc)
     registered = str(weights) == chosen.entry.tag
