@@ -31,8 +31,8 @@ FREE = {
 
 
 def free() -> set[str]:
-    """Those of them that hold for these flags: the folder of series is their only name."""
-    return FREE - {"data_dir"} if FLAGS.dataset == "ucr" else FREE
+    """Those of them that hold for these flags: the folder of series or arrays is their name."""
+    return FREE - {"data_dir"} if FLAGS.dataset in ("ucr", "arrays") else FREE
 
 
 # Flags that, left out, are found out when a run begins, and written down for it.
@@ -73,6 +73,7 @@ def _check_data():
     )
     in_memory = pipelines.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
+    pipelines.check_padding(FLAGS.dataset, FLAGS.padding, FLAGS.flip if in_memory else None)
     if view is not None:
         if FLAGS.image_size:
             view = view._replace(image_size=FLAGS.image_size)
@@ -224,7 +225,8 @@ def streams(data: recipe.Data) -> dict[str, Any]:
     names = ("batch_size", "eval_batch_size", "accumulate_steps", "seed", "max_corrupt", "services")
     evaluated = ("eval_resize", "interpolation")
     view = shared_flags.view_of(FLAGS, in_memory=data.in_memory)
-    return {"view": view, **given(*names, *evaluated, "threads", "ram_budget")}
+    small = given("padding", "flip") if data.in_memory else {}
+    return {"view": view, **small, **given(*names, *evaluated, "threads", "ram_budget")}
 
 
 def model() -> dict[str, Any]:
