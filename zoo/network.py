@@ -35,6 +35,7 @@ class Family(NamedTuple):
             detector takes RoIs of, and what it makes of each.
         inputs: what its networks take: `IMAGES`, of shape (height, width, channels), or `SERIES`,
             of shape (length, channels).
+        residual: whether there are residual branches, which stochastic depth drops.
     """
 
     builder: str | Callable[..., "keras.Model"]
@@ -42,6 +43,7 @@ class Family(NamedTuple):
     files: str | None = None
     head: tuple[str, str] | None = None
     inputs: str = IMAGES
+    residual: bool = True
 
 
 class Network(NamedTuple):
@@ -124,6 +126,16 @@ class Network(NamedTuple):
     def plain(self) -> bool:
         """Whether it is a plain network of the paper."""
         return "shortcut" in self.arguments and self.shortcut is None
+
+    @property
+    def residual(self) -> bool:
+        """Whether it has residual branches."""
+        return self.family.residual and not self.plain
+
+    @property
+    def normalized(self) -> bool:
+        """Whether it has batch normalization."""
+        return self.arguments.get("batch_norm", True)
 
     @property
     def shortcut(self) -> str | None:

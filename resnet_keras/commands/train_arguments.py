@@ -160,7 +160,7 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
     classifier.check_inputs(network, FLAGS.dataset)
     options = {name: value for name, value in _options().items() if value is not None}
     building.check_options(network, file, **options)
-    if FLAGS.stochastic_depth and network.plain:
+    if FLAGS.stochastic_depth and not network.residual:
         raise InputError(
             f"{network.name} has no residual branches to drop: leave --stochastic_depth out."
         )
@@ -168,6 +168,13 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         raise InputError(
             f"{network.name} has no dropout between its convolutions, which wide networks "
             "(wrn28_10) and DenseNets have: leave --block_dropout out."
+        )
+    if FLAGS.sync_batch_norm and not network.normalized:
+        raise InputError(f"{network.name} has no batch normalization: leave --sync_batch_norm out.")
+    if FLAGS.remat and not network.normalized:
+        raise InputError(
+            f"{network.name} keeps as much with --remat, for it has no batch normalization: leave "
+            "--remat out."
         )
     if file is not None and FLAGS.normalization != "channel":
         raise InputError("--normalization is for new networks: weights have their own.")

@@ -9,8 +9,8 @@ from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
 from ..network import Family, Network
 
 _BUILDERS, _FILES = "resnet_keras.networks.densenet", "resnet_keras.zoo.weights.densenets"
-_DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES)
-_CIFAR_DENSENET = Family(f"{_BUILDERS}:cifar_densenet", files=_FILES)
+_DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES, residual=False)
+_CIFAR_DENSENET = _DENSENET._replace(builder=f"{_BUILDERS}:cifar_densenet")
 
 # Of arXiv 1608.06993, Table 2: parameters, and errors on CIFAR-10 and CIFAR-100 with augmentation.
 _CIFAR = {

@@ -7,7 +7,10 @@ from ..entry import Published, WeightsEntry
 from ..network import Family, Network
 
 _VGG = Family(
-    "resnet_keras.networks.vgg:vgg", files="resnet_keras.zoo.weights.vggs", head=("conv5", "fc7")
+    "resnet_keras.networks.vgg:vgg",
+    files="resnet_keras.zoo.weights.vggs",
+    head=("conv5", "fc7"),
+    residual=False,
 )
 
 
