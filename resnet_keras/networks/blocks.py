@@ -62,9 +62,9 @@ def conv_bn_relu(x, filters, kernel_size, stride, name, norm, dilation=1, groups
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
-def max_pool_stem(x, norm):
+def max_pool_stem(x, norm, filters=64):
     """The ImageNet networks' conv1 and the pooling of conv2 (Table 1): stride 4 in all."""
-    return max_pool(conv_bn_relu(x, 64, 7, 2, "conv1", norm))
+    return max_pool(conv_bn_relu(x, filters, 7, 2, "conv1", norm))
 
 
 def max_pool(x):

@@ -30,6 +30,7 @@ from resnet_keras.facts import (
 from .blocks import CHANNELS_LAST, checked_output_stride, conv, stages
 from .layers import Dropout, StochasticDepth, Subsampling
 from .network import CIFAR, Shared, network, positive, rate
+from .widths import first_stage
 
 KERAS: Shared = {"mean": INCEPTION_MEAN, "std": INCEPTION_STD, "epsilon": 1.001e-5}
 LEAST_BOTTLENECK = 164  # of the depths that are both 6n+2 and 9n+2
@@ -174,7 +175,7 @@ def preact_resnet(
     Raises:
         InputError: an argument is none of the above.
     """
-    blocks, width = _imagenet_blocks(depth), positive("width", width)
+    blocks, width = _imagenet_blocks(depth), positive("width", width, "the channels of the stem")
     ends = _ends(blocks)
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
     block = functools.partial(bottleneck_block, ends=ends, stride_in_1x1=False)
@@ -257,6 +258,7 @@ def is_bottleneck(depth: int) -> bool:
 def cifar_preact_resnet(
     depth: int,
     *,
+    width: float = 1.0,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -267,6 +269,8 @@ def cifar_preact_resnet(
         depth: 6n+2 with basic blocks or 9n+2 with bottlenecks, such as 110, 164 and 1001; see
             `is_bottleneck`. (bearpaw's bottlenecks stride in the 3x3: the same weights, another
             network.)
+        width: times how many channels all convolutions have, the stem's too, which `wide_resnet`
+            leaves as it is; see `widths.first_stage`.
         output_stride: how many times smaller than the images the last features are: 4, or 2 or 1
             with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
@@ -275,7 +279,8 @@ def cifar_preact_resnet(
     Returns:
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
         float32 logits (batch, num_classes); with `include_top=False` to activated features
-        (batch, height / output_stride, width / output_stride, 64; of bottlenecks 256), rounded up.
+        (batch, height / output_stride, width / output_stride, 64; of bottlenecks 256; of another
+        `width` times as many), rounded up.
 
     Raises:
         InputError: an argument is none of the above.
@@ -287,8 +292,9 @@ def cifar_preact_resnet(
         block = functools.partial(bottleneck_block, ends=ends, stride_in_1x1=True)
     else:
         block = functools.partial(basic_block, ends=ends)
+    first = first_stage("cifar10", width)
     return network(
-        _cifar_trunk(block, 16, ends, output_stride),
+        _cifar_trunk(block, first, first, ends, output_stride),
         blocks=blocks,
         name=name or f"preact_resnet{depth}",
         **{**CIFAR, **shared},
@@ -333,18 +339,18 @@ def wide_resnet(
     dropped = rate("block_dropout", block_dropout)
     block = functools.partial(basic_block, ends=ends, block_dropout=dropped)
     return network(
-        _cifar_trunk(block, 16 * width, ends, output_stride),
+        _cifar_trunk(block, 16, 16 * width, ends, output_stride),
         blocks=blocks,
         name=name or f"wrn{depth}_{width}",
         **{**CIFAR, **shared},
     )
 
 
-def _cifar_trunk(block, width, ends, output_stride):
+def _cifar_trunk(block, stem, width, ends, output_stride):
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
 
     def trunk(x, norm, drop_rates):
-        x = conv(x, 16, 3, 1, "conv1")
+        x = conv(x, stem, 3, 1, "conv1")
         x = stages(x, block, width, norm, drop_rates, stem=1, output_stride=output_stride)
         return _finish(x, norm, ends)
 

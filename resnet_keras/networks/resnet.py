@@ -30,6 +30,7 @@ from .blocks import (
     stages,
 )
 from .network import CIFAR, Shared, network, positive
+from .widths import first_stage
 
 SHORTCUTS = ("A", "B", "C", None)
 
@@ -89,6 +90,7 @@ def resnet(
     *,
     shortcut: str | None = "B",
     stride_in_1x1: bool = True,
+    width: float = 1.0,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -100,6 +102,8 @@ def resnet(
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow), "C" (projection
             everywhere), or None for a plain network (18 and 34 only).
         stride_in_1x1: whether a bottleneck strides in its first 1x1 (the paper) or in its 3x3.
+        width: times how many channels all convolutions have, such as 0.5; see
+            `widths.first_stage`.
         output_stride: how many times smaller than the images the last features are: 32, or 16 or
             8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`, which has
@@ -124,10 +128,11 @@ def resnet(
         raise InputError(f"Plain ImageNet networks have depth 18 or 34, not {depth}.")
     block = _block(depth in BOTTLENECK_DEPTHS, shortcut, stride_in_1x1)
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
+    first = first_stage("imagenet", width)
 
     def trunk(x, norm, drop_rates):
-        x = max_pool_stem(x, norm)
-        return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
+        x = max_pool_stem(x, norm, first)
+        return stages(x, block, first, norm, drop_rates, stem=4, output_stride=output_stride)
 
     return network(
         trunk,
@@ -142,6 +147,7 @@ def cifar_resnet(
     depth: int,
     *,
     shortcut: str | None = "A",
+    width: float = 1.0,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -151,7 +157,8 @@ def cifar_resnet(
     Arguments as for `resnet`, but for 10 classes and 32x32 pixels by default; `depth` is 8, 14, 20,
     26, ..., and `output_stride` 4, 2 or 1. Returns a model from pixels (batch, height, width,
     channels) to float32 logits (batch, num_classes); `include_top=False` ends at features (batch,
-    height / output_stride, width / output_stride, 64), rounded up.
+    height / output_stride, width / output_stride, 64; of another `width` times as many), rounded
+    up.
     """
     depth = positive("depth", depth)
     if depth < 8 or (depth - 2) % 6:
@@ -161,10 +168,11 @@ def cifar_resnet(
         )
     block = _block(False, shortcut, stride_in_1x1=False)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
+    first = first_stage("cifar10", width)
 
     def trunk(x, norm, drop_rates):
-        x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        return stages(x, block, 16, norm, drop_rates, stem=1, output_stride=output_stride)
+        x = conv_bn_relu(x, first, 3, 1, "conv1", norm)
+        return stages(x, block, first, norm, drop_rates, stem=1, output_stride=output_stride)
 
     return network(
         trunk,

@@ -32,6 +32,7 @@ from .blocks import (
 from .layers import DilatedAveragePooling
 from .network import CIFAR, Shared, cifar_blocks, network
 from .resnet import basic_branch, bottleneck_branch
+from .widths import first_stage
 
 
 def pooled_shortcut(x, filters, stride, name, norm, drop_rate, dilations):
@@ -72,9 +73,10 @@ unpooled_bottleneck_block = functools.partial(
 )
 
 
-def deep_stem(x, norm):
-    """Three 3x3 convolutions of 32, 32 and 64 filters, and the pooling of conv2."""
-    for number, (filters, stride) in enumerate(((32, 2), (32, 1), (64, 1)), 1):
+def deep_stem(x, norm, filters):
+    """Three 3x3 convolutions, the first two half as wide, and the pooling of conv2."""
+    widths = (filters // 2, 2), (filters // 2, 1), (filters, 1)
+    for number, (filters, stride) in enumerate(widths, 1):
         x = conv_bn_relu(x, filters, 3, stride, f"conv1_{number}", norm)
     return max_pool(x)
 
@@ -83,6 +85,7 @@ def resnet_d(
     depth: int,
     *,
     pooled: bool = True,
+    width: float = 1.0,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -92,6 +95,7 @@ def resnet_d(
     Args:
         depth: 18, 34, 50, 101 or 152; of the form C 50, 101 or 152.
         pooled: True for D, whose shortcuts pool; False for C.
+        width: times how many channels all convolutions have; see `widths.first_stage`.
         output_stride: 32, or 16 or 8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
         name: of the model.
@@ -112,10 +116,11 @@ def resnet_d(
     block = basic_block if depth not in BOTTLENECK_DEPTHS else bottleneck_block
     block = block if pooled else unpooled_bottleneck_block
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
+    first = first_stage("imagenet", width)
 
     def trunk(x, norm, drop_rates):
-        x = deep_stem(x, norm)
-        return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
+        x = deep_stem(x, norm, first)
+        return stages(x, block, first, norm, drop_rates, stem=4, output_stride=output_stride)
 
     return network(
         trunk,
@@ -128,6 +133,7 @@ def resnet_d(
 def cifar_resnet_d(
     depth: int,
     *,
+    width: float = 1.0,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -139,10 +145,11 @@ def cifar_resnet_d(
     """
     blocks = cifar_blocks(depth)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
+    first = first_stage("cifar10", width)
 
     def trunk(x, norm, drop_rates):
-        x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        return stages(x, basic_block, 16, norm, drop_rates, stem=1, output_stride=output_stride)
+        x = conv_bn_relu(x, first, 3, 1, "conv1", norm)
+        return stages(x, basic_block, first, norm, drop_rates, stem=1, output_stride=output_stride)
 
     return network(
         trunk,

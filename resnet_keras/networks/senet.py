@@ -33,6 +33,7 @@ from .blocks import (
 from .network import CIFAR, Shared, cifar_blocks, network, positive
 from .resnet import basic_branch, bottleneck_branch
 from .resnext import resnext_branch
+from .widths import first_stage
 
 REDUCTION = 16  # Sec. 6.1
 
@@ -97,12 +98,12 @@ def legacy_basic_branch(x, filters, stride, name, norm, dilations):
     return layers.Activation("relu", name=f"{name}_2_relu")(x)
 
 
-def legacy_stem(x, norm):
+def legacy_stem(x, norm, filters):
     """conv1 and a max pooling that is padded at the bottom and right (Caffe's, torch's ceil_mode).
 
     Zeros pad as well as the least number: what is pooled has passed a ReLU.
     """
-    x = conv_bn_relu(x, 64, 7, 2, "conv1", norm)
+    x = conv_bn_relu(x, filters, 7, 2, "conv1", norm)
     x = layers.ZeroPadding2D(((0, 1), (0, 1)), CHANNELS_LAST, name="pool1_pad")(x)
     return layers.MaxPooling2D(3, 2, data_format=CHANNELS_LAST, name="pool1_pool")(x)
 
@@ -113,6 +114,7 @@ def seresnet(
     cardinality: int = 1,
     base_width: int = 64,
     legacy: bool = False,
+    width: float = 1.0,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -123,6 +125,8 @@ def seresnet(
         depth: 18, 34, 50, 101 or 152; of a ResNeXt 50, 101 or 152.
         cardinality, base_width: of a ResNeXt, see `resnext.resnext`; 1 and 64 make a ResNet.
         legacy: whether it is of the authors' form.
+        width: times how many channels all convolutions of a ResNet have, see
+            `widths.first_stage`; a ResNeXt's is 1.
         output_stride: 32, or 16 or 8 with dilated stages; see `blocks.stages`. The squeeze then
             averages a finer map, so that values are nearly those of the coarser one.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
@@ -146,10 +150,13 @@ def seresnet(
         raise InputError(f"{kind} have depth {', '.join(most)} or {last}, not {depth!r}.")
     block = _block(depth, cardinality, base_width, legacy)
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
+    first = first_stage("imagenet", width)
+    if grouped and first != 64:
+        raise InputError(f"SE-ResNeXts have their widths in base_width; width is 1, not {width!r}.")
 
     def trunk(x, norm, drop_rates):
-        x = legacy_stem(x, norm) if legacy else max_pool_stem(x, norm)
-        return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
+        x = legacy_stem(x, norm, first) if legacy else max_pool_stem(x, norm, first)
+        return stages(x, block, first, norm, drop_rates, stem=4, output_stride=output_stride)
 
     kind = f"seresnext{depth}_{cardinality}x{base_width}d" if grouped else f"seresnet{depth}"
     return network(
@@ -163,6 +170,7 @@ def seresnet(
 def cifar_seresnet(
     depth: int,
     *,
+    width: float = 1.0,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -176,10 +184,11 @@ def cifar_seresnet(
     blocks = cifar_blocks(depth)
     block = functools.partial(se_block, branch=basic_branch, expansion=1, reduced=rounded)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
+    first = first_stage("cifar10", width)
 
     def trunk(x, norm, drop_rates):
-        x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        return stages(x, block, 16, norm, drop_rates, stem=1, output_stride=output_stride)
+        x = conv_bn_relu(x, first, 3, 1, "conv1", norm)
+        return stages(x, block, first, norm, drop_rates, stem=1, output_stride=output_stride)
 
     return network(
         trunk,
