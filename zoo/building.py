@@ -72,6 +72,9 @@ def get(
             many channels all convolutions have, such as 0.5; by default 1. Channels of the first
             stage are rounded, for ImageNet to a multiple of 8 and for CIFAR to a whole number, and
             the stages after it have 2, 4 and 8 times as many. It belongs to the weights.
+        inner_widths: of the same networks, of wide ones and of resnetv2_50 and deeper: how many
+            channels are between the convolutions of each block in turn; by default None, as many as
+            by their papers. Files of pruned networks (`resnet_keras.prune`) have them.
         stride_in_1x1: of resnet50 and deeper ones for ImageNet: True strides in the first 1x1 of a
             block (the paper), False in its 3x3 ("v1.5"); by default True.
         output_stride: how many times smaller than the images the last features are: 32, 16 or 8
@@ -184,8 +187,9 @@ def backbone(
         name, weights, weights_dir, input_shape: as for `get`.
         **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `synchronized` and
             `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of these and
-            of plain ones `width` and `output_stride`, as 16 or 8 for segmentation; of VGG `width`
-            and, with "fc7", `hidden` and `dropout`; of resnet1d `width` and `z_normalization`.
+            of plain ones `width`, `inner_widths` and `output_stride`, as 16 or 8 for segmentation;
+            of VGG `width` and, with "fc7", `hidden` and `dropout`; of resnet1d `width` and
+            `z_normalization`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
             strides 1 to 4), "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
             each stage), or "conv1" to "conv3" (resnet1d, all of the series' length); None takes

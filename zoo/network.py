@@ -18,8 +18,10 @@ FREE = ("num_classes", "input_shape", "include_top", "pooling", "dtype")
 TRAINING = ("synchronized", "stochastic_depth", "dropout")
 # and these belong to the weights, as a family's own options do.
 OF_WEIGHTS = ("mean", "std", "epsilon")
-WIDTH = "width"
-WIDTHS = {WIDTH: 1.0}  # options of families that had none at first, which are `Network.late`
+WIDTH, INNER = "width", "inner_widths"
+# Options of families that had none at first, which are `Network.late`.
+PRUNED = {INNER: None}
+WIDTHS = {WIDTH: 1.0, **PRUNED}
 SHARED = (*FREE, *OF_WEIGHTS, *TRAINING)
 IMAGES, SERIES = "images", "series"  # what networks take
 

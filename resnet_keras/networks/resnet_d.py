@@ -6,6 +6,7 @@ the 3x3 of a bottleneck (their B).
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Unpack
 
 import keras
@@ -19,7 +20,7 @@ from resnet_keras.facts import (
     IMAGENET_OUTPUT_STRIDES,
 )
 
-from . import resnet
+from . import resnet, widths
 from .blocks import (
     CHANNELS_LAST,
     add_relu,
@@ -32,7 +33,6 @@ from .blocks import (
 from .layers import DilatedAveragePooling
 from .network import CIFAR, Shared, cifar_blocks, network
 from .resnet import basic_branch, bottleneck_branch
-from .widths import first_stage
 
 
 def pooled_shortcut(x, filters, stride, name, norm, drop_rate, dilations):
@@ -53,17 +53,17 @@ def pooled_shortcut(x, filters, stride, name, norm, drop_rate, dilations):
     return shortcut_connection(x, filters, stride, "B", name, norm, drop_rate)
 
 
-def basic_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
+def basic_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, inner=None):
     """Two 3x3 convolutions, with a pooled shortcut."""
     identity = pooled_shortcut(x, filters, stride, name, norm, drop_rate, dilations)
-    x = basic_branch(x, filters, stride, name, norm, dilations)
+    x = basic_branch(x, filters, stride, name, norm, dilations, inner)
     return add_relu(identity, x, name, drop_rate)
 
 
-def bottleneck_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
+def bottleneck_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, inner=None):
     """1x1, 3x3 and 1x1 convolutions, with a pooled shortcut."""
     identity = pooled_shortcut(x, 4 * filters, stride, name, norm, drop_rate, dilations)
-    x = bottleneck_branch(x, filters, stride, name, norm, dilations, stride_in_1x1=False)
+    x = bottleneck_branch(x, filters, stride, name, norm, dilations, inner, stride_in_1x1=False)
     return add_relu(identity, x, name, drop_rate)
 
 
@@ -75,9 +75,9 @@ unpooled_bottleneck_block = functools.partial(
 
 def deep_stem(x, norm, filters):
     """Three 3x3 convolutions, the first two half as wide, and the pooling of conv2."""
-    widths = (filters // 2, 2), (filters // 2, 1), (filters, 1)
-    for number, (filters, stride) in enumerate(widths, 1):
-        x = conv_bn_relu(x, filters, 3, stride, f"conv1_{number}", norm)
+    convolutions = (filters // 2, 2), (filters // 2, 1), (filters, 1)
+    for number, (channels, stride) in enumerate(convolutions, 1):
+        x = conv_bn_relu(x, channels, 3, stride, f"conv1_{number}", norm)
     return max_pool(x)
 
 
@@ -86,6 +86,7 @@ def resnet_d(
     *,
     pooled: bool = True,
     width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -96,6 +97,7 @@ def resnet_d(
         depth: 18, 34, 50, 101 or 152; of the form C 50, 101 or 152.
         pooled: True for D, whose shortcuts pool; False for C.
         width: times how many channels all convolutions have; see `widths.first_stage`.
+        inner_widths: of a pruned network, as of `resnet.resnet`.
         output_stride: 32, or 16 or 8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
         name: of the model.
@@ -116,11 +118,14 @@ def resnet_d(
     block = basic_block if depth not in BOTTLENECK_DEPTHS else bottleneck_block
     block = block if pooled else unpooled_bottleneck_block
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
-    first = first_stage("imagenet", width)
+    first = widths.first_stage("imagenet", width)
+    inner = widths.inner_widths(inner_widths, IMAGENET_BLOCKS[depth], first)
 
     def trunk(x, norm, drop_rates):
         x = deep_stem(x, norm, first)
-        return stages(x, block, first, norm, drop_rates, stem=4, output_stride=output_stride)
+        return stages(
+            x, block, first, norm, drop_rates, stem=4, output_stride=output_stride, inner=inner
+        )
 
     return network(
         trunk,
@@ -134,6 +139,7 @@ def cifar_resnet_d(
     depth: int,
     *,
     width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -145,11 +151,17 @@ def cifar_resnet_d(
     """
     blocks = cifar_blocks(depth)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
-    first = first_stage("cifar10", width)
+    first = widths.first_stage("cifar10", width)
+    inner = widths.inner_widths(inner_widths, blocks, first)
 
     def trunk(x, norm, drop_rates):
         x = conv_bn_relu(x, first, 3, 1, "conv1", norm)
-        return stages(x, basic_block, first, norm, drop_rates, stem=1, output_stride=output_stride)
+        return stages(
+            *(x, basic_block, first, norm, drop_rates),
+            stem=1,
+            output_stride=output_stride,
+            inner=inner,
+        )
 
     return network(
         trunk,

@@ -1,6 +1,7 @@
-"""How many channels the stages of a network of another width have; imports no Keras."""
+"""How many channels the stages and the blocks of other widths have; imports no Keras."""
 
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 from resnet_keras.errors import InputError
@@ -35,6 +36,42 @@ def first_stage(dataset: str, width: Any) -> int:
 def exact(dataset: str, width: Any) -> float:
     """The width without the rounding: by so much the channels are multiplied."""
     return first_stage(dataset, width) / FIRST_STAGES[dataset][0]
+
+
+def inner_widths(
+    given: Sequence[int] | None, blocks: Sequence[int], first: int
+) -> list[Sequence[int | None]]:
+    """For each stage, how many channels are between the convolutions of its blocks.
+
+    Args:
+        given: for each block in turn; None for as many as its stage has, which is the most. Those
+            of a bottleneck are its first 1x1's and its 3x3's, of which each has so many.
+        blocks: how many the stages have.
+        first: channels of the first stage; of bottlenecks a quarter of its features.
+
+    Returns:
+        Those of each block; None for as many as its stage has.
+
+    Raises:
+        InputError: they are not of so many blocks, or a number is none of the above.
+    """
+    if given is None:
+        return [[None] * count for count in blocks]
+    limits = [first * 2**stage for stage, count in enumerate(blocks) for _ in range(count)]
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != len(limits):
+        raise InputError(
+            f"inner_widths has a number for each of the {len(limits)} blocks, the channels between "
+            f"its convolutions; it cannot be {given!r}."
+        )
+    for number, (count, limit) in enumerate(zip(given, limits, strict=True), 1):
+        whole = isinstance(count, numbers.Integral) and not isinstance(count, bool)
+        if not whole or not 1 <= count <= limit:
+            raise InputError(
+                f"inner_widths of block {number} must be a whole number from 1 to {limit}, not "
+                f"{count!r}."
+            )
+    counts = iter(map(int, given))
+    return [[next(counts) for _ in range(count)] for count in blocks]
 
 
 def _no_factor(width, channels):

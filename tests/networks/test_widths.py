@@ -200,7 +200,7 @@ def test_widths_that_are_none(width):
         ("wrn16_8", "has no option width: how many times wider it is stands in its name"),
         ("resnet50v2", "has no option width: it is as keras.applications has it"),
         ("densenet121", "has no option width: growth_rate tells"),
-        ("seresnext50_32x4d", "have their widths in base_width"),
+        ("seresnext50_32x4d", "have their widths in cardinality"),
         ("vgg16", r"must be a positive whole number, not 0.5: it is the channels of the first"),
         ("resnetv2_50", r"must be a positive whole number, not 0.5: it is the channels of the ste"),
         ("resnet1d", r"must be a positive whole number, not 0.5: it is the channels of the first"),

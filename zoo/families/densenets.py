@@ -6,12 +6,13 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import DENSENET_BLOCKS, IMAGENET_MEAN, IMAGENET_STD
 
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
-from ..network import WIDTH, Family, Network
+from ..network import INNER, WIDTH, Family, Network
 
 _BUILDERS, _FILES = "resnet_keras.networks.densenet", "resnet_keras.zoo.weights.densenets"
 _LACKS = {
     WIDTH: "growth_rate tells how many channels its blocks add, of CIFAR's networks in their "
-    "names, as in densenet40_12"
+    "names, as in densenet40_12",
+    INNER: "all later blocks see what a block adds",
 }
 _DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES, lacks=_LACKS)
 _CIFAR_DENSENET = Family(f"{_BUILDERS}:cifar_densenet", files=_FILES, lacks=_LACKS)

@@ -12,14 +12,17 @@ from resnet_keras.facts import (
 )
 
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
-from ..network import WIDTH, WIDTHS, Family, Network
+from ..network import INNER, PRUNED, WIDTH, WIDTHS, Family, Network
 
 _BUILDERS, _FILES = "resnet_keras.networks.preact", "resnet_keras.zoo.weights.preacts"
 _PREACT = Family(f"{_BUILDERS}:preact_resnet", {"output_stride": IMAGENET_OUTPUT_STRIDES}, _FILES)
 _KERAS = Family(
     f"{_BUILDERS}:keras_preact_resnet",
     files=_FILES,
-    lacks={WIDTH: "it is as keras.applications has it; resnetv2_50 and deeper have other widths"},
+    lacks={
+        WIDTH: "it is as keras.applications has it; resnetv2_50 and deeper have other widths",
+        INNER: "it is as keras.applications has it; resnetv2_50 and deeper can be",
+    },
 )
 _CIFAR_PREACT = Family(
     f"{_BUILDERS}:cifar_preact_resnet", {"output_stride": CIFAR_OUTPUT_STRIDES}, _FILES
@@ -49,8 +52,9 @@ def _imagenet(depth):
         name=f"resnetv2_{depth}",
         family=_PREACT,
         arguments={"depth": depth},
-        options={"width": 64, "output_stride": 32},
+        options={"width": 64, **PRUNED, "output_stride": 32},
         free=("output_stride",),
+        late=tuple(PRUNED),
         dataset="imagenet",
     )
 
@@ -85,9 +89,10 @@ def _wide(depth, width):
         name=name,
         family=_WIDE,
         arguments={"depth": depth, "width": width},
-        options={"block_dropout": 0.0, "output_stride": 4},
+        options={"block_dropout": 0.0, **PRUNED, "output_stride": 4},
         training=("block_dropout",),
         free=("output_stride",),
+        late=tuple(PRUNED),
         dataset="cifar10",
         **_figures(name),
     )

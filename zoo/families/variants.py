@@ -15,7 +15,7 @@ from resnet_keras.facts import (
 )
 
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
-from ..network import WIDTH, WIDTHS, Family, Network
+from ..network import INNER, WIDTH, WIDTHS, Family, Network
 
 _FILES = "resnet_keras.zoo.weights.variants"
 _IMAGENET = {"output_stride": IMAGENET_OUTPUT_STRIDES}
@@ -24,7 +24,8 @@ _SHORTCUTS = {"shortcut": ("A", "B", "C")}
 _BUILDERS = "resnet_keras.networks"
 _LACKS = {
     WIDTH: "the channels of its blocks are in its name, groups x channels of each as in "
-    "resnext29_8x16d, or how many times wider as in wide_resnet50_2"
+    "resnext29_8x16d, or how many times wider as in wide_resnet50_2",
+    INNER: "its channels belong together in groups, or are wide by its name",
 }
 _RESNEXT = Family(f"{_BUILDERS}.resnext:resnext", {**_SHORTCUTS, **_IMAGENET}, _FILES, lacks=_LACKS)
 _CIFAR_RESNEXT = Family(

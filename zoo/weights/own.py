@@ -17,7 +17,7 @@ from resnet_keras.files import write_atomically
 
 from .. import networks
 from ..entry import Preprocessing
-from ..network import WIDTH, Network
+from ..network import Network
 from ..networks import canonical
 from . import foreign, formats, layouts, provenance, record
 from .file import WeightsFile, check_preprocessing, guessed
@@ -63,8 +63,9 @@ def _described(path, text, tensors):
                 raise ValueError(f"{option} of {network.name}")
         check_options(options, network, shown.get("num_classes"))
         options = {**{name: network.options[name] for name in network.settled}, **options}
-        if options.get(WIDTH) != shown.get(WIDTH, options.get(WIDTH)):
-            raise ValueError(f"width {options[WIDTH]!r}, and tensors of {shown[WIDTH]!r}")
+        for option in network.late:
+            if option in shown and options[option] != shown[option]:
+                raise ValueError(f"{option} {options[option]!r}, and tensors of {shown[option]!r}")
         names = made.get("class_names")
         if names is not None:
             if not isinstance(names, list) or len(names) != options.get("num_classes"):
