@@ -23,13 +23,13 @@ class Classifier:
         output_shape: (None, classes).
     """
 
-    def __init__(self, exported: Exported, *, threads: int | None = None):
+    def __init__(self, exported: Exported, *, threads: int | None = None, dtype: str = "float32"):
         """Opens the model in its own runtime; arguments and errors as of `open_runtime`."""
         check(exported)
         self.name = str(exported.folder)
         self.input_shape = (None, *exported.image_shape, 3)
         self.output_shape = (None, exported.num_classes)
-        self._run: Runtime = open_runtime(exported, threads=threads)
+        self._run: Runtime = open_runtime(exported, threads=threads, dtype=dtype)
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
         """float32 logits (n, classes) of pixels (n, height, width, 3), of any number of images."""
