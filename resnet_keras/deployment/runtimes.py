@@ -193,8 +193,6 @@ def open_runtime(
         return RUNTIMES[exported.format](exported, threads, dtype)
     except InputError:
         raise
-    except InputError:
-        raise
     except Exception as error:  # of classes that the runtimes do not share
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
