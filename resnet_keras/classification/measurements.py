@@ -76,7 +76,14 @@ def in_words(errors: Errors) -> str:
     return f"top-1 error {100 * errors.top1:.2f} %{top5}"
 
 
-def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) -> None:
+def record(
+    path: Path,
+    key: dict[str, Any],
+    errors: Errors,
+    *,
+    training: Any,
+    exported: dict[str, Any] | None = None,
+) -> None:
     """Puts a measurement into a JSON list, in place of the one with the same `key`.
 
     Args:
@@ -84,6 +91,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
         key: what was measured and how.
         errors: the figures.
         training: how the weights were made.
+        exported: of an exported model, what it is of and how it was exported.
 
     Raises:
         InputError: the file is there and is no such list, or cannot be written.
@@ -93,6 +101,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
         "top1_error": round(errors.top1, 6),
         "top5_error": None if errors.top5 is None else round(errors.top5, 6),
         "training": training,
+        **({} if exported is None else {"exported": exported}),
     }
     put(path, key, row)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from resnet_keras import zoo
+from resnet_keras import deployment, zoo
 from resnet_keras.errors import InputError
 from resnet_keras.facts import INTERPOLATIONS
 
@@ -81,7 +81,7 @@ def define_crop_flags(values: flags.FlagValues) -> None:
 
 
 def preprocessing_of(
-    values: flags.FlagValues, file: "zoo.weights.WeightsFile"
+    values: flags.FlagValues, file: zoo.weights.WeightsFile | deployment.Exported
 ) -> zoo.Preprocessing:
     """How images are shown to a network: as its weights say, unless flags say otherwise.
 
