@@ -36,6 +36,7 @@ FLOORS = [
         "evaluate",
         "predict",
         "publish",
+        "export",
         "benchmark",
         "report",
         "launch",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_keras.errors import InputError
-from resnet_keras.files import check_local, digest
+from resnet_keras.files import check_local, digest, write_atomically
 from resnet_keras.zoo import Preprocessing
 from resnet_keras.zoo.weights.file import check_preprocessing
 
@@ -182,7 +182,7 @@ def _tensor(facts):
 
 
 def _class_names(place):
-    return tuple(place.read_text().splitlines()) if place.is_file() else None
+    return tuple(place.read_text(encoding="utf-8").splitlines()) if place.is_file() else None
 
 
 def _check_files(folder, sizes, checksums):
@@ -232,3 +232,12 @@ def describe(found: Exported) -> dict[str, Any]:
 
 def _described(tensor):
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": [*tensor.shape]}
+
+
+def write(found: Exported, card: str) -> None:
+    """Writes what stands beside a model: its description, its class names and its card."""
+    folder = found.folder
+    if found.class_names is not None:
+        write_atomically(folder / LABELS, "".join(f"{name}\n" for name in found.class_names))
+    write_atomically(folder / CARD, card)
+    write_atomically(folder / DESCRIPTION, json.dumps(describe(found), indent=2) + "\n")

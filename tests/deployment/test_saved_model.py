@@ -19,7 +19,7 @@ from resnet_keras.pipelines import encoded
 SIDE = 24
 CROPPED = zoo.Preprocessing(SIDE, 32)
 WAYS = {"bicubic": CROPPED._replace(interpolation="bicubic"), "stretched": CROPPED.stretched(SIDE)}
-NAMES = [f"the {word} class" for word in "zeroth first second third fourth fünfte".split()]
+NAMES = [f"class {number} (größte)" for number in range(6)]
 ORIENTATION = 0x0112  # EXIF's tag
 
 # What a server does: it has no package of ours, and calls the signatures by their names.
