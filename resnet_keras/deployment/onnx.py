@@ -10,7 +10,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, require
 from resnet_keras.files import write_atomically
 
-from .formats import DYNAMIC, FLOAT16, INT8, NONE
+from .formats import FLOAT16, INT8, NONE
 from .tracing import Traced
 
 OPSET = 15
@@ -30,9 +30,8 @@ def write(
     Args:
         traced: the model.
         path: of the file.
-        quantize: "float16" stores weights so, and computes in float32; "dynamic" stores them as
-            int8 and quantizes what the layers take as it comes; "int8" quantizes both, from uint8
-            pixels, as pairs of QuantizeLinear and DequantizeLinear.
+        quantize: "float16" stores weights so, and computes in float32; "int8" quantizes weights and
+            activations, as pairs of QuantizeLinear and DequantizeLinear, and takes uint8 pixels.
         calibration: of int8: uint8 images of the model's size.
         reduce_range: of int8: 7 bits for the weights. Processors without VNNI add products of 8
             bits in 16 and saturate.
@@ -45,11 +44,10 @@ def write(
         model = _converted(traced)
         if quantize == FLOAT16:
             _store_as_float16(model)
-        if quantize == DYNAMIC:
-            model = _dynamic(model, path)
         if quantize == INT8:
             model = _static(model, path, calibration, traced, reduce_range)
             _take_uint8(model, traced.spec.name)
+            _number_tensors(model)
     try:
         content = model.SerializeToString()
     except ValueError as error:  # protobuf's limit
@@ -93,15 +91,6 @@ def _store_as_float16(model):
     model.graph.node.extend(nodes)
 
 
-def _dynamic(model, path):
-    quantization = require("onnxruntime.quantization", "onnx")
-    with _written(path) as aside:
-        quantization.quantize_dynamic(
-            model, aside, weight_type=quantization.QuantType.QUInt8, per_channel=True
-        )
-        return require("onnx", "onnx").load(aside)
-
-
 def _static(model, path, images, traced, reduce_range):
     quantization = require("onnxruntime.quantization", "onnx")
     size = traced.spec.shape[0] or CALIBRATED_AT_ONCE
@@ -140,32 +129,51 @@ def _written(path):
 
 
 def _take_uint8(model, name):
-    """Lets a quantized model take uint8 pixels, without the node that makes them of floats.
+    """Lets a quantized model take uint8 pixels as they are.
+
+    The networks' first operations, which normalize pixels, stay in float32.
 
     Raises:
-        InputError: they would not be the pixels as they are.
+        InputError: the quantizer rounds the pixels themselves.
     """
     onnx = require("onnx", "onnx")
     graph = model.graph
     readers = [node for node in graph.node if name in node.input]
-    quantizers = [node for node in readers if node.op_type == "QuantizeLinear"]
-    if not quantizers or len(quantizers) != len(readers):
-        raise InputError("onnxruntime left the pixels unquantized: take another format.")
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in quantizers:
-        scale, zero = (onnx.numpy_helper.to_array(constants[n]).item() for n in node.input[1:3])
-        if (scale, zero) != (1.0, 0):
-            raise InputError(
-                f"The file would take pixels of scale {scale:g} and zero point {zero}, and not "
-                "uint8 ones as they are: take other calibration images."
-            )
-        for other in graph.node:
-            for place, given in enumerate(other.input):
-                if given == node.output[0]:
-                    other.input[place] = name
-        graph.node.remove(node)
+    if any(node.op_type == "QuantizeLinear" for node in readers):
+        raise InputError(
+            "onnxruntime would quantize the pixels themselves, which are uint8 already: this "
+            "network does not begin with its normalization."
+        )
+    as_float = f"{name}_float"
+    for node in readers:
+        for place, given in enumerate(node.input):
+            if given == name:
+                node.input[place] = as_float
+    cast = onnx.helper.make_node("Cast", [name], [as_float], to=onnx.TensorProto.FLOAT)
+    graph.node.insert(0, cast)
     (pixels,) = [given for given in graph.input if given.name == name]
     pixels.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+
+
+def _number_tensors(model):
+    """Gives tensors numbers for names, which were a sixth of ResNet-20's file.
+
+    Inputs, outputs and the layers' nodes keep theirs.
+    """
+    graph = model.graph
+    numbers = {port.name: port.name for port in (*graph.input, *graph.output)}
+    numbers[""] = ""  # an input that is left out
+
+    def number(name):
+        return numbers.setdefault(name, str(len(numbers)))
+
+    for node in graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.name = ""
+        node.input[:] = [number(name) for name in node.input]
+        node.output[:] = [number(name) for name in node.output]
+    for tensor in (*graph.initializer, *graph.value_info):
+        tensor.name = number(tensor.name)
 
 
 @contextlib.contextmanager

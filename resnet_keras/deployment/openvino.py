@@ -27,7 +27,8 @@ def write(traced: Traced, path: Path, quantize: str = NONE) -> None:
         model = openvino.convert_model(traced.module.serve)
     except Exception as error:  # of classes that OpenVINO does not name
         raise InputError(f"OpenVINO cannot take this network: {_reason(error)}.") from error
-    for port, name in [(model.inputs[0], traced.spec.name), *zip(model.outputs, traced.outputs)]:
+    model.inputs[0].get_tensor().set_names({traced.spec.name})
+    for port, name in zip(model.outputs, traced.outputs, strict=True):
         port.get_tensor().set_names({name})
     try:
         openvino.save_model(model, os.fspath(path), compress_to_fp16=quantize == FLOAT16)

@@ -179,8 +179,6 @@ def open_runtime(exported: Exported, *, threads: int | None = None) -> Runtime:
         return RUNTIMES[exported.format](exported, threads)
     except InputError:
         raise
-    except InputError:
-        raise
     except Exception as error:  # of classes that the runtimes do not share
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(

@@ -1,4 +1,4 @@
-"""A Keras model as a TensorFlow function of fixed names, from which converters start. TensorFlow."""
+"""A Keras model as a function of fixed names, from which converters start. TensorFlow."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
