@@ -28,6 +28,8 @@ PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
+# In tests/deployment/test_serving.py.
+SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
 RUN = (
     MODELS,
@@ -40,6 +42,9 @@ RUN = (
     BRIGHTNESS,
     RECIPE,
     LOCALIZER,
+    SERVED,
+    SERVED_OPTIONS,
+    REQUEST,
 )
 DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
 
