@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a network by a recipe, or go on with a run that was stopped",
     "evaluate": "measure the errors of a network by the paper's protocols",
     "predict": "tell the classes of images",
+    "prune": "remove channels of a trained network, to make it smaller and faster",
     "publish": "make of a run a folder that others load",
     "report": "draw the curves of runs beside each other",
     "reproduce": "make the paper's experiments, with a figure and a table at the end",

@@ -23,6 +23,9 @@ DENSENET_BLOCKS = {
     169: (6, 12, 32, 32),
     201: (6, 12, 48, 32),
 }
+# Of networks by what they were made for: channels of the first stage, and of what number channels
+# are multiples where a network of another width is asked for.
+FIRST_STAGES = {"imagenet": (64, 8), "cifar10": (16, 1)}
 # How many times smaller than the images the last features are; all but the first by dilation.
 IMAGENET_OUTPUT_STRIDES, CIFAR_OUTPUT_STRIDES = (32, 16, 8), (4, 2, 1)
 

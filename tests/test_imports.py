@@ -27,7 +27,7 @@ FLOORS = [
     ["training", "zoo"],
     ["detection.backbones", "detection.statistics"],  # which segmentation has, too
     ["classification", "detection", "segmentation"],
-    ["localization"],
+    ["localization", "deployment"],
     ["commands"],
     ["reproduction", "benchmarks", "detection.flags", "segmentation.flags"],
     ["localization.flags"],
@@ -35,6 +35,7 @@ FLOORS = [
         "train",
         "evaluate",
         "predict",
+        "prune",
         "publish",
         "benchmark",
         "report",
@@ -56,6 +57,9 @@ FOLDERS = ("resnet_keras", "pipelines", "zoo")
 WITHOUT_TENSORFLOW = [
     "resnet_keras/networks/resnet.py",
     "resnet_keras/classification/metrics.py",
+    "resnet_keras/deployment/__init__.py",
+    "resnet_keras/deployment/exported.py",
+    "resnet_keras/deployment/pruning.py",
     "resnet_keras/detection/__init__.py",
     "resnet_keras/detection/anchors.py",
     "resnet_keras/detection/losses.py",

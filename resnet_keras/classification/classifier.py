@@ -31,7 +31,7 @@ def model_options(
     normalization: str = "channel",
     shortcut: str | None = None,
     stride_in_1x1: bool | None = None,
-    width: int | None = None,
+    width: float | None = None,
     z_normalization: bool | None = None,
     image_size: int | None = None,
     data_dir: str | None = None,
@@ -45,7 +45,7 @@ def model_options(
             training images' mean per pixel and no deviation (Sec. 4.2).
         shortcut: "A", "B", "C", or None for the network's default.
         stride_in_1x1: of bottleneck blocks, or None for the network's default.
-        width: of networks that have one, or None for the network's default.
+        width: times the channels, or channels of the first stage; None for the network's default.
         z_normalization: of networks for series, or None for the network's default.
         image_size: side of the images in pixels; the data set's own without.
         data_dir: where the data set is, see `pipelines.arrays`.

@@ -50,11 +50,12 @@ _model.switch(
     "Stride in a bottleneck block's first 1x1. That is the paper's network; --nostride_in_1x1 is "
     "v1.5, with the stride in the 3x3. Without the flag, the network's default.",
 )
-_model.whole(
+_model.whole_or_share(
     "width",
     None,
-    "Channels of the first stage, of resnet1d and VGG. Without the flag, their papers' 64.",
-    1,
+    "Times the channels of ResNets, such as 0.5. Those of ImageNet's first stage are rounded to a "
+    "multiple of 8. Of resnet1d, VGG and resnetv2_50 it is the channels of the first stage. "
+    "Without the flag, 1, or those networks' 64.",
 )
 _model.switch(
     "z_normalization",

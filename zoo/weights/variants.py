@@ -13,7 +13,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_MEAN, IMAGENET_STD
 
 from ..network import Network
-from . import architecture, layouts, resnets, wrappers
+from . import architecture, layouts, resnets, widths, wrappers
 from .foreign import contents
 from .formats import Tensor
 from .layouts import TORCH, renamed
@@ -78,7 +78,7 @@ def shown(
 ) -> dict[str, Any]:
     """Arguments of `zoo.get` that the tensors themselves show, beside those of every network."""
     if "shortcut" not in network.options or layouts.numbered(tensors):
-        return {}
+        return widths.shown(tensors, network)
     projections = [name for name in tensors if name.endswith("_0_conv/kernel")]
     everywhere = any("_block2_" in name for name in projections)
     return {"shortcut": "C" if everywhere else "B" if projections else "A"}
