@@ -22,7 +22,7 @@ from .classification.classifier import (
     compile_classifier,
     make_optimizer,
 )
-from .commands import runs, shell, train_arguments, train_flags, train_messages
+from .commands import runs, shell, train_arguments, train_flags, train_messages, train_teachers
 from .commands import shared_flags as shared_flags
 from .commands.train_arguments import given
 from .training import cluster, run_folder
@@ -40,7 +40,7 @@ def _main() -> int:
     train_arguments.check()
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     train_arguments.check_network(network, file)
-    teacher = train_arguments.teacher()
+    teacher = train_teachers.find()
     train_arguments.check_longer()
     shell.announce(train_messages.what())
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from resnet_keras import pipelines, zoo
-from resnet_keras.classification import classifier, recipe, teachers
+from resnet_keras.classification import classifier, recipe
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import limits, run_folder
 from resnet_keras.zoo import building
 
-from . import runs, shared_flags
+from . import runs, shared_flags, train_teachers
 from .train_flags import FLAGS
 
 # Flags that decide nothing: a run goes on with other values.
@@ -45,7 +45,6 @@ _FOUND_OUT = {
     "temperature",
     "train_split",
 }
-_OF_TEACHERS = ("teacher_weights", "distill", "temperature", "teacher_checksum")
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
@@ -57,7 +56,7 @@ def check() -> None:
     """
     _check_data()
     _check_replicas()
-    _choose_amounts()
+    train_teachers.choose_amounts()
     limits.check_sgd(**given("decayed", "weight_decay", "accumulate_steps", "clip_norm", "ema"))
     steps = given("train_steps", "warmup_steps", "warmup_until_error")
     limits.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
@@ -112,16 +111,6 @@ def examples() -> str:
     return "series" if pipelines.is_series(FLAGS.dataset) else "images"
 
 
-def _choose_amounts():
-    """Finds out how much a teacher says, where there is one and flags do not tell."""
-    if FLAGS.teacher is None:
-        return
-    FLAGS.distill = teachers.DISTILL if FLAGS.distill is None else FLAGS.distill
-    if FLAGS.temperature is None:
-        FLAGS.temperature = teachers.TEMPERATURE
-    teachers.check_amounts(FLAGS.distill, FLAGS.temperature)
-
-
 def _check_replicas():
     workers = runs.check_workers(FLAGS)
     # GPUs, which would make more replicas, are not known yet.
@@ -157,7 +146,6 @@ def _warn_of_a_short_run():
 def _warn_of_idle_flags():
     """Warns of flags that are given and act only beside others, which are not."""
     of_photographs = pipelines.is_in_memory(FLAGS.dataset) and "it is for photographs"
-    of_teachers = FLAGS.teacher is None and "it belongs to --teacher"
     idle = {
         "patience": FLAGS.schedule != "plateau" and "it belongs to --schedule=plateau",
         "decay_factor": FLAGS.schedule == "cosine" and "it belongs to the schedules step, plateau",
@@ -165,7 +153,7 @@ def _warn_of_idle_flags():
         "scales": FLAGS.min_area > 0 and f"--min_area={FLAGS.min_area:g} takes its place",
         "interpolation": of_photographs,
         "max_corrupt": of_photographs,
-        **dict.fromkeys(_OF_TEACHERS, of_teachers),
+        **train_teachers.idle(),
     }
     for name, reason in idle.items():
         if reason and FLAGS[name].value != FLAGS[name].default:
@@ -196,25 +184,6 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         raise InputError("--freeze is for networks with --weights.")
     if FLAGS.freeze and FLAGS.freeze not in _STAGES:
         raise unknown("stage", FLAGS.freeze, _STAGES)
-
-
-def teacher() -> teachers.Teacher | None:
-    """The network of --teacher, with its file's checksum as a flag; None without one.
-
-    Raises:
-        InputError: it is not there, is untrained, or its file is another one than the flag says.
-    """
-    if FLAGS.teacher is None:
-        return None
-    found = teachers.find(FLAGS.teacher, FLAGS.teacher_weights, FLAGS.weights_dir)
-    if FLAGS.teacher_checksum not in (None, found.checksum):
-        raise InputError(
-            f"The teacher's file {found.file.path} has the checksum {found.checksum}, and not "
-            f"--teacher_checksum={FLAGS.teacher_checksum}: give back the file that it was, or "
-            "leave the flag out."
-        )
-    FLAGS.teacher_checksum = found.checksum
-    return found
 
 
 def check_longer() -> None:
@@ -298,9 +267,7 @@ def optimizer() -> dict[str, Any]:
 def provenance(file: "zoo.weights.WeightsFile | None") -> dict[str, Any]:
     """How the weights come to be, for their file."""
     began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
-    names = ("teacher", "teacher_weights", "teacher_checksum", "distill", "temperature")
-    taught = given(*names) if FLAGS.teacher else {}
-    return {**given("recipe", "seed"), **began, **taught}
+    return {**given("recipe", "seed"), **began, **train_teachers.provenance()}
 
 
 def folder_name() -> str:

@@ -318,9 +318,41 @@ def test_how_a_run_is_computed_does_not_change_its_weights(undisturbed, tmp_path
     for name, more in {"remat": ["--remat"], "graph": ["--steps_per_execution=4"]}.items():
         assert train.main(["train", *SMALL, *more, f"--workdir={tmp_path / name}"]) == 0
         assert differing(undisturbed, tmp_path / name) == []
-    parts = ["--strategy=mirrored", "--logical_cpus=2", "--sync_batch_norm"]
-    assert train.main(["train", *SMALL, *parts, f"--workdir={tmp_path / 'two'}"]) == 0
-    torture.assert_near(undisturbed, tmp_path / "two")
+
+
+RECIPE = "resnet8_digits_distilled"
+
+
+def test_the_recipe_is_that_of_the_digits_with_a_teacher():
+    def lines(name):
+        text = zoo.recipes.path(name).read_text()
+        return {line for line in text.splitlines() if line.startswith("--")}, text
+
+    flags, text = lines(RECIPE)
+    others, _ = lines("resnet20_digits")
+    teacher = {"--teacher=resnet56", "--teacher_weights=digits"}
+    amounts = {f"--distill={teachers.DISTILL}", f"--temperature={teachers.TEMPERATURE:g}"}
+    assert flags - others == {"--model=resnet8", *teacher, *amounts}
+    assert others - flags == {"--model=resnet20"}
+    header = text[: text.index("\n--")]
+    for words in (f"--recipe={RECIPE}", "1503.02531", "Sec. 4.2", "Hardware", "Time", "measured"):
+        assert words in header
+
+
+@pytest.mark.slow
+def test_the_recipe_runs(tmp_path):
+    few = ("--train_steps=1", "--warmup_steps=0", "--strategy=one_device", f"--workdir={tmp_path}")
+    assert train.main(["train", f"--recipe={RECIPE}", *few]) == 0
+    assert zoo.get("resnet8", weights=tmp_path / "weights.safetensors").output_shape == (None, 10)
+
+
+@pytest.mark.slow
+def test_two_replicas_of_a_run_equal_one(tmp_path):
+    two = ["--strategy=mirrored", "--logical_cpus=2", "--sync_batch_norm"]
+    slow = ("--learning_rate=0.001", "--train_steps=6", "--eval_every=2")
+    for name, more in {"one": [], "two": two}.items():
+        assert train.main(["train", *SMALL, *slow, *more, f"--workdir={tmp_path / name}"]) == 0
+    torture.assert_near(tmp_path / "one", tmp_path / "two")
 
 
 @pytest.mark.slow
@@ -328,9 +360,8 @@ def test_how_a_run_is_computed_does_not_change_its_weights(undisturbed, tmp_path
     "more",
     [
         *(["--dtype=mixed_bfloat16", "--remat", "--ema=0.5"],),
-        *(["--dtype=mixed_float16", "--strategy=mirrored", "--logical_cpus=2"],),
         *(["--accumulate_steps=2", "--strategy=mirrored", "--logical_cpus=2", "--ema=0.5"],),
-        *(["--jit_compile", "--label_smoothing=0.1", "--dropout=0.2"],),
+        *(["--jit_compile", "--label_smoothing=0.1", "--eval_batch_size=360"],),
     ],
 )
 def test_it_goes_with_other_flags(more, tmp_path, capsys):
@@ -340,10 +371,18 @@ def test_it_goes_with_other_flags(more, tmp_path, capsys):
     last = torture.rows(tmp_path)[-1]
     assert 0 < float(last["distillation"]) < 100
     # What was evaluated is what was saved: the average, too.
-    weights = (f"--weights={tmp_path / 'weights.safetensors'}", f"{more[0]}")
-    weights = weights if "dtype" in more[0] else weights[:1]
-    assert evaluate.main(["evaluate", "--model=resnet8", *weights, "--dataset=digits"]) == 0
+    shown = [f"--weights={tmp_path / 'weights.safetensors'}", "--dataset=digits"]
+    shown += [flag for flag in more if flag.startswith("--dtype")]
+    assert evaluate.main(["evaluate", "--model=resnet8", *shown]) == 0
     assert f"top-1 error {100 * float(last['val_top1_error']):.2f} %" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_float16_on_two_replicas(tmp_path):
+    more = ("--dtype=mixed_float16", "--strategy=mirrored", "--logical_cpus=2")
+    assert train.main(["train", *SMALL, *more, f"--workdir={tmp_path}"]) == 0
+    last = torture.rows(tmp_path)[-1]
+    assert 0 < float(last["distillation"]) < 100
 
 
 @pytest.mark.slow
@@ -351,9 +390,8 @@ def test_frozen_stages_stay_as_they_are(tmp_path):
     more = ("--model=resnet20", "--weights=digits", "--freeze=conv3", "--teacher=resnet56")
     assert train.main(["train", *SMALL, *more, f"--workdir={tmp_path}"]) == 0
     before = zoo.weights.find("resnet20", "digits")[1].tensors
-    for name, tensor in zoo.weights.find("resnet20", tmp_path / "weights.safetensors")[
-        1
-    ].tensors.items():
+    after = zoo.weights.find("resnet20", tmp_path / "weights.safetensors")[1].tensors
+    for name, tensor in after.items():
         same = np.array_equal(tensor.read(), before[name].read())
         assert same == name.startswith(("normalization", "conv1", "conv2", "conv3")), name
 
