@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from resnet_keras import pipelines, zoo
 from resnet_keras.errors import InputError
 
+from . import teachers
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -213,6 +215,30 @@ def build(
     return model
 
 
+def taught(
+    student: "keras.Model",
+    teacher: teachers.Teacher,
+    *,
+    dtype: str | None = None,
+    distill: float = teachers.DISTILL,
+    temperature: float = teachers.TEMPERATURE,
+) -> "keras.Model":
+    """Builds a teacher, and the model that trains a student by it; under the strategy's scope.
+
+    Args:
+        student: of `build`.
+        teacher: of `teachers.find`.
+        dtype: the policy of its layers.
+        distill, temperature: see `distilled`.
+    """
+    from .distillation import distilled
+
+    network = zoo.build(
+        teacher.network, teacher.file, dtype=dtype, input_shape=student.input_shape[1:]
+    )
+    return distilled(student, network, distill=distill, temperature=temperature)
+
+
 def options_for(
     file: "zoo.weights.WeightsFile | None", options: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -235,17 +261,19 @@ def save(
 
     Args:
         path: without the ending.
-        model: trained.
+        model: trained; of one of `distilled`, the student is written.
         training: how, for the file's header, which adds the steps.
         preprocessing: how the network is shown images.
         class_names: in the order of the labels, where they have names.
     """
     from keras import ops
 
+    from .distillation import student_of
+
     steps = int(ops.convert_to_numpy(model.optimizer.iterations))
     zoo.weights.save(
         f"{path}.safetensors",
-        model,
+        student_of(model),
         training={**training, "steps": steps},
         preprocessing=preprocessing,
         class_names=class_names,

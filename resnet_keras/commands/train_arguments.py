@@ -12,7 +12,7 @@ from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import limits, run_folder
 from resnet_keras.zoo import building
 
-from . import runs, shared_flags
+from . import runs, shared_flags, train_teachers
 from .train_flags import FLAGS
 
 # Flags that decide nothing: a run goes on with other values.
@@ -36,7 +36,15 @@ def free() -> set[str]:
 
 
 # Flags that, left out, are found out when a run begins, and written down for it.
-_FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
+_FOUND_OUT = {
+    "deterministic",
+    "distill",
+    "eval_split",
+    "exif_orientation",
+    "teacher_checksum",
+    "temperature",
+    "train_split",
+}
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
@@ -48,6 +56,7 @@ def check() -> None:
     """
     _check_data()
     _check_replicas()
+    train_teachers.choose_amounts()
     limits.check_sgd(**given("decayed", "weight_decay", "accumulate_steps", "clip_norm", "ema"))
     steps = given("train_steps", "warmup_steps", "warmup_until_error")
     limits.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
@@ -145,6 +154,7 @@ def _warn_of_idle_flags():
         "scales": FLAGS.min_area > 0 and f"--min_area={FLAGS.min_area:g} takes its place",
         "interpolation": of_photographs,
         "max_corrupt": of_photographs,
+        **train_teachers.idle(),
     }
     for name, reason in idle.items():
         if reason and FLAGS[name].value != FLAGS[name].default:
@@ -266,7 +276,7 @@ def optimizer() -> dict[str, Any]:
 def provenance(file: "zoo.weights.WeightsFile | None") -> dict[str, Any]:
     """How the weights come to be, for their file."""
     began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
-    return {**given("recipe", "seed"), **began}
+    return {**given("recipe", "seed"), **began, **train_teachers.provenance()}
 
 
 def folder_name() -> str:
