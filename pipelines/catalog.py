@@ -312,6 +312,7 @@ def check_padding(dataset: str, padding: int | None, flip: bool | None) -> None:
         return
     for name, value in (("padding", padding), ("flip", flip)):
         if value is not None:
+            check_images(dataset, f"{name}={value}")
             raise InputError(
                 f"{dataset} is not varied by {name}={value}: that is for small images in memory "
                 f"such as cifar10 or {ARRAYS}."

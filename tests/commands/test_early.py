@@ -58,7 +58,7 @@ CONTRADICTIONS = [
     ([*DIGITS, "--model=vgg19", "--sync_batch_norm"], "vgg19 has no batch normalization: leave"),
     ([*DIGITS, "--model=resnet20", "--block_dropout=0.3"], "leave --block_dropout out"),
     ([*DIGITS, "--dataset=imagenet"], "Did you mean 'imagenet2012'?"),
-    ([*DIGITS, "--dataset=mnist"], "Did you mean 'tfds/mnist'?"),
+    ([*DIGITS, "--dataset=beans"], "Did you mean 'tfds/beans'?"),
     ([*DIGITS, "--train_split=training"], "Did you mean 'train'?"),
     ([*DIGITS, "--mixup=0.2"], "digits has its own augmentation"),
     ([*DIGITS, "--exif_orientation"], "--exif_orientation is for photographs"),
