@@ -6,6 +6,7 @@ how they are written. Imports no TensorFlow.
 """
 
 import functools
+import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,31 @@ def files(data_dir: str | os.PathLike | None) -> tuple[Path, ...]:
     deeper = next(root.glob("*/*_TRAIN.ts*"), None)
     such = f": name one of its folders, such as {deeper.parent}" if deeper else ""
     raise InputError(f"{root} has no data set of series, {_LAYOUT}{such}.")
+
+
+def called(data_dir: str | os.PathLike | None) -> str:
+    """The name of a data set: NAME of NAME_TRAIN.tsv, or of NAME.npz.
+
+    Raises:
+        InputError: as `files`.
+    """
+    return files(data_dir)[0].stem.removesuffix("_TRAIN")
+
+
+def digest(data_dir: str | os.PathLike | None) -> str:
+    """SHA-256 of the training file followed by the test file, or of the one that has both.
+
+    Raises:
+        InputError: as `files`, or a file cannot be read.
+    """
+    hashed = hashlib.sha256()
+    for path in files(data_dir):
+        try:
+            with open(path, "rb") as file:
+                hashlib.file_digest(file, lambda: hashed)
+        except OSError as error:
+            raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return hashed.hexdigest()
 
 
 def problem(data_dir: str | os.PathLike | None) -> Problem:

@@ -30,13 +30,8 @@ FREE = {
 }
 
 
-def free() -> set[str]:
-    """Those of them that hold for these flags: the folder of series is their only name."""
-    return FREE - {"data_dir"} if FLAGS.dataset == "ucr" else FREE
-
-
 # Flags that, left out, are found out when a run begins, and written down for it.
-_FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
+_FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation", "data_sha256"}
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
@@ -81,6 +76,21 @@ def _check_data():
     classifier.check_normalization(FLAGS.dataset, FLAGS.normalization)
     if not in_memory and FLAGS.exif_orientation is None:
         FLAGS.exif_orientation = pipelines.turns_by_exif(FLAGS.dataset)
+    _find_out_series()
+
+
+def _find_out_series():
+    """Finds out which series a user brings: a run is bound to them, wherever they lie."""
+    known = pipelines.fingerprint(FLAGS.dataset, FLAGS.data_dir)
+    if FLAGS.data_sha256 and known is None:
+        raise InputError("--data_sha256 is of series that you bring, --dataset=ucr: leave it out.")
+    name, found = known or (None, None)
+    if FLAGS.data_sha256 not in (None, found):
+        raise InputError(
+            f"{FLAGS.data_dir} has other series, {name}, than those of --data_sha256="
+            f"{FLAGS.data_sha256}: their files' is {found}."
+        )
+    FLAGS.data_sha256 = found
 
 
 def _choose_splits():
@@ -264,7 +274,9 @@ def optimizer() -> dict[str, Any]:
 def provenance(file: "zoo.weights.WeightsFile | None") -> dict[str, Any]:
     """How the weights come to be, for their file."""
     began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
-    return {**given("recipe", "seed"), **began}
+    series = pipelines.fingerprint(FLAGS.dataset, FLAGS.data_dir)
+    brought = {} if series is None else {"data": series[0]}
+    return {**given("recipe", "seed"), **brought, **began}
 
 
 def folder_name() -> str:
