@@ -29,7 +29,10 @@ def test_the_data_set_that_was_meant(given, meant):
     for function in (pipelines.info, pipelines.is_in_memory):
         with pytest.raises(InputError, match=words):
             function(given)
-    assert meant.startswith(("tfds/", "arrays/")) or meant in (*pipelines.DATASETS, pipelines.FOLDER)
+    assert meant.startswith(("tfds/", "arrays/")) or meant in (
+        *pipelines.DATASETS,
+        pipelines.FOLDER,
+    )
 
 
 def test_data_sets_in_memory_are_known_by_their_names():

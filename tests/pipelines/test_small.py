@@ -229,6 +229,14 @@ def test_a_run_on_idx_files_learns_and_says_what_it_saw(tmp_path, capsys):
     ):
         assert train.main(["train", *flags, *given, f"--workdir={tmp_path / 'other'}"]) == 2
         assert message in capsys.readouterr().err
+    # The run is bound to what the files hold, and not to where they lie.
+    moved = folder.rename(tmp_path / "moved")
+    again = [*flags, f"--data_dir={moved}", f"--workdir={tmp_path / 'run'}"]
+    assert train.main(["train", *again]) == 0
+    assert "finished" in capsys.readouterr().out
+    write_idx(moved, train=90, test=40)
+    assert train.main(["train", *again]) == 2
+    assert "--data_sha256=" in capsys.readouterr().err
 
 
 if __name__ == "__main__":
