@@ -29,6 +29,7 @@ BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
+PRUNING = "pruning.prune("
 RUN = (
     MODELS,
     REGISTERED,
@@ -40,6 +41,7 @@ RUN = (
     BRIGHTNESS,
     RECIPE,
     LOCALIZER,
+    PRUNING,
 )
 DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
 
@@ -68,6 +70,13 @@ def test_localizer_example():
     names: dict[str, Any] = {}
     exec(block("python", LOCALIZER), names)
     assert (names["model"].crop, names["model"].num_classes) == (224, 20)
+
+
+def test_pruning_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", PRUNING), names)
+    assert zoo.get("pruned").count_params() < names["model"].count_params()
 
 
 def test_a_network_of_ones_own(tmp_path):
