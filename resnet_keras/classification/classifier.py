@@ -209,17 +209,23 @@ def compile_classifier(
     Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights
     of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss` would count the examples that
     weigh nothing, so cross-entropy is a metric as well.
+
+    A model of `distilled` learns from its teacher, too; the measures are its student's.
     """
     import keras
 
+    from .distillation import Distilled
     from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
 
     if jit_compile is None:
         jit_compile = keras.backend.backend() == "jax"
+    loss, measures = CrossEntropy(label_smoothing), [cross_entropy, top1_error, top5_error]
+    if isinstance(model, Distilled):
+        loss, measures = model.loss_of(label_smoothing), model.measures()
     model.compile(
         optimizer,
-        loss=CrossEntropy(label_smoothing),
-        weighted_metrics=[cross_entropy, top1_error, top5_error],
+        loss=loss,
+        weighted_metrics=measures,
         jit_compile=jit_compile,
         steps_per_execution=steps_per_execution,
         auto_scale_loss=False,  # the optimizer does

@@ -171,6 +171,32 @@ _regularization.number(
     high=1,
 )
 
+_teacher = Group(FLAGS, "Teacher")
+_teacher.path(
+    "teacher",
+    "Trained network that this one learns from. A network of the zoo with --teacher_weights, or a "
+    "folder of a run or of zoo.save. It sees the same images, and is not changed.",
+)
+_teacher.path("teacher_weights", "Its weights. A registered tag, or a weights file.")
+_teacher.number(
+    "distill",
+    None,
+    "The teacher's share of the loss. The labels have the rest. Without the flag, 0.9.",
+    high=1,
+)
+_teacher.number(
+    "temperature",
+    None,
+    "What both networks' logits are divided by. Without the flag, 4. The divergence of the "
+    "student's shares from the teacher's is multiplied by its square.",
+)
+_teacher.text(
+    "teacher_checksum",
+    None,
+    "First 16 digits of its file's SHA-256. Without the flag, those of the file that is there; a "
+    "run that is started again refuses another file.",
+)
+
 _speed = Group(FLAGS, "Speed")
 _speed.choice(
     "dtype",
