@@ -32,6 +32,7 @@ LOCALIZER = "localization.Localizer("
 SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
 TEACHER = "distilled(student"
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
+PRUNING = "pruning.prune("
 RUN = (
     MODELS,
     REGISTERED,
@@ -43,6 +44,7 @@ RUN = (
     BRIGHTNESS,
     RECIPE,
     LOCALIZER,
+    PRUNING,
     SERVED,
     SERVED_OPTIONS,
     REQUEST,
@@ -75,6 +77,13 @@ def test_localizer_example():
     names: dict[str, Any] = {}
     exec(block("python", LOCALIZER), names)
     assert (names["model"].crop, names["model"].num_classes) == (224, 20)
+
+
+def test_pruning_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", PRUNING), names)
+    assert zoo.get("pruned").count_params() < names["model"].count_params()
 
 
 def test_a_network_of_ones_own(tmp_path):
