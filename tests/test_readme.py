@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from documentation import PAGES, ROOT, block, blocks
 
-from resnet_keras import optimizers, pipelines, predict, zoo
+from resnet_keras import export, optimizers, pipelines, predict, zoo
 from resnet_keras.classification import classifier
 from resnet_keras.training import checkpoint
 from resnet_keras.zoo import pages
@@ -28,6 +28,7 @@ PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
+DEPLOYED = "deployment.open_runtime("
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
 RUN = (
     MODELS,
@@ -40,6 +41,7 @@ RUN = (
     BRIGHTNESS,
     RECIPE,
     LOCALIZER,
+    DEPLOYED,
 )
 DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
 
@@ -68,6 +70,14 @@ def test_localizer_example():
     names: dict[str, Any] = {}
     exec(block("python", LOCALIZER), names)
     assert (names["model"].crop, names["model"].num_classes) == (224, 20)
+
+
+def test_deployment_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert export.main(["export", "resnet20", "--weights=digits", "--format=litert"]) == 0
+    capsys.readouterr()
+    exec(block("python", DEPLOYED), {})
+    assert capsys.readouterr().out.strip().isdigit()
 
 
 def test_a_network_of_ones_own(tmp_path):

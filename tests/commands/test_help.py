@@ -10,6 +10,7 @@ from resnet_keras.commands.definitions import all_flags, group_of, in_order
 
 COMMANDS = (
     *("train", "evaluate", "predict", "report", "reproduce", "benchmark", "launch", "publish"),
+    "export",
     "pipelines.__main__",
 )
 TASKS = {
