@@ -13,6 +13,9 @@ that predict with it. evaluate, predict and benchmark take the folder in a netwo
 Formats are savedmodel (TensorFlow), litert (extra `litert`), onnx (`onnx`) and openvino
 (`openvino`). float16 halves the file; dynamic and int8 make a quarter of it. int8 takes uint8
 pixels, and needs --dataset for images to calibrate with.
+
+The folder of a savedmodel is what TensorFlow Serving is given. --triton=REPOSITORY copies an onnx
+into a model repository of NVIDIA's Triton.
 """
 
 import sys
@@ -22,12 +25,13 @@ from pathlib import Path
 from . import pipelines, processes, zoo
 from .commands import decoders, shared_flags, shell
 from .commands.definitions import Group, new_flags
-from .deployment import calibration, formats
+from .deployment import calibration, formats, triton
 from .errors import InputError
 
 FLAGS = new_flags()
 _run = Group(FLAGS, "Run")
 _run.path("out", "Folder to write. Without the flag, NAME_FORMAT or NAME_FORMAT_QUANTIZE here.")
+_run.path("triton", "Model repository of Triton to copy the model into. For onnx.")
 _model = Group(FLAGS, "Model")
 _model.path("weights", "Registered tag such as imagenet, or a weights file.")
 _model.path("weights_dir", "Folder with files of registered weights. For machines without network.")
@@ -78,6 +82,8 @@ def _main(arguments: list[str]) -> None:
     from .deployment import card, exporting
 
     exporting.free(out)
+    if FLAGS.triton:
+        triton.free(FLAGS.triton, out.name)
     size = None if FLAGS.any_size else shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3), dtype="float32")
     with decoders.quiet():
@@ -105,6 +111,8 @@ def _main(arguments: list[str]) -> None:
         )
     )
     print(f"{out}: {sum(found.sizes.values()):,} bytes; {card.in_words(found)}")
+    if FLAGS.triton:
+        print(f"{triton.write(found, FLAGS.triton)}: for tritonserver --model-repository")
 
 
 def _check_flags():
@@ -118,6 +126,8 @@ def _check_flags():
         calibration.check_count(FLAGS.calibration_images)
     if FLAGS.reduce_range is not None and not (int8 and FLAGS.format == "onnx"):
         raise InputError("--reduce_range is for --format=onnx --quantize=int8: leave it out.")
+    if FLAGS.triton and FLAGS.format != "onnx":
+        raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
     if FLAGS.any_size and (int8 or not formats.FORMATS[FLAGS.format].free):
         raise InputError("--any_size is neither for --format=litert nor for --quantize=int8.")
     if FLAGS.dataset is None:

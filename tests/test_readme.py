@@ -29,6 +29,9 @@ BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
 DEPLOYED = "deployment.open_runtime("
+# In tests/deployment/test_serving.py.
+SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
+TEACHER = "distilled(student"
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
 RUN = (
     MODELS,
@@ -42,6 +45,10 @@ RUN = (
     RECIPE,
     LOCALIZER,
     DEPLOYED,
+    SERVED,
+    SERVED_OPTIONS,
+    REQUEST,
+    TEACHER,
 )
 DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
 
@@ -162,6 +169,19 @@ def test_fit_example():
     names: dict[str, Any] = {}
     exec(block("python", FIT), names)
     assert names["model"].history.history["val_top1_error"][-1] < 0.9
+
+
+def test_distillation_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", TEACHER), names)
+    history = names["model"].history.history
+    assert history["val_distillation"][-1] > 0
+    assert history["val_top1_error"][-1] < 0.9
+    images, _ = pipelines.arrays("digits", "test", image_size=16)
+    again = zoo.get("my_student")
+    assert again.name == "resnet8"
+    np.testing.assert_array_equal(again(images[:4]), names["student"](images[:4]))
 
 
 @pytest.mark.slow

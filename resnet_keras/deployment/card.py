@@ -34,6 +34,11 @@ _RUN = {
     ),
 }
 
+_SIGNATURES = (
+    "`serving_default` as above; `serving_float` for float32 pixels; `image_bytes` for encoded "
+    "images, to classes, probabilities and labels"
+)
+
 
 def page(found: Exported, licence: str | None) -> str:
     """The card, as Markdown.
@@ -62,6 +67,7 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
         ("size", ", ".join(f"{name} {size:,} bytes" for name, size in found.sizes.items())),
         ("input", f"{_shape(found.input)}, RGB pixels in 0 to 255"),
         ("output", "; ".join(map(_shape, found.outputs))),
+        *([("signatures", _SIGNATURES)] if _takes_files(found) else []),
         ("classes", str(found.num_classes)),
         *([("images", str(found.preprocessing))] if found.preprocessing else []),
         ("difference", in_words(found)),
@@ -72,6 +78,10 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
         ),
         ("made with", ", ".join(f"{name} {v}" for name, v in found.versions.items())),
     ]
+
+
+def _takes_files(found):
+    return found.format == "savedmodel" and found.task == CLASSIFICATION
 
 
 def in_words(found: Exported) -> str:

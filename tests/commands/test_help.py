@@ -59,7 +59,8 @@ def test_the_groups_of_train():
     flags = [flag for flag in in_order(module("train").FLAGS) if group_of(flag)]
     assert flags[0].name == "recipe"
     assert list(dict.fromkeys(group_of(flag) for flag in flags)) == [
-        *("Run", "Model", "Data", "View", "Optimizer", "Regularization", "Speed", "Devices")
+        *("Run", "Model", "Data", "View", "Optimizer", "Regularization", "Teacher"),
+        *("Speed", "Devices"),
     ]
 
 
