@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from documentation import PAGES, ROOT, block, blocks
 
-from resnet_keras import optimizers, pipelines, predict, zoo
+from resnet_keras import export, optimizers, pipelines, predict, zoo
 from resnet_keras.classification import classifier
 from resnet_keras.training import checkpoint
 from resnet_keras.zoo import pages
@@ -28,6 +28,7 @@ PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
+DEPLOYED = "deployment.open_runtime("
 # In tests/deployment/test_serving.py.
 SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
 TEACHER = "distilled(student"
@@ -45,6 +46,7 @@ RUN = (
     RECIPE,
     LOCALIZER,
     PRUNING,
+    DEPLOYED,
     SERVED,
     SERVED_OPTIONS,
     REQUEST,
@@ -84,6 +86,14 @@ def test_pruning_example(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     exec(block("python", PRUNING), names)
     assert zoo.get("pruned").count_params() < names["model"].count_params()
+
+
+def test_deployment_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert export.main(["export", "resnet20", "--weights=digits", "--format=litert"]) == 0
+    capsys.readouterr()
+    exec(block("python", DEPLOYED), {})
+    assert capsys.readouterr().out.strip().isdigit()
 
 
 def test_a_network_of_ones_own(tmp_path):
