@@ -168,7 +168,7 @@ def _signatures(module, taken):
         def serve(values):
             return module.answer(tf.cast(values, tf.float32))
 
-        return tf.function(serve, input_signature=[taken.spec(dtype)])
+        return tf.function(serve, input_signature=[taken.spec(dtype)], autograph=False)
 
     if taken.name == "series":
         return {PIXELS: of(tf.float32)}
@@ -209,4 +209,4 @@ def _of_images(module, taken, view, class_names, top):
         answers = {"classes": best.indices, "probabilities": best.values}
         return answers if names is None else {**answers, "labels": tf.gather(names, best.indices)}
 
-    return tf.function(serve, input_signature=[spec])
+    return tf.function(serve, input_signature=[spec], autograph=False)
