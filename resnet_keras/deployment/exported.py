@@ -91,6 +91,26 @@ class Exported(NamedTuple):
         """Height and width; None where they are free."""
         return self.input.shape[1], self.input.shape[2]
 
+    def shown(self, image_size: int | None = None) -> Preprocessing:
+        """How images are shown at a size; without one, at that which the model takes.
+
+        Raises:
+            InputError: it takes images of another size, or such as are not square.
+        """
+        assert self.preprocessing is not None, "of a classifier"
+        height, width = self.image_shape
+        if height != width:
+            raise InputError(
+                f"{self.path} takes images of {height} x {width} pixels, and here they are shown "
+                "as squares: run it by deployment.open_runtime."
+            )
+        if image_size is not None and height not in (None, image_size):
+            raise InputError(
+                f"{self.path} takes images of side {height} only, not of image_size={image_size}: "
+                "export the network at that size, or at any."
+            )
+        return self.preprocessing.at(image_size or height or self.preprocessing.image_size)
+
 
 def is_export(path: str | os.PathLike) -> bool:
     """Whether a path is an exported folder, or the model in one; it may yet be broken."""
