@@ -2,7 +2,7 @@
 
     python -m resnet_keras.benchmark train --model=resnet50 --batch_size=32 --dtype=mixed_bfloat16
     python -m resnet_keras.benchmark train --model=resnet1202 --image_size=32 --peer=none --remat
-    python -m resnet_keras.benchmark predict --peer=keras.applications,torch,onnxruntime,openvino
+    python -m resnet_keras.benchmark predict --peer=keras.applications,torch,onnxruntime,openvino,litert
     python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
     python -m resnet_keras.benchmark input --dataset=photographs --size=3000,2000 --files=4
@@ -12,10 +12,12 @@
 
 `train` times training steps, `predict` inference, `build` the construction of the model, `load`
 that and the loading of its weights from a local file (ours safetensors, the peer's .weights.h5).
-Peers are keras.applications; torch, with torchvision's network, eager and compiled; onnxruntime and
-openvino (predict only, with torch); and `untuned`, this package without the settings of its
-commands. Each runs in a process of its own, as its users run it, on all cores. A network
-that a peer of train, predict or build has not is timed without it.
+Peers are keras.applications; torch, with torchvision's network, eager and compiled; onnxruntime,
+openvino and litert, which predict with this package's network as `export` writes it; and `untuned`,
+this package without the settings of its commands. Each runs in a process of its own, as its users
+run it, on all cores. A network that a peer of train, predict or build has not is timed without it.
+Beside times and memory, `predict` tells the time from a process's start to its first answer, and
+the size of the weights.
 
 `input` times the input pipeline of training on one thread, on JPEGs that it makes itself. With
 --dataset it is that of detection, of images with boxes: one's own (coco, voc) or photographs, which

@@ -3,25 +3,30 @@ r"""Measures top-1 and top-5 error on a data set, every example once, by the pap
     python -m resnet_keras.evaluate --model=resnet20 --weights=digits --dataset=digits
     python -m resnet_keras.evaluate --model=resnet34 --weights=runs/mine/weights.safetensors \
         --dataset=imagenet2012 --split=val --protocol=ten_crop
+    python -m resnet_keras.evaluate --model=exported/resnet20_int8 --dataset=digits
     python -m resnet_keras.evaluate --ensemble=resnet34=a.safetensors,resnet50=b.safetensors \
         --dataset=folder --data_dir=my_images --protocol=multi_scale
 
 Protocols for photographs: single_crop (the centre of the image, its shorter side resized), ten_crop
 (corners, centre and their mirror images, softmax scores averaged) and multi_scale (fully
 convolutional at several scales, scores averaged over positions, mirror images and scales).
+
+A folder of `python -m resnet_keras.export` is measured as it will be used, by its own runtime.
 """
 
+import functools
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from . import pipelines, processes, zoo
+from . import deployment, pipelines, processes, zoo
 from .classification import measurements, protocols
 from .classification.classifier import check_inputs, class_names
 from .classification.protocols import Protocol
-from .classification.scores import count_errors
-from .commands import decoders, evaluate_flags, shared_flags, shell
+from .classification.scores import Scores, count_errors
+from .commands import decoders, evaluate_flags, exports, shared_flags, shell
 from .errors import InputError
 from .files import make_folder
 
@@ -34,10 +39,68 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 
 def _main() -> None:
-    members = _members()
     photographs = not pipelines.is_in_memory(FLAGS.dataset)
     split = FLAGS.split or ("val" if photographs else "test")
     _check_flags(photographs, split)
+    found = None if FLAGS.ensemble else exports.find(FLAGS)
+    measured = _networks(photographs) if found is None else _exported(found, photographs)
+    if FLAGS.per_class:
+        make_folder(Path(FLAGS.per_class).parent)
+    shell.announce(f"{measured.name} on {FLAGS.dataset}/{split}", file=sys.stderr)
+    shell.start_tensorflow()
+    with decoders.quiet():
+        scores = measured.score(
+            FLAGS.dataset,
+            split,
+            batch_size=FLAGS.batch_size,
+            data_dir=FLAGS.data_dir,
+            exif_orientation=FLAGS.exif_orientation,
+        )
+    errors = count_errors(scores)
+    print(
+        f"{measured.name} on {FLAGS.dataset}/{split}: {measurements.in_words(errors)} "
+        f"({errors.examples} examples, {measured.shown[0].name})"
+    )
+    if FLAGS.per_class:
+        count = scores.log_shares.shape[1]
+        classes = class_names(FLAGS.dataset, split, FLAGS.data_dir) or map(str, range(count))
+        measurements.write_per_class(Path(FLAGS.per_class), scores, [*classes])
+    if FLAGS.results:
+        measurements.record(
+            Path(FLAGS.results),
+            measurements.key(
+                measured.members,
+                measured.shown,
+                dataset=FLAGS.dataset,
+                data_dir=FLAGS.data_dir,
+                split=split,
+                dtype=measured.dtype,
+                exif_orientation=FLAGS.exif_orientation,
+            ),
+            errors,
+            training=measured.training,
+            exported=measured.exported,
+        )
+
+
+class _Measured(NamedTuple):
+    """What is measured: networks with their weights, or an exported model."""
+
+    members: list[tuple[str, str | None]]  # (model, weights) of each
+    shown: list[Protocol]  # to each of them
+    score: Callable[..., Scores]  # by data set, split and the other arguments of `protocols.score`
+    dtype: str
+    training: Any = None
+    exported: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        said = [m if w is None else f"{m} with weights {w}" for m, w in self.members]
+        return " + ".join(said)
+
+
+def _networks(photographs: bool) -> _Measured:
+    members = _members()
     classifiers = [
         shared_flags.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members
     ]
@@ -46,49 +109,28 @@ def _main() -> None:
         if network.takes_series:
             protocols.check_names(file.class_names, FLAGS.dataset, FLAGS.data_dir)
     shown = [_protocol(file) if photographs else Protocol() for _, file in classifiers]
-    if FLAGS.per_class:
-        make_folder(Path(FLAGS.per_class).parent)
-    names = " + ".join(
-        name if weights is None else f"{name} with weights {weights}" for name, weights in members
-    )
-    shell.announce(f"{names} on {FLAGS.dataset}/{split}", file=sys.stderr)
-    shell.start_tensorflow()
-    with decoders.quiet():
-        scores = protocols.score_ensemble(
-            classifiers,
-            shown,
-            FLAGS.dataset,
-            split,
-            dtype=FLAGS.dtype,
-            batch_size=FLAGS.batch_size,
-            data_dir=FLAGS.data_dir,
-            exif_orientation=FLAGS.exif_orientation,
+    score = functools.partial(protocols.score_ensemble, classifiers, shown, dtype=FLAGS.dtype)
+    training = [file.training for _, file in classifiers]
+    told = training[0] if len(training) == 1 else training
+    return _Measured(members, shown, score, FLAGS.dtype, told)
+
+
+def _exported(found: deployment.Exported, photographs: bool) -> _Measured:
+    pipelines.check_images(FLAGS.dataset, f"the exported model {FLAGS.model}")
+    if photographs and FLAGS.protocol == protocols.MULTI_SCALE:
+        raise InputError(
+            f"{FLAGS.model} is an exported model, which scores an image as a whole, and "
+            f"{protocols.MULTI_SCALE} scores positions of it: take another --protocol."
         )
-    errors = count_errors(scores)
-    print(
-        f"{names} on {FLAGS.dataset}/{split}: {measurements.in_words(errors)} "
-        f"({errors.examples} examples, {shown[0].name})"
-    )
-    if FLAGS.per_class:
-        count = scores.log_shares.shape[1]
-        classes = class_names(FLAGS.dataset, split, FLAGS.data_dir) or map(str, range(count))
-        measurements.write_per_class(Path(FLAGS.per_class), scores, [*classes])
-    if FLAGS.results:
-        training = [file.training for _, file in classifiers]
-        measurements.record(
-            Path(FLAGS.results),
-            measurements.key(
-                members,
-                shown,
-                dataset=FLAGS.dataset,
-                data_dir=FLAGS.data_dir,
-                split=split,
-                dtype=FLAGS.dtype,
-                exif_orientation=FLAGS.exif_orientation,
-            ),
-            errors,
-            training=training[0] if len(training) == 1 else training,
-        )
+    shown = _protocol(found) if photographs else Protocol()
+
+    def score(*data, **options):
+        model = deployment.Classifier(found)
+        return protocols.score_model(model, shown, *data, **options)
+
+    facts = {key: getattr(found, key) for key in ("network", "weights", "format", "quantize")}
+    members: list[tuple[str, str | None]] = [(FLAGS.model, None)]
+    return _Measured(members, [shown], score, exports.precision(found), exported=facts)
 
 
 def _check_flags(photographs: bool, split: str) -> None:
@@ -121,13 +163,14 @@ def _members() -> list[tuple[str, str | None]]:
     return [(name, weights) for name, weights in pairs]
 
 
-def _protocol(file: "zoo.weights.WeightsFile") -> Protocol:
+def _protocol(file: zoo.weights.WeightsFile | deployment.Exported) -> Protocol:
     """How photographs are shown to a model: by the flags, or as its weights say."""
     shown = shared_flags.preprocessing_of(FLAGS, file)
+    model = file.network if isinstance(file, deployment.Exported) else file.model
     if FLAGS.protocol != protocols.MULTI_SCALE:
-        return protocols.of_photographs(FLAGS.protocol, shown, file.model)
+        return protocols.of_photographs(FLAGS.protocol, shown, model)
     scales = shared_flags.whole_numbers("scales", FLAGS.scales)
-    return protocols.of_photographs(FLAGS.protocol, shown, file.model, scales)
+    return protocols.of_photographs(FLAGS.protocol, shown, model, scales)
 
 
 if __name__ == "__main__":

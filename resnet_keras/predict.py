@@ -2,6 +2,7 @@
 
     python -m resnet_keras.predict --model=resnet50 --weights=imagenet cat.jpg photographs/
     python -m resnet_keras.predict --model=my_published_model --json --plot=seen.png *.png
+    python -m resnet_keras.predict --model=exported/resnet50_onnx photographs/
     python -m resnet_keras.predict --model=runs/resnet1d_digits series.csv
 
 Images are JPEG, PNG or WebP; of a folder, all below it, and what else lies there is named and left
@@ -18,47 +19,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import drawing, processes, zoo
+from . import deployment, drawing, processes, zoo
 from .classification import prediction
-from .commands import decoders, shared_flags, shell
-from .commands.definitions import Group, new_flags
+from .commands import decoders, exports, predict_flags, shared_flags, shell
+from .commands.predict_flags import MOST_DRAWN
 from .errors import InputError
 from .files import make_folder, readable, write_atomically
 from .pipelines import listing
 
-FLAGS = new_flags()
-MOST_DRAWN = 100
-_OF_IMAGES = (
-    *("image_size", "resize", "interpolation", "crop"),
-    *("exif_orientation", "plot"),
-)
-
-
-shared_flags.define_model_flags(FLAGS, None)
-_view = Group(FLAGS, "View")
-_view.whole(
-    "image_size",
-    None,
-    "Side of the crop in pixels. Without the flag, as the weights say.",
-    1,
-    zoo.entry.MAX_SIDE,
-)
-shared_flags.define_crop_flags(FLAGS)
-_view.switch(
-    "exif_orientation",
-    None,
-    "Turn photographs upright as EXIF says. Phones note it so. Without the flag they are turned, "
-    "unless the network was trained on what Keras's loader shows, which does not.",
-)
-Group(FLAGS, "Speed").whole("batch_size", 32, "Images that are seen at once.", 1)
-_output = Group(FLAGS, "Output")
-_output.whole("top", 5, "Classes to name for each image.", 1)
-_output.switch("json", False, "Print JSON instead of a table.")
-_output.path(
-    "plot",
-    f"PNG file to draw the images and labels in. They are shown as the network sees them, the "
-    f"first {MOST_DRAWN}.",
-)
+FLAGS = predict_flags.FLAGS
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -71,9 +40,13 @@ def _main(arguments: list[str]) -> int:
         raise InputError("Give --model=NAME --weights=TAG, or --model=FOLDER that zoo.save wrote.")
     if not arguments:
         raise InputError("Name images or folders of them, or files of series, after the flags.")
-    network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
-    if network.takes_series:
-        return _predict_series(arguments, network, file)
+    found = exports.find(FLAGS)
+    if found is None:
+        network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
+        if network.takes_series:
+            return _predict_series(arguments, network, file)
+    else:
+        network, file = None, found
     paths = prediction.image_files(arguments)
     if FLAGS.plot:
         if not FLAGS.plot.lower().endswith(".png"):
@@ -84,8 +57,10 @@ def _main(arguments: list[str]) -> int:
     weights = f" {FLAGS.weights}" if FLAGS.weights else ""
     shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
     shell.start_tensorflow()
-    size = shown.image_size
-    model = zoo.build(network, file, input_shape=(size, size, 3))
+    if network is None:
+        model = deployment.Classifier(found)
+    else:
+        model = zoo.build(network, file, input_shape=(shown.image_size, shown.image_size, 3))
     predictions = zoo.prediction.of_files(
         model,
         paths,
@@ -120,7 +95,7 @@ def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int
 
 
 def _predict_series(arguments, network, file) -> int:
-    for name in _OF_IMAGES:
+    for name in predict_flags.OF_IMAGES:
         if FLAGS[name].value is not None:
             raise InputError(f"{network.name} takes series: leave --{name} out, it is for images.")
     examples = prediction.series_in(arguments, file)

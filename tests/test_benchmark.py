@@ -22,10 +22,11 @@ def test_times_all_in_turns(task, capsys):
     result = json.loads(capsys.readouterr().out)
     names = ["resnet_keras", "keras.applications", "resnet_keras without tuning"]
     assert list(result["timings"]) == list(result["contestants"]) == names
+    beside = networks.BESIDE if task == "predict" else ()
     for timing in result["timings"].values():
         assert timing["wall"] > 0
         assert timing["cpu"] > 0
-        assert timing.keys() == set(FIGURES)
+        assert timing.keys() == {*FIGURES, *beside}
     assert list(result["ratio"]) == names[1:]
     # Only this package makes the settings; its peers run as their users run them.
     malloc = [facts["malloc"] for facts in result["contestants"].values()]
@@ -89,6 +90,24 @@ def test_peak_memory_is_not_measured_without_linux(monkeypatch, tmp_path):
     monkeypatch.setattr(clocks, "STATUS", tmp_path / "status")
     assert not clocks.reset_peak_memory()
     assert clocks.peak_memory_gib() is None
+
+
+@pytest.mark.slow
+def test_engines_predict_with_the_exported_network(capsys):
+    engines = ["onnxruntime", "openvino", "litert"]
+    for package in ("onnxruntime", "openvino", "ai_edge_litert", "tf2onnx"):
+        pytest.importorskip(package)
+    arguments = ("predict", "--model=resnet8", "--image_size=16", *TINY[1:2], *TINY[3:])
+    assert benchmark.main(["benchmark", *arguments, f"--peer={','.join(engines)}", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["timings"]) == ["resnet_keras", *engines]
+    ours = result["timings"]["resnet_keras"]["bytes"]
+    for timing in result["timings"].values():
+        assert timing["first_answer"]["cpu"] > timing["cpu"] > 0
+        assert ours / 2 < timing["bytes"] < 2 * ours
+    lines = networks.report(result).splitlines()
+    assert lines[1].endswith("MB")
+    assert len({len(line) for line in lines[1:6]}) == 1
 
 
 @pytest.mark.parametrize("package", ["torch", "onnxruntime", "openvino"])
@@ -178,6 +197,7 @@ def test_segmenters_are_timed(step, head, capsys):
         (["build", "--peer=torch"], "not timed at build"),
         (["train", "--peer=torch", "--dtype=mixed_float16"], "torch is timed in float32 and"),
         (["predict", "--peer=onnxruntime", "--dtype=mixed_bfloat16"], "is timed in float32 here"),
+        (["train", "--peer=litert"], "not timed at train, but at predict"),
         (["train", "--rounds=0"], "rounds"),
         (["train", "--image_size=16"], "32 or more"),
         (["train", "--model=resnet51"], "Unknown model"),

@@ -37,6 +37,7 @@ FLOORS = [
         "predict",
         "prune",
         "publish",
+        "export",
         "benchmark",
         "report",
         "launch",

@@ -28,8 +28,11 @@ PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
+# In tests/deployment/test_serving.py.
+SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
 TEACHER = "distilled(student"
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
+PRUNING = "pruning.prune("
 RUN = (
     MODELS,
     REGISTERED,
@@ -41,6 +44,10 @@ RUN = (
     BRIGHTNESS,
     RECIPE,
     LOCALIZER,
+    PRUNING,
+    SERVED,
+    SERVED_OPTIONS,
+    REQUEST,
     TEACHER,
 )
 DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
@@ -70,6 +77,13 @@ def test_localizer_example():
     names: dict[str, Any] = {}
     exec(block("python", LOCALIZER), names)
     assert (names["model"].crop, names["model"].num_classes) == (224, 20)
+
+
+def test_pruning_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", PRUNING), names)
+    assert zoo.get("pruned").count_params() < names["model"].count_params()
 
 
 def test_a_network_of_ones_own(tmp_path):

@@ -135,7 +135,7 @@ def test_detectors_are_trained_and_measured_once(run, tmp_path):
 
 
 def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
-    for task in ("degradation", "shortcuts", "responses", "depth"):
+    for task in ("degradation", "shortcuts", "responses", "families", "depth"):
         status, out, err = run(task, "--dataset=cifar10", "--norun")
         assert (status, err) == (0, "")
         assert " | not run |" in out

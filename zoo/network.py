@@ -39,6 +39,7 @@ class Family(NamedTuple):
             detector takes RoIs of, and what it makes of each.
         inputs: what its networks take: `IMAGES`, of shape (height, width, channels), or `SERIES`,
             of shape (length, channels).
+        residual: whether there are residual branches, which stochastic depth drops.
         lacks: options of other families that these have not, and why, in words that go on after a
             colon.
     """
@@ -48,6 +49,7 @@ class Family(NamedTuple):
     files: str | None = None
     head: tuple[str, str] | None = None
     inputs: str = IMAGES
+    residual: bool = True
     lacks: Mapping[str, str] = {}
 
 
@@ -134,6 +136,16 @@ class Network(NamedTuple):
     def plain(self) -> bool:
         """Whether it is a plain network of the paper."""
         return "shortcut" in self.arguments and self.shortcut is None
+
+    @property
+    def residual(self) -> bool:
+        """Whether it has residual branches."""
+        return self.family.residual and not self.plain
+
+    @property
+    def normalized(self) -> bool:
+        """Whether it has batch normalization."""
+        return self.arguments.get("batch_norm", True)
 
     @property
     def shortcut(self) -> str | None:

@@ -122,7 +122,8 @@ def of_files(
     """Predicts the classes of image files, batch by batch.
 
     Args:
-        model: pixels to logits, for crops of `preprocessing.image_size`.
+        model: pixels to logits, for crops of `preprocessing.image_size`: a network, or anything
+            that has its `predict_on_batch`.
         paths: of JPEG, PNG and WebP files.
         preprocessing: how they are shown to it.
         class_names: in the order of the logits; without, classes go by their numbers.

@@ -2,19 +2,23 @@
 
 import contextlib
 import functools
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from resnet_keras import tuning
 from resnet_keras.errors import InputError, unknown
 
+from . import exporter
 from .clocks import Timing
 from .contestants import process
 from .peers import (
     COMPILED,
+    ENGINES,
     IN_KERAS_APPLICATIONS,
     IN_TORCHVISION,
     KERAS_APPLICATIONS,
+    LITERT,
     ONNXRUNTIME,
     OPENVINO,
     OURS,
@@ -25,6 +29,7 @@ from .peers import (
 )
 from .rounds import medians, ratio, take_turns
 
+BESIDE = ("first_answer", "bytes")  # facts of a contestant that stand beside its times
 MODEL_TASKS = ("train", "predict", "build", "load")
 # The contestants behind the name of a peer.
 PEERS = {
@@ -32,6 +37,7 @@ PEERS = {
     TORCH: (TORCH, COMPILED),
     ONNXRUNTIME: (ONNXRUNTIME,),
     OPENVINO: (OPENVINO,),
+    LITERT: (LITERT,),
     UNTUNED: (UNTUNED,),
 }
 _TASKS = {
@@ -39,9 +45,14 @@ _TASKS = {
     TORCH: ("train", "predict"),
     ONNXRUNTIME: ("predict",),
     OPENVINO: ("predict",),
+    LITERT: ("predict",),
     UNTUNED: MODEL_TASKS,
 }
-_PRECISIONS = {TORCH: ("float32", "mixed_bfloat16"), ONNXRUNTIME: ("float32",)}
+_PRECISIONS = {
+    TORCH: ("float32", "mixed_bfloat16"),
+    ONNXRUNTIME: ("float32",),
+    LITERT: ("float32",),
+}
 _LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
 
 
@@ -62,7 +73,8 @@ def check(task: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
 
 def without(model: str, peers: Sequence[str]) -> list[str]:
     """Those of the peers that have no such network."""
-    known = {KERAS_APPLICATIONS: tuple(IN_KERAS_APPLICATIONS), UNTUNED: (model,)}
+    ours = dict.fromkeys((UNTUNED, *ENGINES), (model,))
+    known = {KERAS_APPLICATIONS: tuple(IN_KERAS_APPLICATIONS), **ours}
     return [peer for peer in peers if model not in known.get(peer, IN_TORCHVISION)]
 
 
@@ -96,7 +108,9 @@ def compare(
     Returns:
         A dict with the settings and the processor; under "timings" for each contestant, ours first,
         the medians over rounds of a step's wall, CPU and system seconds and page faults, and the
-        process's peak memory in GiB (None elsewhere than on Linux); under "ratio" for each peer its
+        process's peak memory in GiB (None elsewhere than on Linux); of `predict` the wall and CPU
+        seconds from the process's start to the first batch's logits ("first_answer") and the
+        "bytes" of the weights, or of an exported model's files; under "ratio" for each peer its
         wall and CPU seconds over ours, medians of the rounds' ratios; under "gflops" what the
         machine makes of a matrix product in the same precision, and under "share_of_limit" the part
         of it that our steps make, for `train` and `predict`; under "without" the peers that were
@@ -112,12 +126,15 @@ def compare(
     contestants = [OURS, *(name for peer in there for name in PEERS[peer])]
     per_step = 1 if task in WHOLE else steps
     shared = (task, model, batch_size, image_size, dtype, per_step, jit_compile)
+    formats = [ENGINES[name] for name in contestants if name in ENGINES]
     with contextlib.ExitStack() as stack:
+        folders = stack.enter_context(_exported(formats, model, batch_size, image_size))
         running, facts = {}, {}
         # One after the other: building and compiling take all cores. Peers first, for they may not
         # be installed.
         for name in reversed(contestants):
-            spec = Spec(name, *shared, remat and name in (OURS, UNTUNED))
+            own = remat and name in (OURS, UNTUNED)
+            spec = Spec(name, *shared, own, folders.get(ENGINES.get(name)))
             running[name], facts[name] = stack.enter_context(process("peers", spec))
         contest = {name: functools.partial(p.ask, "run") for name, p in running.items()}
         answers = take_turns(contest, rounds)
@@ -143,6 +160,7 @@ def compare(
             label(name): {
                 **medians(timings[name], per_step),
                 "peak_memory_gib": answers[name][-1]["peak_memory_gib"],
+                **{key: facts[name].pop(key) for key in BESIDE if key in facts[name]},
             }
             for name in contestants
         },
@@ -154,9 +172,25 @@ def compare(
     }
 
 
+@contextlib.contextmanager
+def _exported(formats, model, batch_size, image_size) -> Iterator[Mapping[str | None, str]]:
+    """The folders of the network in these formats, written by a process of its own."""
+    if not formats:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        spec = exporter.Spec(model, batch_size, image_size, formats, folder)
+        with process("exporter", spec) as (_, facts):
+            folders = facts["folders"]
+        yield folders
+
+
 def label(contestant: str) -> str:
     """What a table calls a contestant."""
     return _LABELS.get(contestant, contestant)
+
+
+_WIDTH = 2 + 28 + 4 * 9 + 7 + 10 + 20  # of a table's line before what `predict` adds
 
 
 def report(result: dict[str, Any]) -> str:
@@ -170,8 +204,10 @@ def report(result: dict[str, Any]) -> str:
         f"{result['keras']}), {processor['cores']} cores of {processor['name']}{features}, "
         f"median of {result['rounds']} rounds of {result['steps']}",
         f"  {'':<28}{'wall s':>9}{'CPU s':>9}{'system s':>9}{'faults':>9}{'GiB':>7}{'images/s':>10}"
-        f"{'resnet_keras is':>19}",
+        f"{'resnet_keras is':>20}",
     ]
+    if result["task"] == "predict":
+        lines[1] += f"{'first answer s':>17}{'CPU s':>8}{'MB':>8}"
     for name, timing in result["timings"].items():
         peak = timing["peak_memory_gib"]
         rate = f"{result['batch_size'] / timing['wall']:.2f}"
@@ -183,6 +219,10 @@ def report(result: dict[str, Any]) -> str:
         if name in result["ratio"]:
             times = result["ratio"][name]
             line += f"{times['wall']:>7.2f}x ({times['cpu']:.2f}x CPU)"
+        if "first_answer" in timing:
+            first, size = timing["first_answer"], timing["bytes"] / 1e6
+            begun = "?" if first["wall"] is None else f"{first['wall']:.1f}"
+            line = f"{line:<{_WIDTH}}{begun:>17}{first['cpu']:>8.1f}{size:>8.1f}"
         device = result["contestants"][name]["device"]
         lines.append(line if device == "cpu" else f"{line} on {device}")
     if result["without"]:

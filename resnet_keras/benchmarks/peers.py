@@ -2,8 +2,9 @@
 
 `networks` starts `python -m resnet_keras.benchmarks.peers SPEC`, with a `Spec` as JSON; see
 `contestants`. Only `resnet_keras` itself makes the settings of `tuning`: all others run as their
-users run them, on all cores; Keras and torch on a GPU where they find one. The networks of torch,
-ONNX Runtime and OpenVINO are torchvision's, with the paper's stride, so that all compute the same.
+users run them, on all cores; Keras and torch on a GPU where they find one. The networks of torch
+are torchvision's, with the paper's stride, so that all compute the same. ONNX Runtime, OpenVINO and
+LiteRT run this package's network, as `exporter` wrote it for them.
 """
 
 import functools
@@ -12,19 +13,22 @@ import math
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from resnet_keras import tuning, zoo
+from resnet_keras import deployment, tuning, zoo
 from resnet_keras.commands import shell
 from resnet_keras.errors import require
 
-from . import contestants
+from . import clocks, contestants
 from .clocks import Timing, between, now, timed
 
 OURS, UNTUNED = "resnet_keras", "untuned"
 KERAS_APPLICATIONS, TORCH, COMPILED = "keras.applications", "torch", "torch compiled"
-ONNXRUNTIME, OPENVINO = "onnxruntime", "openvino"
+ONNXRUNTIME, OPENVINO, LITERT = "onnxruntime", "openvino", "litert"
+# What runs exported models, and their format.
+ENGINES = {ONNXRUNTIME: "onnx", OPENVINO: "openvino", LITERT: "litert"}
 # The networks of the paper that each project has too.
 IN_KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
 IN_TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -33,7 +37,10 @@ MATRIX = 4096  # side of the matrices whose product shows the machine's limit
 
 
 class Spec(NamedTuple):
-    """What a contestant is to do; the fields are the arguments of `networks.compare`."""
+    """What a contestant is to do; the fields are the arguments of `networks.compare`.
+
+    `exported` is the folder with the model of one of `ENGINES`.
+    """
 
     contestant: str
     task: str
@@ -44,6 +51,7 @@ class Spec(NamedTuple):
     steps: int
     jit_compile: bool | str = "auto"
     remat: bool = False
+    exported: str | None = None
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -69,18 +77,35 @@ def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
         from resnet_keras.backends import device
 
         facts = {"backend": keras.backend.backend(), "keras": keras.__version__, **settings}
-        run, gflop = _keras_round(spec)
-        return run, {**facts, "device": device(), "gflop": gflop}
+        run, told = _keras_round(spec)
+        return run, {**facts, "device": device(), **told}
+    if spec.contestant in ENGINES:
+        return _exported_round(spec)
     torch = require("torch", "torch")
     torch.set_num_threads(tuning.cores())
     if spec.task == "train":
         return _torch_training(spec, torch), _torch_facts(torch)
-    predict, facts = _predictors()[spec.contestant](spec, torch)
-    in_torch = spec.contestant in (TORCH, COMPILED)
-    batches = (
-        _torch_batches(spec, torch) if in_torch else list(_images(spec).transpose(0, 1, 4, 2, 3))
-    )
-    return lambda: timed(lambda: [predict(batch) for batch in batches]), facts
+    predict, size = _torch_predictor(spec, torch, compiled=spec.contestant == COMPILED)
+    run, first = _predictions(predict, _torch_batches(spec, torch))
+    return run, {**_torch_facts(torch), **first, "bytes": size}
+
+
+def _predictions(
+    predict: Callable[[Any], Any], batches: Sequence[Any]
+) -> tuple[Callable[[], Timing], dict[str, Any]]:
+    """A function that makes a round, and what it took from the process's start to an answer."""
+    predict(batches[0])
+    first = {"wall": clocks.age(), "cpu": time.process_time()}
+    return lambda: timed(lambda: [predict(batch) for batch in batches]), {"first_answer": first}
+
+
+def _exported_round(spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
+    """The same of an exported model."""
+    found = deployment.read(spec.exported)
+    model = deployment.Classifier(found, threads=tuning.cores(), dtype=spec.dtype)
+    run, first = _predictions(model.predict_on_batch, list(_images(spec).astype("uint8")))
+    facts = {"device": "cpu", "bytes": sum(found.sizes.values())}
+    return run, {**dict(found.versions), **facts, **first}
 
 
 def _images(spec):
@@ -94,27 +119,31 @@ def _images(spec):
 # Keras: this package and keras.applications
 
 
-def _keras_round(spec) -> tuple[Callable[[], Timing], float | None]:
-    """A function that makes a round, and billions of operations of a step, where there is one."""
+def _keras_round(spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
+    """A function that makes a round, and facts.
+
+    Among them are billions of operations of a step, None where a round is one model.
+    """
     import numpy as np
 
     from resnet_keras.networks.counts import count_multiply_adds
 
     build = _applications(spec) if spec.contestant == KERAS_APPLICATIONS else _ours(spec)
     if spec.task == "build":
-        return lambda: timed(build), None
+        return lambda: timed(build), {"gflop": None}
     if spec.task == "load":
-        return _loading(spec, build), None
+        return _loading(spec, build), {"gflop": None}
     model = build()
     passes = {"predict": 1, "train": 3}[spec.task]
     gflop = 2e-9 * count_multiply_adds(model) * spec.batch_size * passes
     images = _images(spec).astype("uint8")  # all that crosses to the network
     if spec.task == "predict":
         model.compile(jit_compile=spec.jit_compile)
-        return lambda: timed(lambda: [model.predict_on_batch(batch) for batch in images]), gflop
+        run, first = _predictions(model.predict_on_batch, list(images))
+        return run, {"gflop": gflop, "bytes": 4 * model.count_params(), **first}
     images = images.reshape(-1, *images.shape[2:])
     labels = np.random.default_rng(1).integers(0, model.output_shape[-1], len(images), "int32")
-    return _keras_training(spec, model, images, labels), gflop
+    return _keras_training(spec, model, images, labels), {"gflop": gflop}
 
 
 def _ours(spec):
@@ -187,7 +216,7 @@ def _keras_training(spec, model, images, labels):
     return run
 
 
-# torch, ONNX Runtime and OpenVINO
+# torch
 
 
 def _torch_training(spec, torch):
@@ -231,16 +260,6 @@ def _torch_facts(torch):
     return {"torch": torch.__version__, "device": name}
 
 
-def _predictors():
-    """For each peer that predicts: from a spec and torch to a function of a batch, and versions."""
-    return {
-        TORCH: functools.partial(_torch_predictor, compiled=False),
-        COMPILED: functools.partial(_torch_predictor, compiled=True),
-        ONNXRUNTIME: _onnxruntime_predictor,
-        OPENVINO: _openvino_predictor,
-    }
-
-
 def _torch_predictor(spec, torch, *, compiled):
     network = _torchvision(spec, torch).eval()
     forward = torch.compile(network) if compiled else network
@@ -249,41 +268,14 @@ def _torch_predictor(spec, torch, *, compiled):
         with torch.inference_mode(), _autocast(spec, torch):
             return forward(_on_device(batch, torch)).float().cpu().numpy()
 
-    return predict, _torch_facts(torch)
-
-
-def _onnxruntime_predictor(spec, torch):
-    onnxruntime = require("onnxruntime", None)
-    for package in ("onnx", "onnxscript"):
-        require(package, None)  # torch writes the file with these
-    example = torch.zeros(spec.batch_size, 3, spec.image_size, spec.image_size)
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "network.onnx")
-        torch.onnx.export(_torchvision(spec, torch).eval(), (example,), path, verbose=False)
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    facts = {"onnxruntime": onnxruntime.__version__, "device": "cpu"}
-    return lambda batch: session.run(None, {name: batch}), facts
-
-
-def _openvino_predictor(spec, torch):
-    openvino = require("openvino", None)
-    example = torch.zeros(spec.batch_size, 3, spec.image_size, spec.image_size)
-    network = openvino.convert_model(_torchvision(spec, torch).eval(), example_input=example)
-    # Of itself it would choose bfloat16 where the processor has it.
-    precision = {"float32": "f32", "mixed_bfloat16": "bf16"}.get(spec.dtype, "f16")
-    compiled = openvino.Core().compile_model(
-        network, "CPU", {"INFERENCE_PRECISION_HINT": precision}
-    )
-    facts = {"openvino": openvino.__version__, "device": "cpu"}
-    return lambda batch: compiled(batch), facts
+    return predict, 4 * sum(value.numel() for value in network.state_dict().values())
 
 
 def _torchvision(spec, torch):
     """The network of torchvision, with the paper's stride: in a bottleneck's first 1x1."""
     network = getattr(import_torchvision(torch).models, spec.model)(weights=None)
     use_papers_stride(network)
-    if spec.contestant in (TORCH, COMPILED) and torch.cuda.is_available():
+    if torch.cuda.is_available():
         return network.to("cuda", memory_format=torch.channels_last)
     return network
 

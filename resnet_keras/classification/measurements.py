@@ -14,6 +14,9 @@ from resnet_keras.files import write_atomically
 from .protocols import Protocol
 from .scores import Errors, Scores, has_top5, wrong
 
+# Data sets that only their folder tells apart.
+OWN = (pipelines.FOLDER, pipelines.ARRAYS, pipelines.UCR)
+
 
 def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
     """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error.
@@ -57,7 +60,7 @@ def key(
         "model": "+".join(name for name, _ in members),
         "weights": "+".join(str(weights or "its own") for _, weights in members),
         "dataset": dataset,
-        **({"data_dir": data_dir} if dataset in (pipelines.FOLDER, pipelines.UCR) else {}),
+        **({"data_dir": data_dir} if dataset in OWN else {}),
         "split": split,
         **(facts[0] if alike else {"protocol": shown[0].name, "members": facts}),
         "dtype": dtype,
@@ -73,7 +76,14 @@ def in_words(errors: Errors) -> str:
     return f"top-1 error {100 * errors.top1:.2f} %{top5}"
 
 
-def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) -> None:
+def record(
+    path: Path,
+    key: dict[str, Any],
+    errors: Errors,
+    *,
+    training: Any,
+    exported: dict[str, Any] | None = None,
+) -> None:
     """Puts a measurement into a JSON list, in place of the one with the same `key`.
 
     Args:
@@ -81,6 +91,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
         key: what was measured and how.
         errors: the figures.
         training: how the weights were made.
+        exported: of an exported model, what it is of and how it was exported.
 
     Raises:
         InputError: the file is there and is no such list, or cannot be written.
@@ -90,6 +101,7 @@ def record(path: Path, key: dict[str, Any], errors: Errors, *, training: Any) ->
         "top1_error": round(errors.top1, 6),
         "top5_error": None if errors.top5 is None else round(errors.top5, 6),
         "training": training,
+        **({} if exported is None else {"exported": exported}),
     }
     put(path, key, row)
 

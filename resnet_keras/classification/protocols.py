@@ -122,10 +122,21 @@ def score_ensemble(
         for (network, file), protocol in zip(classifiers, protocols, strict=True):
             shape = {"input_shape": protocol.input_shape} if protocol.input_shape else {}
             model = zoo.build(network, file, dtype=dtype, **shape)
-            check_fit(model, dataset, options.get("data_dir"))
-            yield score(model, protocol, dataset, split, **options)
+            yield score_model(model, protocol, dataset, split, **options)
 
     return average(members())
+
+
+def score_model(
+    model: "keras.Model", protocol: Protocol, dataset: str, split: str, **options: Any
+) -> Scores:
+    """`score`, of a model that may not fit the data set.
+
+    Raises:
+        InputError: it does not, or what `pipelines` raises.
+    """
+    check_fit(model, dataset, options.get("data_dir"))
+    return score(model, protocol, dataset, split, **options)
 
 
 def score(
@@ -141,7 +152,8 @@ def score(
     """Scores every example of a split by a protocol.
 
     Args:
-        model: pixels to logits, built for `protocol.input_shape`.
+        model: pixels to logits, built for `protocol.input_shape`; but for multi_scale, anything
+            that has its `name`, `input_shape`, `output_shape` and `predict_on_batch`.
         protocol: how it is shown the images.
         dataset: of `pipelines`.
         split: of the data set.

@@ -52,6 +52,8 @@ def streams(
     accumulate_steps: int = 1,
     seed: int = 0,
     view: "pipelines.View | None" = None,
+    padding: int | None = None,
+    flip: bool | None = None,
     max_corrupt: int = 100,
     services: Sequence[str] = (),
     eval_resize: int | None = None,
@@ -69,6 +71,7 @@ def streams(
         accumulate_steps: parts in which a batch of training is delivered.
         seed: of the order and of every random draw.
         view: how photographs are augmented; the paper's way without.
+        padding, flip: how small images in memory are, see `pipelines.training`.
         max_corrupt: how many images that cannot be decoded are replaced.
         services: hosts that make the batches of training, see `pipelines.training`.
         eval_resize: shorter side of photographs before the centre crop of an evaluation.
@@ -107,6 +110,8 @@ def streams(
             max_corrupt=max_corrupt,
             services=services,
             view=view,
+            padding=padding,
+            flip=flip,
             **shared,
         )
 

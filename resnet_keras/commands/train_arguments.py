@@ -31,8 +31,8 @@ FREE = {
 
 
 def free() -> set[str]:
-    """Those of them that hold for these flags: the folder of series is their only name."""
-    return FREE - {"data_dir"} if FLAGS.dataset == "ucr" else FREE
+    """Those of them that hold for these flags: the folder of series or arrays is their name."""
+    return FREE - {"data_dir"} if FLAGS.dataset in ("ucr", "arrays") else FREE
 
 
 # Flags that, left out, are found out when a run begins, and written down for it.
@@ -82,6 +82,7 @@ def _check_data():
     )
     in_memory = pipelines.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
+    pipelines.check_padding(FLAGS.dataset, FLAGS.padding, FLAGS.flip if in_memory else None)
     if view is not None:
         if FLAGS.image_size:
             view = view._replace(image_size=FLAGS.image_size)
@@ -169,7 +170,7 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
     classifier.check_inputs(network, FLAGS.dataset)
     options = {name: value for name, value in _options().items() if value is not None}
     building.check_options(network, file, **options)
-    if FLAGS.stochastic_depth and network.plain:
+    if FLAGS.stochastic_depth and not network.residual:
         raise InputError(
             f"{network.name} has no residual branches to drop: leave --stochastic_depth out."
         )
@@ -177,6 +178,13 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         raise InputError(
             f"{network.name} has no dropout between its convolutions, which wide networks "
             "(wrn28_10) and DenseNets have: leave --block_dropout out."
+        )
+    if FLAGS.sync_batch_norm and not network.normalized:
+        raise InputError(f"{network.name} has no batch normalization: leave --sync_batch_norm out.")
+    if FLAGS.remat and not network.normalized:
+        raise InputError(
+            f"{network.name} keeps as much with --remat, for it has no batch normalization: leave "
+            "--remat out."
         )
     if file is not None and FLAGS.normalization != "channel":
         raise InputError("--normalization is for new networks: weights have their own.")
@@ -234,7 +242,8 @@ def streams(data: recipe.Data) -> dict[str, Any]:
     names = ("batch_size", "eval_batch_size", "accumulate_steps", "seed", "max_corrupt", "services")
     evaluated = ("eval_resize", "interpolation")
     view = shared_flags.view_of(FLAGS, in_memory=data.in_memory)
-    return {"view": view, **given(*names, *evaluated, "threads", "ram_budget")}
+    small = given("padding", "flip") if data.in_memory else {}
+    return {"view": view, **small, **given(*names, *evaluated, "threads", "ram_budget")}
 
 
 def model() -> dict[str, Any]:

@@ -7,7 +7,17 @@
 Importing this package imports no TensorFlow, and nor does running a file of another runtime.
 """
 
+from .classifier import Classifier
+from .classifier import check as check_classifier
 from .exported import Exported, is_export, read
 from .runtimes import Runtime, open_runtime
 
-__all__ = ["Exported", "Runtime", "is_export", "open_runtime", "read"]
+__all__ = [
+    "Classifier",
+    "Exported",
+    "Runtime",
+    "check_classifier",
+    "is_export",
+    "open_runtime",
+    "read",
+]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resnet_keras.errors import InputError
-from resnet_keras.files import check_local, digest
+from resnet_keras.files import check_local, digest, write_atomically
 from resnet_keras.zoo import Preprocessing
 from resnet_keras.zoo.weights.file import check_preprocessing
 
@@ -24,7 +24,7 @@ CLASSIFICATION, DETECTION = "classification", "detection"
 TASKS = (CLASSIFICATION, DETECTION)
 # What the model is called in its folder, by format.
 FILES = {
-    "savedmodel": "saved_model",
+    "savedmodel": "1",  # a version, so that the folder is as TensorFlow Serving wants it
     "litert": "model.tflite",
     "onnx": "model.onnx",
     "openvino": "model.xml",
@@ -90,6 +90,26 @@ class Exported(NamedTuple):
     def image_shape(self) -> tuple[int | None, int | None]:
         """Height and width; None where they are free."""
         return self.input.shape[1], self.input.shape[2]
+
+    def shown(self, image_size: int | None = None) -> Preprocessing:
+        """How images are shown at a size; without one, at that which the model takes.
+
+        Raises:
+            InputError: it takes images of another size, or such as are not square.
+        """
+        assert self.preprocessing is not None, "of a classifier"
+        height, width = self.image_shape
+        if height != width:
+            raise InputError(
+                f"{self.path} takes images of {height} x {width} pixels, and here they are shown "
+                "as squares: run it by deployment.open_runtime."
+            )
+        if image_size is not None and height not in (None, image_size):
+            raise InputError(
+                f"{self.path} takes images of side {height} only, not of image_size={image_size}: "
+                "export the network at that size, or at any."
+            )
+        return self.preprocessing.at(image_size or height or self.preprocessing.image_size)
 
 
 def is_export(path: str | os.PathLike) -> bool:
@@ -182,7 +202,7 @@ def _tensor(facts):
 
 
 def _class_names(place):
-    return tuple(place.read_text().splitlines()) if place.is_file() else None
+    return tuple(place.read_text(encoding="utf-8").splitlines()) if place.is_file() else None
 
 
 def _check_files(folder, sizes, checksums):
@@ -232,3 +252,12 @@ def describe(found: Exported) -> dict[str, Any]:
 
 def _described(tensor):
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": [*tensor.shape]}
+
+
+def write(found: Exported, card: str) -> None:
+    """Writes what stands beside a model: its description, its class names and its card."""
+    folder = found.folder
+    if found.class_names is not None:
+        write_atomically(folder / LABELS, "".join(f"{name}\n" for name in found.class_names))
+    write_atomically(folder / CARD, card)
+    write_atomically(folder / DESCRIPTION, json.dumps(describe(found), indent=2) + "\n")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_keras.errors import InputError, require
+from resnet_keras.errors import InputError, require, unknown
 
 from .exported import CLASSIFICATION, Exported
 
@@ -18,8 +18,9 @@ from .exported import CLASSIFICATION, Exported
 class Runtime:
     """A model that is ready to run; one class for each runtime, see `open_runtime`."""
 
-    def __init__(self, exported: Exported, threads: int | None = None):
+    def __init__(self, exported: Exported, threads: int | None = None, dtype: str = "float32"):
         self.exported = exported
+        self.dtype = dtype
         self._open(threads)
 
     def __call__(self, images: np.ndarray, *, pad: bool = False) -> Any:
@@ -122,12 +123,12 @@ class ONNX(Runtime):
 
 
 class OpenVINO(Runtime):
-    """`openvino` on the CPU, in float32 as the others."""
+    """`openvino` on the CPU; in float32 as the others, if it is not told otherwise."""
 
     def _open(self, threads):
         openvino = require("openvino", "openvino")
         # By itself it computes in bfloat16 on processors that have it.
-        options = {"INFERENCE_PRECISION_HINT": "f32"}
+        options = {"INFERENCE_PRECISION_HINT": PRECISIONS[self.dtype]}
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
         self._compiled = openvino.Core().compile_model(str(self.exported.path), "CPU", options)
@@ -156,15 +157,21 @@ class SavedModel(Runtime):
         return [outputs[out.name].numpy() for out in self.exported.outputs]
 
 
+# What OpenVINO calls the precisions that it computes in.
+PRECISIONS = {"float32": "f32", "mixed_bfloat16": "bf16", "mixed_float16": "f16"}
 RUNTIMES = {"litert": LiteRT, "onnx": ONNX, "openvino": OpenVINO, "savedmodel": SavedModel}
 
 
-def open_runtime(exported: Exported, *, threads: int | None = None) -> Runtime:
+def open_runtime(
+    exported: Exported, *, threads: int | None = None, dtype: str = "float32"
+) -> Runtime:
     """Loads an exported model into its own runtime.
 
     Args:
         exported: of `exported.read`.
         threads: that it may use; the runtime's own choice without.
+        dtype: one of `PRECISIONS`, in which OpenVINO computes what the file has in float32; the
+            others compute as the file says, and take "float32" only.
 
     Returns:
         A function from images to logits or boxes, see `Runtime`.
@@ -175,8 +182,15 @@ def open_runtime(exported: Exported, *, threads: int | None = None) -> Runtime:
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be positive, not {threads}.")
+    if dtype not in PRECISIONS:
+        raise unknown("dtype", dtype, PRECISIONS)
+    if dtype != "float32" and exported.format != "openvino":
+        raise InputError(
+            f"{exported.path} computes in the precision that it was written in: dtype={dtype} is "
+            "for OpenVINO's files."
+        )
     try:
-        return RUNTIMES[exported.format](exported, threads)
+        return RUNTIMES[exported.format](exported, threads, dtype)
     except InputError:
         raise
     except Exception as error:  # of classes that the runtimes do not share

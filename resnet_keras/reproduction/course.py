@@ -8,7 +8,7 @@ from typing import NamedTuple
 from resnet_keras import pipelines
 from resnet_keras.errors import unknown
 
-from . import detection, experiments, imagenet, improvements, jobs, results
+from . import detection, experiments, families, imagenet, improvements, jobs, results
 from .jobs import FAILED, Machine
 from .results import Results
 
@@ -89,6 +89,8 @@ def train(
         status = max(status, jobs.run(measuring, order.machine)[0])
     if status not in (0, FAILED):
         return status, None
+    if order.experiment == families.EXPERIMENT and order.machine.run:
+        families.time(folder, (member.group for member in members), dataset)
     return status, results.of_members(order.experiment, dataset, scale, folder, members, failed)
 
 

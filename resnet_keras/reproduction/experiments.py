@@ -15,13 +15,13 @@ from resnet_keras.errors import InputError
 from resnet_keras.tables import NOT_RUN, Table, percent, spread
 from resnet_keras.zoo import paper
 
-from . import runs
+from . import families, runs
 from .monitor import TEST, TRAINING
 from .runs import Run
 
 DATASETS = ("digits", "cifar10")
 SCALES = ("paper", "quick")
-EXPERIMENTS = ("degradation", "shortcuts", "responses", "depth")
+EXPERIMENTS = ("degradation", "shortcuts", "responses", "depth", families.EXPERIMENT)
 PLAIN_RESPONSES = 56  # layers of the deepest plain network of Fig. 7
 
 _DEPTHS = {
@@ -30,12 +30,14 @@ _DEPTHS = {
         "shortcuts": (56,),
         "responses": (20, 56, 110),  # Fig. 7
         "depth": (20, 32, 44, 56, 110),  # Table 6; 1202 where it is asked for
+        families.EXPERIMENT: tuple(families.BY_DEPTH),
     },
     "quick": {
         "degradation": (20, 56),
         "shortcuts": (20,),
         "responses": (20, 56),
         "depth": (20, 56),
+        families.EXPERIMENT: (20,),
     },
 }
 _SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
@@ -89,6 +91,8 @@ def members(experiment: str, depths: Sequence[int], seeds: Sequence[int]) -> lis
 
 def _networks(experiment, depth):
     """(network, shortcut) of each network of one depth."""
+    if experiment == families.EXPERIMENT:
+        return [(network, None) for network in families.beside(depth)]
     plain, residual = (f"plain{depth}", None), (f"resnet{depth}", None)
     if experiment == "shortcuts":
         return [residual, *((f"resnet{depth}", option) for option in ("B", "C"))]
@@ -103,7 +107,9 @@ def arguments(member: Member, dataset: str, scale: str) -> list[str]:
     Raises:
         InputError: the depth has no recipe.
     """
-    recipe = f"{member.network}_{dataset}"
+    recipe, model = f"{member.network}_{dataset}", []
+    if member.network in families.FOLLOWING:  # whatever recipe they have of their own
+        recipe, model = f"{families.RECIPE}_{dataset}", [f"--model={member.network}"]
     if recipe not in zoo.recipes.names():
         kind = member.network.rstrip("0123456789")
         matches = (re.fullmatch(rf"{kind}(\d+)_{dataset}", name) for name in zoo.recipes.names())
@@ -114,6 +120,7 @@ def arguments(member: Member, dataset: str, scale: str) -> list[str]:
         )
     return [
         f"--recipe={recipe}",
+        *model,
         *([f"--shortcut={member.shortcut}"] if member.shortcut else []),
         f"--seed={member.seed}",
         *_FLAGS.get((dataset, scale), ()),

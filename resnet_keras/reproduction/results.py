@@ -15,6 +15,7 @@ from . import (
     detection,
     detectors,
     experiments,
+    families,
     figures,
     imagenet,
     precision,
@@ -167,11 +168,18 @@ def _responses(grouped: Grouped, title, dataset, folder):
     return experiments.responses(grouped, measured), figure, {"deviations": measured}
 
 
+def _families(grouped: Grouped, title, dataset, folder):
+    measured = {group: families.read(folder, group) for group in grouped}
+    figure = families.draw(grouped, measured, title)
+    return families.tables(grouped, measured), figure, {"speed": measured}
+
+
 _OF: dict[str, Callable[..., tuple[Sequence[Table], Any, dict[str, Any]]]] = {
     "degradation": _degradation,
     "shortcuts": _shortcuts,
     "responses": _responses,
     "depth": _depth,
+    "families": _families,
 }
 
 

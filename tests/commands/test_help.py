@@ -9,7 +9,17 @@ from resnet_keras.commands import help
 from resnet_keras.commands.definitions import all_flags, group_of, in_order
 
 COMMANDS = (
-    *("train", "evaluate", "predict", "report", "reproduce", "benchmark", "launch", "publish"),
+    *(
+        "train",
+        "evaluate",
+        "predict",
+        "report",
+        "reproduce",
+        "benchmark",
+        "launch",
+        "publish",
+        "prune",
+    ),
     "pipelines.__main__",
 )
 TASKS = {

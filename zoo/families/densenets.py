@@ -14,8 +14,8 @@ _LACKS = {
     "names, as in densenet40_12",
     INNER: "all later blocks see what a block adds",
 }
-_DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES, lacks=_LACKS)
-_CIFAR_DENSENET = Family(f"{_BUILDERS}:cifar_densenet", files=_FILES, lacks=_LACKS)
+_DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES, residual=False, lacks=_LACKS)
+_CIFAR_DENSENET = _DENSENET._replace(builder=f"{_BUILDERS}:cifar_densenet")
 
 # Of arXiv 1608.06993, Table 2: parameters, and errors on CIFAR-10 and CIFAR-100 with augmentation.
 _CIFAR = {

@@ -10,6 +10,7 @@ _VGG = Family(
     "resnet_keras.networks.vgg:vgg",
     files="resnet_keras.zoo.weights.vggs",
     head=("conv5", "fc7"),
+    residual=False,
     lacks={INNER: "it has no blocks whose outputs would stay; width makes all of it narrower"},
 )
 

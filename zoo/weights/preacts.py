@@ -22,6 +22,7 @@ from .resnets import LEAVES
 from .wrappers import FOREIGN_HEAD
 
 _STEM = "stem.conv.weight"
+WRAPPED = (wrappers.Names(_STEM), wrappers.RESNET)
 _BLOCK = re.compile(r"stages\.(\d)\.blocks\.(\d+)\.(?:(conv|norm)(\d)|downsample\.(conv))")
 _DENSE = re.compile(
     r"(?!conv\d|post_bn/|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)"
@@ -33,13 +34,6 @@ def recognise(tensors: Collection[str]) -> str | None:
     if _STEM in tensors:
         return TORCH
     return KERAS_APPLICATIONS if "post_bn/gamma" in {keras_name(n) for n in tensors} else None
-
-
-def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes off what people wrap torch's weights in; see `wrappers.under`."""
-    if any(name.endswith(_STEM) for name in tensors):
-        return wrappers.under(path, tensors, _STEM)
-    return wrappers.bare(path, tensors)
 
 
 def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
@@ -167,7 +161,7 @@ def _output_stride(layers, stem):
 
 def _torch_name(name):
     layer, _, leaf = name.rpartition(".")
-    if layer in ("head.fc", "head", "fc"):
+    if layer == "fc":  # of `wrappers.bare`
         return {"weight": "logits/kernel", "bias": "logits/bias"}.get(leaf)
     if name == _STEM:
         return "conv1_conv/kernel"
@@ -191,14 +185,8 @@ def _from_torch(name, tensor):
     ours = _torch_name(name)
     if ours is None or not ours.endswith("/kernel"):
         return ours or name, tensor
-    if ours == "logits/kernel" and len(tensor.shape) == 4:  # timm's classifier is a 1x1 convolution
-        return ours, changed(tensor, _matrix, (1, 0))
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(tensor.shape))
     return ours, tensor if axes is None else changed(tensor, lambda v: v.transpose(axes), axes)
-
-
-def _matrix(kernel):
-    return kernel.reshape(kernel.shape[:2]).transpose(1, 0)
 
 
 def _from_keras(name):

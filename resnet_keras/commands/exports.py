@@ -1,0 +1,33 @@
+"""Exported models where commands take --model: which there are, and what does not fit them."""
+
+from absl import flags
+
+from resnet_keras import deployment
+from resnet_keras.deployment import Exported
+from resnet_keras.errors import InputError
+
+
+def find(values: flags.FlagValues) -> Exported | None:
+    """The exported classifier that --model names; None where it names a network, or weights.
+
+    Raises:
+        InputError: it is damaged, is no classifier, or other flags do not fit a model as a file.
+    """
+    model = values["model"].value
+    if model is None or not deployment.is_export(model):
+        return None
+    found = deployment.read(model)
+    deployment.check_classifier(found)
+    _refuse(values, model, "weights", "it has its own weights")
+    _refuse(values, model, "dtype", f"its precision is that of the file, {precision(found)}")
+    return found
+
+
+def precision(found: Exported) -> str:
+    """What measurements record where they have a network's dtype."""
+    return "float32" if found.quantize == "none" else found.quantize
+
+
+def _refuse(values, model, flag, reason):
+    if flag in values and values[flag].present:
+        raise InputError(f"{model} is an exported model: leave --{flag} out, for {reason}.")

@@ -1,0 +1,37 @@
+"""The flags of `resnet_keras.predict`."""
+
+from resnet_keras import zoo
+
+from . import shared_flags
+from .definitions import Group, new_flags
+
+FLAGS = new_flags()
+MOST_DRAWN = 100
+OF_IMAGES = ("image_size", "resize", "interpolation", "crop", "exif_orientation", "plot")
+
+
+shared_flags.define_model_flags(FLAGS, None)
+_view = Group(FLAGS, "View")
+_view.whole(
+    "image_size",
+    None,
+    "Side of the crop in pixels. Without the flag, as the weights say.",
+    1,
+    zoo.entry.MAX_SIDE,
+)
+shared_flags.define_crop_flags(FLAGS)
+_view.switch(
+    "exif_orientation",
+    None,
+    "Turn photographs upright as EXIF says. Phones note it so. Without the flag they are turned, "
+    "unless the network was trained on what Keras's loader shows, which does not.",
+)
+Group(FLAGS, "Speed").whole("batch_size", 32, "Images that are seen at once.", 1)
+_output = Group(FLAGS, "Output")
+_output.whole("top", 5, "Classes to name for each image.", 1)
+_output.switch("json", False, "Print JSON instead of a table.")
+_output.path(
+    "plot",
+    f"PNG file to draw the images and labels in. They are shown as the network sees them, the "
+    f"first {MOST_DRAWN}.",
+)

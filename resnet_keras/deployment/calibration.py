@@ -1,0 +1,136 @@
+"""Images that show a quantizer, and a comparison, what a network sees. As evaluation shows them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from resnet_keras import pipelines, zoo
+from resnet_keras.errors import InputError
+
+# Few images leave the logits of others clipped: with 200 of the digits the largest error was 11 %
+# of the largest logit, with 1,437 it was 1 %.
+DEFAULT, LEAST = 1500, 200
+COMPARED = 64
+
+
+class Images(NamedTuple):
+    """Images of a network's size.
+
+    Attributes:
+        pixels: uint8 (n, height, width, 3).
+        origin: of which data set and split, in words.
+    """
+
+    pixels: np.ndarray
+    origin: str
+
+
+class Data(NamedTuple):
+    """A data set as a network is shown it; see `pipelines.evaluation`."""
+
+    dataset: str
+    preprocessing: zoo.Preprocessing
+    data_dir: str | None = None
+    exif_orientation: bool | None = None
+
+    def compared(self, count: int = COMPARED) -> Images:
+        """Images that no calibration sees; arguments and errors as of `calibrating`."""
+        if self._facts().in_memory:
+            return self._read(f"test[:{count}]")
+        return self._read(f"train[-{min(count, self._examples('train'))}:]")
+
+    def calibrating(self, count: int = DEFAULT) -> Images:
+        """Training images, the same on every machine, of all classes alike.
+
+        Args:
+            count: how many; all that there are, where there are fewer.
+
+        Raises:
+            InputError: there are too few, they do not reach from 0 to 255, they are of another size
+                than the network's, or what `pipelines.evaluation` raises.
+        """
+        check_count(count)
+        split, left = ("trainval", 0) if self._facts().in_memory else ("train", COMPARED)
+        count = min(count, self._examples(split) - left)
+        if count < LEAST:
+            raise InputError(
+                f"{self.dataset}/{split} has {count + left} images, and a calibration takes {LEAST}"
+                f"{f', beside {left} to compare with' if left else ''}: take a larger data set."
+            )
+        images = self._read(f"{split}[:{count}]")
+        check_pixels(images.pixels)
+        return images
+
+    def _facts(self):
+        pipelines.check_images(self.dataset, "an export")
+        return pipelines.info(self.dataset, self.data_dir)
+
+    def _examples(self, split):
+        if self._facts().in_memory:
+            return len(pipelines.arrays(self.dataset, split, data_dir=self.data_dir)[1])
+        return pipelines.open_split(self.dataset, split, data_dir=self.data_dir).num_examples
+
+    def _read(self, split):
+        facts, views, turned = self._facts(), {}, self.exif_orientation
+        side = self.preprocessing.image_size
+        if not facts.in_memory:
+            views = {**self.preprocessing._asdict(), "crops": "centre"}
+            turned = False if turned is None and not self.preprocessing.heeds_exif else turned
+        elif facts.resizable:
+            views = {"image_size": side}
+        elif facts.image_size != side:
+            raise InputError(
+                f"The network takes images of side {side} and {self.dataset} has "
+                f"{facts.image_size}: take the data set that it was trained on."
+            )
+        batches = pipelines.evaluation(
+            self.dataset,
+            split,
+            100,
+            data_dir=self.data_dir,
+            exif_orientation=turned,
+            device=None,
+            **views,
+        )
+        pixels = np.concatenate([np.asarray(images) for images, _ in batches])
+        return Images(pixels, f"{self.dataset}/{split}")
+
+
+def check_count(count: int) -> None:
+    """Raises `InputError` for a calibration with too few images."""
+    if count < LEAST:
+        raise InputError(
+            f"calibration_images={count} are too few: what exceeds the activations of the images "
+            f"seen is clipped, so take {LEAST} or more."
+        )
+
+
+def check_pixels(images: np.ndarray) -> None:
+    """Raises `InputError` for images in which 0 or 255 does not occur.
+
+    A quantizer would stretch their range to uint8, and a camera's pixels would mean others.
+    """
+    low, high = int(images.min()), int(images.max())
+    if (low, high) != (0, 255):
+        raise InputError(
+            f"The pixels of the calibration images run from {low} to {high}, and must reach 0 and "
+            "255, for the file's uint8 pixels to be pixels as they are: take other images."
+        )
+
+
+def made_up(shape: tuple[int, int], count: int = 16) -> Images:
+    """Images of smooth colours with noise, the same each time, where there is no data set.
+
+    Args:
+        shape: height and width.
+        count: how many.
+    """
+    generator = np.random.default_rng(0)
+    height, width = shape
+    rows = np.linspace(0, 1, height)[None, :, None, None]
+    columns = np.linspace(0, 1, width)[None, None, :, None]
+    ends = generator.uniform(0, 255, (4, count, 1, 1, 3))
+    smooth = (ends[0] * rows + ends[1] * (1 - rows)) * columns
+    smooth = smooth + (ends[2] * rows + ends[3] * (1 - rows)) * (1 - columns)
+    noisy = smooth + generator.normal(0, 40, (count, height, width, 3))
+    return Images(np.clip(np.rint(noisy), 0, 255).astype("uint8"), "made-up images")

@@ -1,0 +1,172 @@
+r"""Writes a network for another runtime: a folder with the model, its labels and its preprocessing.
+
+    python -m resnet_keras.export resnet20 --weights=digits --format=litert --quantize=int8 \
+        --dataset=digits
+    python -m resnet_keras.export resnet50 --weights=imagenet --format=onnx
+    python -m resnet_keras.export runs/mine --format=openvino --quantize=float16 --out=mine_openvino
+
+MODEL is a network of the zoo with --weights, or a folder of zoo.save or of a run of train. Before
+the folder is there, the file is run by its own runtime and compared with the network: the size and
+the largest difference are printed, and stand in the folder's README.md beside a few lines of code
+that predict with it. evaluate, predict and benchmark take the folder in a network's place.
+
+Formats are savedmodel (TensorFlow), litert (extra `litert`), onnx (`onnx`) and openvino
+(`openvino`). float16 halves the file; dynamic and int8 make a quarter of it. int8 takes uint8
+pixels, and needs --dataset for images to calibrate with.
+
+The folder of a savedmodel is what TensorFlow Serving is given. --triton=REPOSITORY copies an onnx
+into a model repository of NVIDIA's Triton.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import pipelines, processes, zoo
+from .commands import decoders, shared_flags, shell
+from .commands.definitions import Group, new_flags
+from .deployment import calibration, formats, triton
+from .errors import InputError
+
+FLAGS = new_flags()
+_run = Group(FLAGS, "Run")
+_run.path("out", "Folder to write. Without the flag, NAME_FORMAT or NAME_FORMAT_QUANTIZE here.")
+_run.path("triton", "Model repository of Triton to copy the model into. For onnx.")
+_model = Group(FLAGS, "Model")
+_model.path("weights", "Registered tag such as imagenet, or a weights file.")
+_model.path("weights_dir", "Folder with files of registered weights. For machines without network.")
+_file = Group(FLAGS, "File")
+_file.choice("format", None, [*formats.FORMATS], "savedmodel, litert, onnx or openvino.")
+_file.choice("quantize", "none", formats.QUANTIZATIONS, "none, float16, dynamic or int8.")
+_file.whole(
+    "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
+)
+_file.switch("any_size", False, "Take images of any size. Not for litert, nor for int8.")
+_file.whole(
+    "calibration_images",
+    None,
+    f"Images that int8 is calibrated with. Without the flag {calibration.DEFAULT:,}, or all of the "
+    f"training split where there are fewer; {calibration.LEAST} are the least.",
+)
+_file.switch(
+    "reduce_range",
+    None,
+    "Give weights of int8 in onnx 7 bits. Processors without VNNI lose accuracy otherwise. On "
+    "without the flag.",
+)
+shared_flags.define_data_flags(FLAGS, None)
+shared_flags.define_crop_flags(FLAGS)
+
+
+def main(argv: Sequence[str] = sys.argv) -> int:
+    """Runs the command line; returns its exit status."""
+    return shell.run(_main, FLAGS, argv, __doc__, positional=True)
+
+
+def _main(arguments: list[str]) -> None:
+    if len(arguments) != 1:
+        raise InputError("Name one MODEL: a network with --weights, or a folder that has weights.")
+    if FLAGS.format is None:
+        raise InputError(f"Give --format: one of {', '.join(formats.FORMATS)}.")
+    formats.check(FLAGS.format, FLAGS.quantize)
+    _check_flags()
+    (name,) = arguments
+    network, file = shared_flags.find_classifier(name, FLAGS.weights, FLAGS.weights_dir)
+    if network.takes_series:
+        raise InputError(f"{network.name} takes series, and exports are of networks for images.")
+    shown = shared_flags.preprocessing_of(FLAGS, file)
+    out = _out(name)
+    shell.announce(f"{name} as {FLAGS.format} in {out}", file=sys.stderr)
+    shell.start_tensorflow()
+
+    from .deployment import card, exporting
+
+    exporting.free(out)
+    if FLAGS.triton:
+        triton.free(FLAGS.triton, out.name)
+    size = None if FLAGS.any_size else shown.image_size
+    model = zoo.build(network, file, input_shape=(size, size, 3), dtype="float32")
+    with decoders.quiet():
+        compared, calibrated = _images(shown)
+    about = exporting.About(
+        network.name,
+        FLAGS.weights,
+        shown,
+        file.assumed,
+        file.class_names,
+        file.entry.licence if file.entry else None,
+    )
+    options = {} if FLAGS.reduce_range is None else {"reduce_range": FLAGS.reduce_range}
+    found = _quietly(
+        lambda: exporting.export(
+            model,
+            out,
+            format=FLAGS.format,
+            quantize=FLAGS.quantize,
+            about=about,
+            compared=compared,
+            calibration=calibrated,
+            batch_size=FLAGS.batch_size,
+            **options,
+        )
+    )
+    print(f"{out}: {sum(found.sizes.values()):,} bytes; {card.in_words(found)}")
+    if FLAGS.triton:
+        print(f"{triton.write(found, FLAGS.triton)}: for tritonserver --model-repository")
+
+
+def _check_flags():
+    """Refuses flags that contradict each other or have no effect."""
+    int8 = FLAGS.quantize == formats.INT8
+    if int8 and FLAGS.dataset is None:
+        raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")
+    if FLAGS.calibration_images is not None:
+        if not int8:
+            raise InputError("--calibration_images is for --quantize=int8: leave it out.")
+        calibration.check_count(FLAGS.calibration_images)
+    if FLAGS.reduce_range is not None and not (int8 and FLAGS.format == "onnx"):
+        raise InputError("--reduce_range is for --format=onnx --quantize=int8: leave it out.")
+    if FLAGS.triton and FLAGS.format != "onnx":
+        raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
+    if FLAGS.any_size and (int8 or not formats.FORMATS[FLAGS.format].free):
+        raise InputError("--any_size is neither for --format=litert nor for --quantize=int8.")
+    if FLAGS.dataset is None:
+        for name in ("data_dir", "exif_orientation"):
+            if FLAGS[name].present:
+                raise InputError(f"--{name} belongs to --dataset, which is not given.")
+    else:
+        pipelines.check_images(FLAGS.dataset, "an export")
+        place = {"data_dir": FLAGS.data_dir, "exif_orientation": FLAGS.exif_orientation}
+        pipelines.check_names(FLAGS.dataset, ("train",), **place)
+
+
+def _out(name):
+    if FLAGS.out:
+        return Path(FLAGS.out)
+    parts = [Path(name).name or "network", FLAGS.format]
+    return Path("_".join([*parts, *([] if FLAGS.quantize == "none" else [FLAGS.quantize])]))
+
+
+def _images(shown):
+    """Images to compare with, and those to calibrate with; None without."""
+    if FLAGS.dataset is None:
+        return calibration.made_up((shown.image_size, shown.image_size)), None
+    data = calibration.Data(FLAGS.dataset, shown, FLAGS.data_dir, FLAGS.exif_orientation)
+    calibrated = None
+    if FLAGS.quantize == formats.INT8:
+        calibrated = data.calibrating(FLAGS.calibration_images or calibration.DEFAULT)
+    return data.compared(), calibrated
+
+
+def _quietly(export):
+    """Calls a function without what converters print, also where it ends in a sentence."""
+    with shell.captured_stderr():
+        try:
+            return export()
+        except InputError as error:
+            mistake = error
+    raise mistake
+
+
+if __name__ == "__main__":
+    processes.leave(main())
