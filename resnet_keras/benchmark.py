@@ -2,7 +2,7 @@
 
     python -m resnet_keras.benchmark train --model=resnet50 --batch_size=32 --dtype=mixed_bfloat16
     python -m resnet_keras.benchmark train --model=resnet1202 --image_size=32 --peer=none --remat
-    python -m resnet_keras.benchmark predict --peer=keras.applications,torch,onnxruntime,openvino,litert
+    python -m resnet_keras.benchmark predict --peer=keras.applications,onnxruntime,openvino,litert
     python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
     python -m resnet_keras.benchmark input --dataset=photographs --size=3000,2000 --files=4

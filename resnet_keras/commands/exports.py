@@ -19,6 +19,7 @@ def find(values: flags.FlagValues) -> Exported | None:
     found = deployment.read(model)
     deployment.check_classifier(found)
     _refuse(values, model, "weights", "it has its own weights")
+    _refuse(values, model, "engine", f"it is run by its own runtime, of {found.format}")
     _refuse(values, model, "dtype", f"its precision is that of the file, {precision(found)}")
     return found
 
