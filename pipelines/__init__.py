@@ -3,8 +3,10 @@
 `training` is an endless stream, a pure function of (seed, step); `evaluation` visits every example
 once. Importing this package imports no TensorFlow.
 
-A data set is "digits", "cifar10" or "cifar100", which are held in memory; "imagenet2012" or
-"tfds/NAME", any classification data set of TensorFlow Datasets; or "folder", images in
+A data set is "digits", "cifar10", "cifar100", "mnist", "fashion_mnist", "svhn_cropped", "arrays",
+files of MNIST's form or an .npz file in DATA_DIR, or "arrays/NAME", small images of TensorFlow
+Datasets, which are held in memory; "imagenet2012" or "tfds/NAME", any classification data set of
+TensorFlow Datasets; or "folder", images in
 DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or in DATA_DIR/CLASS/, of which "val" is 20 %. Of a
 split, a share can be taken: "train[:90%]" and "train[90%:]", see `splits`.
 
@@ -15,6 +17,7 @@ forms of the UCR and UEA archives; they are float32 (length, channels) in place 
 from . import main_objects, masks, objects
 from .batches import evaluation, training
 from .catalog import (
+    ARRAYS,
     DATASETS,
     FOLDER,
     SPLITS,
@@ -25,6 +28,7 @@ from .catalog import (
     check_images,
     check_names,
     check_no_exif,
+    check_padding,
     info,
     is_in_memory,
     is_series,
@@ -35,6 +39,7 @@ from .listing import SUFFIXES
 from .view import View, test_side
 
 __all__ = [
+    "ARRAYS",
     "DATASETS",
     "FOLDER",
     "SPLITS",
@@ -47,6 +52,7 @@ __all__ = [
     "check_images",
     "check_names",
     "check_no_exif",
+    "check_padding",
     "evaluation",
     "info",
     "is_in_memory",

@@ -1,6 +1,7 @@
 """Pure image functions: every random draw comes from a key that is handed in."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -46,6 +47,34 @@ def random_crop(images: tf.Tensor, size: int, key: tf.Tensor, *, flip: bool = Fa
         columns = tf.where(mirrored, columns[:, ::-1], columns)
     images = tf.gather(images, rows, axis=1, batch_dims=1)
     return tf.gather(images, columns, axis=2, batch_dims=1)
+
+
+def padded_crop(
+    side: int, mean: Sequence[float], padding: int, flip: bool
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None:
+    """Returns a function that cuts images out of a frame around them, for `stream.training`.
+
+    It pads on each side, in the mean colour, and takes a crop of the images' size or its mirror
+    image. The paper pads zeros after the mean was subtracted (Sec. 4.2). That is the mean colour
+    before, exactly for a mean per channel and nearly for one per pixel.
+
+    Args:
+        side: of the images, in pixels.
+        mean: of each channel, in units of 0 to 255.
+        padding: pixels on each side.
+        flip: whether half of the crops are mirrored.
+
+    Returns:
+        A function of uint8 images (batch, side, side, 3) and a key; None where nothing is changed.
+    """
+    colour = [round(value) for value in mean]
+    if not padding and not flip:
+        return None
+
+    def crop_and_flip(images, key):
+        return random_crop(pad(images, padding, colour), side, key, flip=flip)
+
+    return crop_and_flip
 
 
 def random_affine(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError
 
-from .catalog import arrays, check_no_exif, info, module_of, open_split
+from .catalog import arrays, check_no_exif, check_padding, info, module_of, open_split
 from .view import View, test_side
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def training(
     data_dir: str | None = None,
     view: View | None = None,
     exif_orientation: bool | None = None,
+    padding: int | None = None,
+    flip: bool | None = None,
     max_corrupt: int = 100,
     parts: int = 1,
     shard: tuple[int, int] = (0, 1),
@@ -48,6 +50,10 @@ def training(
         data_dir: the folder of "folder", or where TensorFlow Datasets keeps its files.
         view: of encoded images; `image_size` takes its place where given.
         exif_orientation: of encoded images, see `open_split`.
+        padding: of small images in memory: pixels on each side, before a random crop; None for the
+            data set's own, 4 (Sec. 4.2).
+        flip: of small images in memory: mirror half of them; None for the data set's own, which is
+            True for CIFAR and Fashion-MNIST.
         max_corrupt: how many images that cannot be decoded are replaced, see `encoded.training`.
         parts: each batch is delivered as so many equal smaller ones, for gradients that are
             accumulated over them; `start_step` still counts whole ones.
@@ -72,6 +78,7 @@ def training(
     if parts < 1 or global_batch_size % parts:
         raise InputError(f"A batch of {global_batch_size} has no {parts} equal parts.")
     facts = info(dataset, data_dir)
+    augment = _augmentation(dataset, facts, image_size, padding, flip)
     if not facts.in_memory:
         from . import encoded, service
 
@@ -98,12 +105,29 @@ def training(
         global_batch_size,
         seed=seed,
         start_step=start_step,
-        augment=module_of(facts).augmentation(dataset, images.shape[1]),
+        augment=augment,
     )
     if parts > 1:  # cut after the draws, which are made for whole batches
         batches = batches.unbatch().batch(global_batch_size // parts, drop_remainder=True)
     batches = stream.part(batches, *shard)
     return stream.prefetch(batches, device, threads=threads, ram_budget=ram_budget)
+
+
+def _augmentation(dataset, facts, image_size, padding, flip):
+    """How images in memory are varied; None for photographs, and for what is not varied."""
+    if facts.padding is not None:
+        from . import augment
+
+        return augment.padded_crop(
+            facts.image_size,
+            facts.mean,
+            facts.padding if padding is None else padding,
+            facts.flip if flip is None else flip,
+        )
+    check_padding(dataset, padding, flip)
+    if not facts.in_memory:
+        return None
+    return module_of(facts).augmentation(dataset, image_size or facts.image_size)
 
 
 def evaluation(

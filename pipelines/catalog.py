@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 # Classification data sets of TensorFlow Datasets that are asked for by their bare names.
 _OF_TFDS = (
-    *("beans", "caltech101", "cats_vs_dogs", "emnist", "eurosat", "fashion_mnist", "food101"),
-    *("imagenette", "kmnist", "mnist", "oxford_flowers102", "oxford_iiit_pet", "stanford_dogs"),
-    *("stl10", "svhn_cropped", "tf_flowers"),
+    *("beans", "caltech101", "cats_vs_dogs", "eurosat", "food101", "imagenette"),
+    *("oxford_flowers102", "oxford_iiit_pet", "stanford_dogs", "tf_flowers"),
 )
+_SMALL_OF_TFDS = ("cmaterdb", "emnist", "kmnist", "stl10")
+
 # What data sets are called elsewhere.
 _ALSO = {
     **{name: f"tfds/{name}" for name in _OF_TFDS},
+    **{name: f"arrays/{name}" for name in _SMALL_OF_TFDS},
+    **dict.fromkeys(("fashion-mnist", "fashion"), "fashion_mnist"),
+    **dict.fromkeys(("svhn", "svhn-cropped"), "svhn_cropped"),
+    **dict.fromkeys(("npz", "idx", "numpy"), "arrays"),
     **dict.fromkeys(("imagenet", "imagenet1k", "ilsvrc2012"), "imagenet2012"),
     **dict.fromkeys(("cifar", "cifar-10"), "cifar10"),
     "cifar-100": "cifar100",
@@ -38,7 +43,7 @@ _ALSO = {
 }
 
 SPLITS = ("train", "val", "trainval", "test")
-FOLDER, TFDS, UCR = "folder", "tfds/", "ucr"
+FOLDER, TFDS, UCR, ARRAYS = "folder", "tfds/", "ucr", "arrays"
 
 
 class DatasetInfo(NamedTuple):
@@ -47,7 +52,9 @@ class DatasetInfo(NamedTuple):
     `in_memory` data sets have images of one size; the others are encoded photographs. `package` is
     an optional one that is needed, and the extra that brings it. `series` are of `image_size`
     steps and so many `channels`, and have a mean and std for each. `class_names` are those that
-    only the data set itself tells.
+    only the data set itself tells. `padding` and `flip` are how training varies small images: so
+    many pixels around them before a crop of their size, and whether half are mirrored; None for
+    data sets that are varied in ways of their own.
     """
 
     module: str
@@ -61,6 +68,8 @@ class DatasetInfo(NamedTuple):
     series: bool = False
     channels: int = 3
     class_names: tuple[str, ...] | None = None
+    padding: int | None = None
+    flip: bool | None = None
 
     def input_shape(self, image_size: int | None = None) -> tuple[int, ...]:
         """What a network sees of an example, at another size where that is given."""
@@ -68,12 +77,27 @@ class DatasetInfo(NamedTuple):
         return (size, self.channels) if self.series else (size, size, self.channels)
 
 
+_PADDED = {"padding": 4}  # Sec. 4.2
+_MIRRORED = {**_PADDED, "flip": True}  # what digits and letters must not be
 DATASETS = {
     "digits": DatasetInfo(
         "digits", 10, 32, True, facts.DIGITS_MEAN, facts.DIGITS_STD, package=("sklearn", "digits")
     ),
-    "cifar10": DatasetInfo("cifar", 10, 32, False, facts.CIFAR10_MEAN, facts.CIFAR10_STD),
-    "cifar100": DatasetInfo("cifar", 100, 32, False, facts.CIFAR100_MEAN, facts.CIFAR100_STD),
+    "cifar10": DatasetInfo(
+        "cifar", 10, 32, False, facts.CIFAR10_MEAN, facts.CIFAR10_STD, **_MIRRORED
+    ),
+    "cifar100": DatasetInfo(
+        "cifar", 100, 32, False, facts.CIFAR100_MEAN, facts.CIFAR100_STD, **_MIRRORED
+    ),
+    "fashion_mnist": DatasetInfo(
+        *("small", 10, 28, False, facts.FASHION_MNIST_MEAN, facts.FASHION_MNIST_STD), **_MIRRORED
+    ),
+    "mnist": DatasetInfo(
+        *("small", 10, 28, False, facts.MNIST_MEAN, facts.MNIST_STD), **_PADDED, flip=False
+    ),
+    "svhn_cropped": DatasetInfo(
+        *("small", 10, 32, False, facts.SVHN_MEAN, facts.SVHN_STD), **_PADDED, flip=False
+    ),
     "imagenet2012": DatasetInfo(
         "records", 1000, 224, True, facts.IMAGENET_MEAN, facts.IMAGENET_STD, False
     ),
@@ -90,8 +114,8 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
     """Returns the facts of a data set.
 
     Args:
-        dataset: a key of `DATASETS`, "folder", "ucr" or "tfds/NAME".
-        data_dir: tells of "folder", "ucr" and "tfds/NAME"; the others are known without.
+        dataset: a key of `DATASETS`, "folder", "ucr", "arrays", "arrays/NAME" or "tfds/NAME".
+        data_dir: tells of all but `DATASETS`, which are known without.
 
     Raises:
         InputError: an unknown data set, or one that is not there.
@@ -105,6 +129,8 @@ def info(dataset: str, data_dir: str | os.PathLike | None = None) -> DatasetInfo
         return DATASETS["imagenet2012"]._replace(module="folder", num_classes=classes)
     if dataset == UCR:
         return _series_info(data_dir)
+    if _is_arrays(dataset):
+        return _images_info(dataset, data_dir)
     if dataset.startswith(TFDS):
         from . import records
 
@@ -131,8 +157,29 @@ def _series_info(data_dir):
     )
 
 
+def _images_info(dataset, data_dir):
+    from . import small
+
+    images = small.images(dataset, data_dir)
+    mean = images.train.mean(axis=(0, 1, 2), dtype="float64")
+    std = images.train.std(axis=(0, 1, 2), dtype="float64")
+    return DatasetInfo(
+        *("small", len(images.class_names), images.side, False),
+        tuple(map(float, mean)),
+        tuple(float(value) or 1.0 for value in std),
+        class_names=images.class_names,
+        flip=False,
+        **_PADDED,
+    )
+
+
+def _is_arrays(dataset):
+    return dataset == ARRAYS or dataset.startswith(f"{ARRAYS}/")
+
+
 def _unknown(dataset):
-    return unknown("dataset", dataset, [*DATASETS, FOLDER, UCR, f"{TFDS}NAME"], _ALSO)
+    known = [*DATASETS, FOLDER, ARRAYS, UCR, f"{TFDS}NAME", f"{ARRAYS}/NAME"]
+    return unknown("dataset", dataset, known, _ALSO)
 
 
 def is_series(dataset: str) -> bool:
@@ -154,7 +201,7 @@ def is_in_memory(dataset: str) -> bool:
     """
     if dataset in DATASETS:
         return DATASETS[dataset].in_memory
-    if dataset == UCR:
+    if dataset == UCR or _is_arrays(dataset):
         return True
     if dataset == FOLDER or dataset.startswith(TFDS):
         return False
@@ -191,6 +238,10 @@ def check_names(
             from . import ucr
 
             ucr.files(data_dir)
+        if dataset == ARRAYS or (dataset in DATASETS and DATASETS[dataset].module == "small"):
+            from . import small
+
+            small.check_files(dataset, data_dir)
     elif dataset == FOLDER:
         from . import class_folders
 
@@ -225,9 +276,13 @@ def _check_size(dataset, image_size):
         check_images(dataset, f"image_size={image_size}")
     if is_series(dataset):
         return
-    known = DATASETS[dataset]
     if image_size is not None and image_size < 1:
         raise InputError(f"image_size must be positive, not {image_size}.")
+    if _is_arrays(dataset):
+        if image_size is not None:
+            raise InputError(f"{dataset} images have one size: leave image_size out.")
+        return
+    known = DATASETS[dataset]
     if image_size not in (None, known.image_size) and not known.resizable:
         raise InputError(
             f"{dataset} images have side {known.image_size}, not image_size={image_size}: leave "
@@ -249,6 +304,18 @@ def check_no_exif(dataset: str, exif_orientation: bool | None) -> None:
     """Raises `InputError` where EXIF is asked for of pixels in memory."""
     if exif_orientation is not None:
         raise InputError(f"{dataset} is held in memory: exif_orientation is for photographs.")
+
+
+def check_padding(dataset: str, padding: int | None, flip: bool | None) -> None:
+    """Raises `InputError` where a data set does not take `padding` or `flip`; its name tells."""
+    if _is_arrays(dataset) or (dataset in DATASETS and DATASETS[dataset].padding is not None):
+        return
+    for name, value in (("padding", padding), ("flip", flip)):
+        if value is not None:
+            raise InputError(
+                f"{dataset} is not varied by {name}={value}: that is for small images in memory "
+                f"such as cifar10 or {ARRAYS}."
+            )
 
 
 def open_split(
@@ -291,11 +358,12 @@ def arrays(
     """Loads a split into memory.
 
     Args:
-        dataset: a key of `DATASETS`, or "ucr".
+        dataset: a key of `DATASETS`, "ucr", "arrays" or "arrays/NAME".
         split: "train" (90 % of the training examples, 45,000 of CIFAR's), "val" (the others),
             "trainval" (both) or "test"; or a share of one, such as "trainval[:80%]".
-        image_size: side in pixels, for data sets that can be resized (not CIFAR).
-        data_dir: where TensorFlow Datasets keeps its files, or the folder of "ucr".
+        image_size: side in pixels, for data sets that can be resized (only digits).
+        data_dir: where TensorFlow Datasets keeps its files, or the folder of "ucr" or "arrays";
+            see `small` for files of MNIST's form.
 
     Returns:
         uint8 images (examples, height, width, 3), or float32 series (examples, length, channels),

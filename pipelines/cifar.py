@@ -1,16 +1,11 @@
-"""CIFAR-10 and CIFAR-100 from TensorFlow Datasets, with the augmentation of Sec. 4.2."""
+"""CIFAR-10 and CIFAR-100 from TensorFlow Datasets."""
 
 import numpy as np
 
-from resnet_keras import facts
 from resnet_keras.errors import InputError
 from resnet_keras.files import expanded
 
-from . import augment
 from .records import cannot_load, check_hosts
-
-PADDING = 4
-MEANS = {"cifar10": facts.CIFAR10_MEAN, "cifar100": facts.CIFAR100_MEAN}
 
 
 def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
@@ -39,18 +34,3 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
     train = len(images) * 9 // 10
     chosen = {"train": slice(0, train), "val": slice(train, None)}.get(split, slice(None))
     return images[chosen], labels[chosen]
-
-
-def augmentation(dataset: str, image_size: int):
-    """Pads 4 pixels on each side, in the mean colour, and takes a 32x32 crop or its mirror image.
-
-    The paper pads zeros after the mean was subtracted. That is the mean colour before, exactly
-    for a mean per channel and nearly for one per pixel.
-    """
-    colour = [round(value) for value in MEANS[dataset]]
-
-    def crop_and_flip(images, key):
-        padded = augment.pad(images, PADDING, colour)
-        return augment.random_crop(padded, image_size, key, flip=True)
-
-    return crop_and_flip

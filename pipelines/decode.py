@@ -51,12 +51,13 @@ def of_file(
         raise Undecodable(message) from error
 
 
-def decode(contents: tf.Tensor, *, exif_orientation: bool = False) -> tf.Tensor:
+def decode(contents: tf.Tensor, *, exif_orientation: bool = False, webp: bool = True) -> tf.Tensor:
     """Decodes a JPEG (grey and CMYK too), PNG or WebP.
 
     Args:
         contents: string ().
         exif_orientation: whether the image is turned as a JPEG's EXIF says, see `exif`.
+        webp: False refuses WebP, in a graph for versions of TensorFlow that cannot decode it.
 
     Returns:
         uint8 (height, width, 3) RGB. An alpha channel is dropped.
@@ -70,7 +71,8 @@ def decode(contents: tf.Tensor, *, exif_orientation: bool = False) -> tf.Tensor:
         image = tf.io.decode_jpeg(bounded(contents, shape), **_JPEG)
         return exif.upright(image, exif.orientation(contents)) if exif_orientation else image
 
-    return tf.cond(is_jpeg(contents), jpeg, lambda: _decode_others(contents))
+    others = _decode_others if webp else _decode_png
+    return tf.cond(is_jpeg(contents), jpeg, lambda: others(contents))
 
 
 def decode_window(

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,7 @@ def write(
     augmented: bool = True,
     data_dir: str | None = None,
     exif_orientation: bool | None = None,
+    **small: Any,
 ) -> str:
     """Writes a PNG of the first images of the training stream, those of `examples`, to `path`.
 
@@ -64,6 +66,7 @@ def write(
         augmented=augmented,
         data_dir=data_dir,
         exif_orientation=exif_orientation,
+        **small,
     )
     seen = f"as augmented with seed {seed}" if augmented else "as in evaluation"
     caption = f"{dataset}, {split}: the first {count} images of an epoch, {seen}"
@@ -219,6 +222,7 @@ def examples(
     augmented: bool = True,
     data_dir: str | None = None,
     exif_orientation: bool | None = None,
+    **small: Any,
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Returns the first images of the training stream, augmented or as evaluation sees them.
 
@@ -233,6 +237,7 @@ def examples(
         augmented: False shows the centre crop that evaluation takes.
         data_dir: as for `pipelines.training`.
         exif_orientation: of photographs, see `pipelines.open_split`.
+        **small: `padding` and `flip` of `pipelines.training`, of small images in memory.
 
     Returns:
         uint8 images (count, height, width, 3), labels int32 (count,) or float32 (count, classes),
@@ -246,7 +251,8 @@ def examples(
     if facts.in_memory:
         check_no_exif(dataset, exif_orientation)
         names: tuple[str, ...] = ()
-        batches = _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir)
+        own = (view, image_size, augmented, data_dir, small)
+        batches = _from_memory(dataset, split, count, seed, *own)
     else:
         source = open_split(dataset, split, data_dir=data_dir, exif_orientation=exif_orientation)
         names = source.class_names
@@ -255,7 +261,7 @@ def examples(
     return images, labels, names
 
 
-def _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir):
+def _from_memory(dataset, split, count, seed, view, image_size, augmented, data_dir, small):
     if not augmented:
         images, labels = arrays(dataset, split, image_size=image_size, data_dir=data_dir)
         return stream.training(images, labels, count, seed=seed)
@@ -268,6 +274,7 @@ def _from_memory(dataset, split, count, seed, view, image_size, augmented, data_
         data_dir=data_dir,
         view=view,
         device=None,
+        **small,
     )
 
 

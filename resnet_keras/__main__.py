@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a network by a recipe, or go on with a run that was stopped",
     "evaluate": "measure the errors of a network by the paper's protocols",
     "predict": "tell the classes of images",
+    "prune": "remove channels of a trained network, to make it smaller and faster",
     "export": "write a network for LiteRT, ONNX, OpenVINO or TensorFlow Serving",
     "publish": "make of a run a folder that others load",
     "report": "draw the curves of runs beside each other",

@@ -23,6 +23,9 @@ DENSENET_BLOCKS = {
     169: (6, 12, 32, 32),
     201: (6, 12, 48, 32),
 }
+# Of networks by what they were made for: channels of the first stage, and of what number channels
+# are multiples where a network of another width is asked for.
+FIRST_STAGES = {"imagenet": (64, 8), "cifar10": (16, 1)}
 # How many times smaller than the images the last features are; all but the first by dilation.
 IMAGENET_OUTPUT_STRIDES, CIFAR_OUTPUT_STRIDES = (32, 16, 8), (4, 2, 1)
 
@@ -34,6 +37,10 @@ INCEPTION_MEAN, INCEPTION_STD = (127.5,) * 3, (127.5,) * 3
 CIFAR10_MEAN, CIFAR10_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 CIFAR100_MEAN, CIFAR100_STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
 # Measured over all images at the digits' own 8x8.
+FASHION_MNIST_MEAN, FASHION_MNIST_STD = (72.94,) * 3, (90.02,) * 3  # measured
+# Those of MNIST and SVHN as they are commonly given, 0.1307 and 0.3081 and so on of 255.
+MNIST_MEAN, MNIST_STD = (33.33,) * 3, (78.57,) * 3
+SVHN_MEAN, SVHN_STD = (111.61, 113.17, 120.56), (50.49, 51.26, 50.24)
 DIGITS_MEAN, DIGITS_STD = (78.0,) * 3, (96.0,) * 3
 DIGITS_SERIES_MEAN, DIGITS_SERIES_STD = (4.88,), (6.02,)  # of their ink, 0 to 16
 
@@ -56,6 +63,10 @@ CIFAR100_CLASSES = (
     *("spider", "squirrel", "streetcar", "sunflower", "sweet_pepper", "table", "tank", "telephone"),
     *("television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale"),
     *("willow_tree", "wolf", "woman", "worm"),
+)
+FASHION_MNIST_CLASSES = (
+    *("t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag"),
+    "ankle boot",
 )
 DIGITS_CLASSES = tuple("0123456789")
 # COCO numbers its 80 classes up to 90: each at its number less 1.

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from . import processes, zoo
-from .classification import recipe
+from .classification import recipe, teachers
 from .classification.classifier import (
     COLUMNS,
     MONITOR,
@@ -22,7 +22,7 @@ from .classification.classifier import (
     compile_classifier,
     make_optimizer,
 )
-from .commands import runs, shell, train_arguments, train_flags, train_messages
+from .commands import runs, shell, train_arguments, train_flags, train_messages, train_teachers
 from .commands import shared_flags as shared_flags
 from .commands.train_arguments import given
 from .training import cluster, run_folder
@@ -40,16 +40,17 @@ def _main() -> int:
     train_arguments.check()
     network, file = zoo.weights.find(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
     train_arguments.check_network(network, file)
+    teacher = train_teachers.find()
     train_arguments.check_longer()
     shell.announce(train_messages.what())
     shell.start_tensorflow(run_folder.settings(FLAGS.workdir))
     if FLAGS.cluster == "slurm":
         cluster.use_slurm()
 
-    return runs.until_stopped(functools.partial(_run, network, file), FLAGS.strategy)
+    return runs.until_stopped(functools.partial(_run, network, file, teacher), FLAGS.strategy)
 
 
-def _run(network, file, signals) -> int:
+def _run(network, file, teacher, signals) -> int:
     """Builds, trains and saves; returns the exit status."""
     import tensorflow as tf
 
@@ -71,7 +72,9 @@ def _run(network, file, signals) -> int:
     data = recipe.Data(**given(*recipe.Data._fields))
     train, test = recipe.streams(data, strategy, **train_arguments.streams(data))
     options = recipe.options_for(file, train_arguments.model())
-    model, rules = _compiled(network, file, options, strategy)
+    if teacher is not None:
+        teachers.check(teacher, options["num_classes"], options["input_shape"])
+    model, rules = _compiled(network, file, teacher, options, strategy)
     is_chief = replicas.workers(strategy).is_chief
     facts = {
         "training": train_arguments.provenance(file),
@@ -83,6 +86,8 @@ def _run(network, file, signals) -> int:
         if is_chief
         else None,
     }
+    if teacher is not None:
+        teachers.check_names(teacher, facts["class_names"])
     workdir = FLAGS.workdir or run_folder.new_folder(train_arguments.folder_name())
     print(train_messages.first_line(strategy, workdir), flush=True)
     result = training.fit(
@@ -96,7 +101,7 @@ def _run(network, file, signals) -> int:
         callbacks=rules,
         save=lambda path: recipe.save(path, model, **facts),
         strategy=strategy,
-        columns=COLUMNS,
+        columns={**COLUMNS, **(teachers.COLUMNS if teacher else {})},
         keep=FLAGS.keep_checkpoints,
         free=train_arguments.free(),
         steps_name=runs.STEPS,
@@ -109,7 +114,7 @@ def _run(network, file, signals) -> int:
     return 0
 
 
-def _compiled(network, file, options, strategy):
+def _compiled(network, file, teacher, options, strategy):
     """The compiled model, and the rules of its learning rate."""
     import keras
 
@@ -118,6 +123,8 @@ def _compiled(network, file, options, strategy):
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = recipe.build(network, file, options, **given(*numerics))
+        if teacher is not None:
+            model = recipe.taught(model, teacher, **given("dtype", "distill", "temperature"))
         optimizer, rules = make_optimizer(**train_arguments.optimizer())
         compile_classifier(
             model,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from documentation import PAGES, ROOT, block, blocks
 
-from resnet_keras import optimizers, pipelines, predict, zoo
+from resnet_keras import export, optimizers, pipelines, predict, zoo
 from resnet_keras.classification import classifier
 from resnet_keras.training import checkpoint
 from resnet_keras.zoo import pages
@@ -28,6 +28,10 @@ PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
+DEPLOYED = "deployment.open_runtime("
+# In tests/deployment/test_serving.py.
+SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
+TEACHER = "distilled(student"
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
 RUN = (
     MODELS,
@@ -40,6 +44,11 @@ RUN = (
     BRIGHTNESS,
     RECIPE,
     LOCALIZER,
+    DEPLOYED,
+    SERVED,
+    SERVED_OPTIONS,
+    REQUEST,
+    TEACHER,
 )
 DOWNLOADS = ('weights="imagenet"', 'weights="coco"', 'weights="coco_voc"', 'weights="model_final_')
 
@@ -68,6 +77,14 @@ def test_localizer_example():
     names: dict[str, Any] = {}
     exec(block("python", LOCALIZER), names)
     assert (names["model"].crop, names["model"].num_classes) == (224, 20)
+
+
+def test_deployment_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert export.main(["export", "resnet20", "--weights=digits", "--format=litert"]) == 0
+    capsys.readouterr()
+    exec(block("python", DEPLOYED), {})
+    assert capsys.readouterr().out.strip().isdigit()
 
 
 def test_a_network_of_ones_own(tmp_path):
@@ -152,6 +169,19 @@ def test_fit_example():
     names: dict[str, Any] = {}
     exec(block("python", FIT), names)
     assert names["model"].history.history["val_top1_error"][-1] < 0.9
+
+
+def test_distillation_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", TEACHER), names)
+    history = names["model"].history.history
+    assert history["val_distillation"][-1] > 0
+    assert history["val_top1_error"][-1] < 0.9
+    images, _ = pipelines.arrays("digits", "test", image_size=16)
+    again = zoo.get("my_student")
+    assert again.name == "resnet8"
+    np.testing.assert_array_equal(again(images[:4]), names["student"](images[:4]))
 
 
 @pytest.mark.slow

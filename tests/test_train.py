@@ -481,6 +481,20 @@ def test_training_goes_on_from_weights_with_frozen_stages(tmp_path, capsys):
         assert same == name.startswith(("normalization", "conv1", "conv2", "conv3")), name
 
 
+def test_training_a_narrow_network(tmp_path, train_here, capsys):
+    from resnet_keras import evaluate
+
+    train_here(*SMALL, "--train_steps=4", "--width=0.25", "--workdir=narrow")
+    assert "--width=0.25\n" in (tmp_path / "narrow" / "run.flags").read_text()
+    file = opened("resnet8", tmp_path / "narrow")
+    assert file.options["width"] == 0.25
+    assert file.tensors["logits/kernel"].shape == (16, 10)
+    assert evaluate.main(["evaluate", "--model=narrow", "--dataset=digits"]) == 0
+    again = ("--train_steps=1", "--weights=narrow/weights.safetensors", "--workdir=again")
+    train_here(*SMALL, *again)  # its width is the file's
+    assert opened("resnet8", tmp_path / "again").options["width"] == 0.25
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -488,6 +502,9 @@ def test_training_goes_on_from_weights_with_frozen_stages(tmp_path, capsys):
         (["--weights=digits", "--normalization=pixel"], "--normalization"),
         (["--weights=digits", "--freeze=conv9"], "conv2, conv3, conv4"),
         (["--weights=digits", "--shortcut=B"], "belongs to the weights"),
+        (["--weights=digits", "--width=0.5"], "belongs to the weights"),
+        (["--width=64"], "multiplies the channels"),
+        (["--width=0"], "--width"),
         (["--weights=nothing"], "digits"),
     ],
 )

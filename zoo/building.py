@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.networks import widths
 
 from . import networks
-from .network import FREE
+from .network import FREE, WIDTH
 from .weights import assignment, finding, foreign, publish, record
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ def get(
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow) or "C" (projection
             everywhere); by default "B" for ImageNet's networks and ResNeXts, and "A" for CIFAR's.
             C, D and SE networks have none.
+        width: of ResNets, plain ones too, of C, D and SE networks and of preact_resnetN: times how
+            many channels all convolutions have, such as 0.5; by default 1. Channels of the first
+            stage are rounded, for ImageNet to a multiple of 8 and for CIFAR to a whole number, and
+            the stages after it have 2, 4 and 8 times as many. It belongs to the weights.
+        inner_widths: of the same networks, of wide ones and of resnetv2_50 and deeper: how many
+            channels are between the convolutions of each block in turn; by default None, as many as
+            by their papers. Files of pruned networks (`resnet_keras.prune`) have them.
         stride_in_1x1: of resnet50 and deeper ones for ImageNet: True strides in the first 1x1 of a
             block (the paper), False in its 3x3 ("v1.5"); by default True.
         output_stride: how many times smaller than the images the last features are: 32, 16 or 8
@@ -179,8 +187,9 @@ def backbone(
         name, weights, weights_dir, input_shape: as for `get`.
         **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `synchronized` and
             `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of these and
-            of plain ones `output_stride`, as 16 or 8 for segmentation; of VGG `width` and, with
-            "fc7", `hidden` and `dropout`; of resnet1d `width` and `z_normalization`.
+            of plain ones `width`, `inner_widths` and `output_stride`, as 16 or 8 for segmentation;
+            of VGG `width` and, with "fc7", `hidden` and `dropout`; of resnet1d `width` and
+            `z_normalization`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
             strides 1 to 4), "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
             each stage), or "conv1" to "conv3" (resnet1d, all of the series' length); None takes
@@ -245,6 +254,10 @@ def _checked(network, given):
             raise InputError(
                 f"{network.name} has no option {option}, which other networks of its kind have."
             )
+        if option in network.family.lacks:
+            raise InputError(
+                f"{network.name} has no option {option}: {network.family.lacks[option]}."
+            )
         if option not in network.accepted:
             raise unknown(f"option of {network.name}:", option, ["weights", *network.accepted])
         if option in network.options:
@@ -252,6 +265,8 @@ def _checked(network, given):
             choices = network.family.choices.get(option)
             if choices and value not in choices:
                 raise unknown(f"{option} of {network.name}:", value, choices)
+            if option == WIDTH and option in network.late:
+                value = widths.exact(network.dataset, value)  # as files show it
         options[option] = value
     return options
 
@@ -291,6 +306,8 @@ def _check_settled(file, given):
     free = {*FREE, *networks.find(file.model).free}
     for option in given.keys() & file.options.keys() - free:
         if option in ("mean", "std") or given[option] != file.options[option]:
+            own = f", where it is {file.options[option]}," if option == WIDTH else ""
             raise InputError(
-                f"{option} belongs to the weights in {file.path} and cannot be set beside them."
+                f"{option} belongs to the weights in {file.path}{own} and cannot be set beside "
+                "them."
             )

@@ -168,4 +168,7 @@ def class_names(dataset: str) -> tuple[str, ...] | None:
         "coco_voc": ("background", *facts.VOC_CLASSES),
         "digits": facts.DIGITS_CLASSES,
         "digits_series": facts.DIGITS_CLASSES,
+        "fashion_mnist": facts.FASHION_MNIST_CLASSES,
+        "mnist": facts.DIGITS_CLASSES,
+        "svhn_cropped": facts.DIGITS_CLASSES,
     }.get(dataset)

@@ -18,6 +18,10 @@ FREE = ("num_classes", "input_shape", "include_top", "pooling", "dtype")
 TRAINING = ("synchronized", "stochastic_depth", "dropout")
 # and these belong to the weights, as a family's own options do.
 OF_WEIGHTS = ("mean", "std", "epsilon")
+WIDTH, INNER = "width", "inner_widths"
+# Options of families that had none at first, which are `Network.late`.
+PRUNED = {INNER: None}
+WIDTHS = {WIDTH: 1.0, **PRUNED}
 SHARED = (*FREE, *OF_WEIGHTS, *TRAINING)
 IMAGES, SERIES = "images", "series"  # what networks take
 
@@ -35,6 +39,9 @@ class Family(NamedTuple):
             detector takes RoIs of, and what it makes of each.
         inputs: what its networks take: `IMAGES`, of shape (height, width, channels), or `SERIES`,
             of shape (length, channels).
+        residual: whether there are residual branches, which stochastic depth drops.
+        lacks: options of other families that these have not, and why, in words that go on after a
+            colon.
     """
 
     builder: str | Callable[..., "keras.Model"]
@@ -42,6 +49,8 @@ class Family(NamedTuple):
     files: str | None = None
     head: tuple[str, str] | None = None
     inputs: str = IMAGES
+    residual: bool = True
+    lacks: Mapping[str, str] = {}
 
 
 class Network(NamedTuple):
@@ -55,6 +64,8 @@ class Network(NamedTuple):
         dataset: that the network was made for, such as "imagenet" or "cifar10".
         training: which of the options are of the training and not of the weights.
         free: which may differ from what weights were made with.
+        late: which files and configurations have only where they are not the default: they came
+            when there were files without them.
         paper_parameters: what its paper gives, such as "0.27M".
         paper_multiply_adds: what its paper gives, such as "1.8e9".
         paper_result: its error in its own paper, in words, such as "5.46 % test error
@@ -68,6 +79,7 @@ class Network(NamedTuple):
     dataset: str
     training: tuple[str, ...] = ()
     free: tuple[str, ...] = ()
+    late: tuple[str, ...] = ()
     paper_parameters: str | None = None
     paper_multiply_adds: str | None = None
     paper_result: str | None = None
@@ -124,6 +136,16 @@ class Network(NamedTuple):
     def plain(self) -> bool:
         """Whether it is a plain network of the paper."""
         return "shortcut" in self.arguments and self.shortcut is None
+
+    @property
+    def residual(self) -> bool:
+        """Whether it has residual branches."""
+        return self.family.residual and not self.plain
+
+    @property
+    def normalized(self) -> bool:
+        """Whether it has batch normalization."""
+        return self.arguments.get("batch_norm", True)
 
     @property
     def shortcut(self) -> str | None:

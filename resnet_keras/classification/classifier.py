@@ -31,7 +31,7 @@ def model_options(
     normalization: str = "channel",
     shortcut: str | None = None,
     stride_in_1x1: bool | None = None,
-    width: int | None = None,
+    width: float | None = None,
     z_normalization: bool | None = None,
     image_size: int | None = None,
     data_dir: str | None = None,
@@ -45,7 +45,7 @@ def model_options(
             training images' mean per pixel and no deviation (Sec. 4.2).
         shortcut: "A", "B", "C", or None for the network's default.
         stride_in_1x1: of bottleneck blocks, or None for the network's default.
-        width: of networks that have one, or None for the network's default.
+        width: times the channels, or channels of the first stage; None for the network's default.
         z_normalization: of networks for series, or None for the network's default.
         image_size: side of the images in pixels; the data set's own without.
         data_dir: where the data set is, see `pipelines.arrays`.
@@ -209,17 +209,23 @@ def compile_classifier(
     Labels may be int or, from mixup and cutmix, shares of each class. The metrics heed the weights
     of `pipelines.evaluation(replicas=...)`; Keras's own `val_loss` would count the examples that
     weigh nothing, so cross-entropy is a metric as well.
+
+    A model of `distilled` learns from its teacher, too; the measures are its student's.
     """
     import keras
 
+    from .distillation import Distilled
     from .metrics import CrossEntropy, cross_entropy, top1_error, top5_error
 
     if jit_compile is None:
         jit_compile = keras.backend.backend() == "jax"
+    loss, measures = CrossEntropy(label_smoothing), [cross_entropy, top1_error, top5_error]
+    if isinstance(model, Distilled):
+        loss, measures = model.loss_of(label_smoothing), model.measures()
     model.compile(
         optimizer,
-        loss=CrossEntropy(label_smoothing),
-        weighted_metrics=[cross_entropy, top1_error, top5_error],
+        loss=loss,
+        weighted_metrics=measures,
         jit_compile=jit_compile,
         steps_per_execution=steps_per_execution,
         auto_scale_loss=False,  # the optimizer does

@@ -14,6 +14,9 @@ from resnet_keras.files import write_atomically
 from .protocols import Protocol
 from .scores import Errors, Scores, has_top5, wrong
 
+# Data sets that only their folder tells apart.
+OWN = (pipelines.FOLDER, pipelines.ARRAYS, pipelines.UCR)
+
 
 def write_per_class(path: Path, scores: Scores, names: Sequence[str]) -> None:
     """Writes a CSV with a row per class: number, name, examples, top-1 and top-5 error.
@@ -57,7 +60,7 @@ def key(
         "model": "+".join(name for name, _ in members),
         "weights": "+".join(str(weights or "its own") for _, weights in members),
         "dataset": dataset,
-        **({"data_dir": data_dir} if dataset in (pipelines.FOLDER, pipelines.UCR) else {}),
+        **({"data_dir": data_dir} if dataset in OWN else {}),
         "split": split,
         **(facts[0] if alike else {"protocol": shown[0].name, "members": facts}),
         "dtype": dtype,

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from resnet_keras import pipelines, zoo
 from resnet_keras.errors import InputError
 
+from . import teachers
+
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
@@ -50,6 +52,8 @@ def streams(
     accumulate_steps: int = 1,
     seed: int = 0,
     view: "pipelines.View | None" = None,
+    padding: int | None = None,
+    flip: bool | None = None,
     max_corrupt: int = 100,
     services: Sequence[str] = (),
     eval_resize: int | None = None,
@@ -67,6 +71,7 @@ def streams(
         accumulate_steps: parts in which a batch of training is delivered.
         seed: of the order and of every random draw.
         view: how photographs are augmented; the paper's way without.
+        padding, flip: how small images in memory are, see `pipelines.training`.
         max_corrupt: how many images that cannot be decoded are replaced.
         services: hosts that make the batches of training, see `pipelines.training`.
         eval_resize: shorter side of photographs before the centre crop of an evaluation.
@@ -105,6 +110,8 @@ def streams(
             max_corrupt=max_corrupt,
             services=services,
             view=view,
+            padding=padding,
+            flip=flip,
             **shared,
         )
 
@@ -208,6 +215,30 @@ def build(
     return model
 
 
+def taught(
+    student: "keras.Model",
+    teacher: teachers.Teacher,
+    *,
+    dtype: str | None = None,
+    distill: float = teachers.DISTILL,
+    temperature: float = teachers.TEMPERATURE,
+) -> "keras.Model":
+    """Builds a teacher, and the model that trains a student by it; under the strategy's scope.
+
+    Args:
+        student: of `build`.
+        teacher: of `teachers.find`.
+        dtype: the policy of its layers.
+        distill, temperature: see `distilled`.
+    """
+    from .distillation import distilled
+
+    network = zoo.build(
+        teacher.network, teacher.file, dtype=dtype, input_shape=student.input_shape[1:]
+    )
+    return distilled(student, network, distill=distill, temperature=temperature)
+
+
 def options_for(
     file: "zoo.weights.WeightsFile | None", options: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -230,17 +261,19 @@ def save(
 
     Args:
         path: without the ending.
-        model: trained.
+        model: trained; of one of `distilled`, the student is written.
         training: how, for the file's header, which adds the steps.
         preprocessing: how the network is shown images.
         class_names: in the order of the labels, where they have names.
     """
     from keras import ops
 
+    from .distillation import student_of
+
     steps = int(ops.convert_to_numpy(model.optimizer.iterations))
     zoo.weights.save(
         f"{path}.safetensors",
-        model,
+        student_of(model),
         training={**training, "steps": steps},
         preprocessing=preprocessing,
         class_names=class_names,

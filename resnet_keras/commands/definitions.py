@@ -61,6 +61,13 @@ class Group:
         """Defines a flag that takes a number, from `low` to `high`."""
         self._define(flags.DEFINE_float, name, default, help, low, high)
 
+    def whole_or_share(self, name: str, default: float | None, help: str) -> None:
+        """Defines a flag that takes a number above 0, which is an int where it is written as one.
+
+        So what is a count for one network may be a factor for another.
+        """
+        self._parsed(_WholeOrShareParser(), name, default, help, flags.ArgumentSerializer())
+
     def choice(self, name: str, default: str | None, choices: Sequence[str], help: str) -> None:
         """Defines a flag that takes one of `choices`."""
         parser = flags.EnumParser(list(choices))
@@ -135,6 +142,17 @@ class _PathParser(flags.ArgumentParser):
         if self.local:
             files.check_local(path)
         return path
+
+
+class _WholeOrShareParser(flags.ArgumentParser):
+    def parse(self, argument: Any):
+        try:
+            number = int(argument)
+        except ValueError:
+            number = float(argument)
+        if not 0 < number < float("inf"):
+            raise ValueError(f"{number} is not a number above 0")
+        return number
 
 
 class _PathsParser(flags.ListParser):

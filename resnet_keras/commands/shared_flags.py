@@ -116,23 +116,25 @@ def define_data_flags(values: flags.FlagValues, dataset: str | None) -> None:
     group.text(
         "dataset",
         dataset,
-        "Name such as digits, folder or tfds/NAME. It is digits, cifar10, cifar100, imagenet2012, "
-        "tfds/NAME for any classification data set of TensorFlow Datasets, or folder for "
+        "Name such as digits, folder or tfds/NAME. It is digits, cifar10, cifar100, mnist, "
+        "fashion_mnist, svhn_cropped, imagenet2012, tfds/NAME for any classification data set of "
+        "TensorFlow Datasets, arrays/NAME for one of small images that are held in memory, arrays "
+        "for a folder with files of MNIST's form or one .npz file, or folder for "
         "DATA_DIR/train/CLASS/ and DATA_DIR/val/CLASS/, or for DATA_DIR/CLASS/, of which 20 % are "
         "val. Time series are digits_series, and ucr for a folder with NAME_TRAIN.tsv and "
         "NAME_TEST.tsv, the same as .ts, or one .npz file.",
     )
     group.path(
         "data_dir",
-        "The data set's folder. That of --dataset=folder or ucr, or where TensorFlow Datasets "
-        "keeps its files.",
+        "The data set's folder. That of --dataset=folder, arrays or ucr, or where TensorFlow "
+        "Datasets keeps its files. mnist and its kin may be IDX files or one .npz file there.",
         local=False,  # TensorFlow Datasets reads from gs:// too
     )
     group.whole(
         "image_size",
         None,
         "Side of the images in pixels. Without the flag, 32 for digits and 224 for photographs; "
-        "CIFAR's images have 32.",
+        "CIFAR's images have 32, MNIST's 28.",
         1,
     )
     group.switch(
@@ -159,7 +161,19 @@ def define_view_flags(values: flags.FlagValues) -> None:
         "image and all of it, instead of --scales. 0 turns it off.",
         high=1,
     )
-    group.switch("flip", True, "Mirror half of the photographs.")
+    group.switch(
+        "flip",
+        None,
+        "Mirror half of the images. Without the flag, photographs and the images of CIFAR and "
+        "Fashion-MNIST are mirrored, and those of MNIST, SVHN and arrays are not.",
+    )
+    group.whole(
+        "padding",
+        None,
+        "Pixels around small images. A crop of their size is taken at random (Sec. 4.2). Without "
+        "the flag, 4 for CIFAR and other small images in memory.",
+        0,
+    )
     group.number(
         "pca_noise",
         0.1,
@@ -194,7 +208,7 @@ def view_of(values: flags.FlagValues, *, in_memory: bool) -> "View | None":
     described = view(values)
     if not in_memory:
         return described
-    if described != View():
+    if described._replace(flip=True) != View():
         check_images(values["dataset"].value, "--scales, --mixup and the other flags of views")
         raise InputError(
             f"{values['dataset'].value} has its own augmentation: --scales, --mixup and the other "
@@ -209,6 +223,7 @@ def view(values: flags.FlagValues) -> "View":
 
     names = set(View._fields) - {"image_size", "scales"}
     given = {name: values[name].value for name in names}
+    given["flip"] = given["flip"] is not False
     if values["scales"].value is None:
         return View(**given)
     scales = whole_numbers("scales", values["scales"].value)

@@ -12,7 +12,7 @@ from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import limits, run_folder
 from resnet_keras.zoo import building
 
-from . import runs, shared_flags
+from . import runs, shared_flags, train_teachers
 from .train_flags import FLAGS
 
 # Flags that decide nothing: a run goes on with other values.
@@ -31,12 +31,20 @@ FREE = {
 
 
 def free() -> set[str]:
-    """Those of them that hold for these flags: the folder of series is their only name."""
-    return FREE - {"data_dir"} if FLAGS.dataset == "ucr" else FREE
+    """Those of them that hold for these flags: the folder of series or arrays is their name."""
+    return FREE - {"data_dir"} if FLAGS.dataset in ("ucr", "arrays") else FREE
 
 
 # Flags that, left out, are found out when a run begins, and written down for it.
-_FOUND_OUT = {"train_split", "eval_split", "deterministic", "exif_orientation"}
+_FOUND_OUT = {
+    "deterministic",
+    "distill",
+    "eval_split",
+    "exif_orientation",
+    "teacher_checksum",
+    "temperature",
+    "train_split",
+}
 _STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 
 
@@ -48,6 +56,7 @@ def check() -> None:
     """
     _check_data()
     _check_replicas()
+    train_teachers.choose_amounts()
     limits.check_sgd(**given("decayed", "weight_decay", "accumulate_steps", "clip_norm", "ema"))
     steps = given("train_steps", "warmup_steps", "warmup_until_error")
     limits.check_schedule(FLAGS.schedule, boundaries=boundaries(), **steps)
@@ -73,6 +82,7 @@ def _check_data():
     )
     in_memory = pipelines.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
+    pipelines.check_padding(FLAGS.dataset, FLAGS.padding, FLAGS.flip if in_memory else None)
     if view is not None:
         if FLAGS.image_size:
             view = view._replace(image_size=FLAGS.image_size)
@@ -144,6 +154,7 @@ def _warn_of_idle_flags():
         "scales": FLAGS.min_area > 0 and f"--min_area={FLAGS.min_area:g} takes its place",
         "interpolation": of_photographs,
         "max_corrupt": of_photographs,
+        **train_teachers.idle(),
     }
     for name, reason in idle.items():
         if reason and FLAGS[name].value != FLAGS[name].default:
@@ -159,7 +170,7 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
     classifier.check_inputs(network, FLAGS.dataset)
     options = {name: value for name, value in _options().items() if value is not None}
     building.check_options(network, file, **options)
-    if FLAGS.stochastic_depth and network.plain:
+    if FLAGS.stochastic_depth and not network.residual:
         raise InputError(
             f"{network.name} has no residual branches to drop: leave --stochastic_depth out."
         )
@@ -167,6 +178,13 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         raise InputError(
             f"{network.name} has no dropout between its convolutions, which wide networks "
             "(wrn28_10) and DenseNets have: leave --block_dropout out."
+        )
+    if FLAGS.sync_batch_norm and not network.normalized:
+        raise InputError(f"{network.name} has no batch normalization: leave --sync_batch_norm out.")
+    if FLAGS.remat and not network.normalized:
+        raise InputError(
+            f"{network.name} keeps as much with --remat, for it has no batch normalization: leave "
+            "--remat out."
         )
     if file is not None and FLAGS.normalization != "channel":
         raise InputError("--normalization is for new networks: weights have their own.")
@@ -224,7 +242,8 @@ def streams(data: recipe.Data) -> dict[str, Any]:
     names = ("batch_size", "eval_batch_size", "accumulate_steps", "seed", "max_corrupt", "services")
     evaluated = ("eval_resize", "interpolation")
     view = shared_flags.view_of(FLAGS, in_memory=data.in_memory)
-    return {"view": view, **given(*names, *evaluated, "threads", "ram_budget")}
+    small = given("padding", "flip") if data.in_memory else {}
+    return {"view": view, **small, **given(*names, *evaluated, "threads", "ram_budget")}
 
 
 def model() -> dict[str, Any]:
@@ -257,7 +276,7 @@ def optimizer() -> dict[str, Any]:
 def provenance(file: "zoo.weights.WeightsFile | None") -> dict[str, Any]:
     """How the weights come to be, for their file."""
     began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
-    return {**given("recipe", "seed"), **began}
+    return {**given("recipe", "seed"), **began, **train_teachers.provenance()}
 
 
 def folder_name() -> str:

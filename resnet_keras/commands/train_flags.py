@@ -50,11 +50,12 @@ _model.switch(
     "Stride in a bottleneck block's first 1x1. That is the paper's network; --nostride_in_1x1 is "
     "v1.5, with the stride in the 3x3. Without the flag, the network's default.",
 )
-_model.whole(
+_model.whole_or_share(
     "width",
     None,
-    "Channels of the first stage, of resnet1d and VGG. Without the flag, their papers' 64.",
-    1,
+    "Times the channels of ResNets, such as 0.5. Those of ImageNet's first stage are rounded to a "
+    "multiple of 8. Of resnet1d, VGG and resnetv2_50 it is the channels of the first stage. "
+    "Without the flag, 1, or those networks' 64.",
 )
 _model.switch(
     "z_normalization",
@@ -168,6 +169,32 @@ _regularization.number(
     "Decay of an average of the weights. With one such as 0.9999, the average is what is evaluated "
     "and saved. 0 turns it off.",
     high=1,
+)
+
+_teacher = Group(FLAGS, "Teacher")
+_teacher.path(
+    "teacher",
+    "Trained network that this one learns from. A network of the zoo with --teacher_weights, or a "
+    "folder of a run or of zoo.save. It sees the same images, and is not changed.",
+)
+_teacher.path("teacher_weights", "Its weights. A registered tag, or a weights file.")
+_teacher.number(
+    "distill",
+    None,
+    "The teacher's share of the loss. The labels have the rest. Without the flag, 0.9.",
+    high=1,
+)
+_teacher.number(
+    "temperature",
+    None,
+    "What both networks' logits are divided by. Without the flag, 4. The divergence of the "
+    "student's shares from the teacher's is multiplied by its square.",
+)
+_teacher.text(
+    "teacher_checksum",
+    None,
+    "First 16 digits of its file's SHA-256. Without the flag, those of the file that is there; a "
+    "run that is started again refuses another file.",
 )
 
 _speed = Group(FLAGS, "Speed")

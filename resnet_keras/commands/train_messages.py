@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from resnet_keras.training import run_folder
 
-from . import train_arguments
+from . import train_arguments, train_teachers
 from .train_flags import FLAGS
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def what() -> str:
     """The network, the data set and the recipe."""
     recipe = f", recipe {FLAGS.recipe}" if FLAGS.recipe else ""
-    return f"{FLAGS.model} on {FLAGS.dataset}{recipe}"
+    return f"{FLAGS.model} on {FLAGS.dataset}{recipe}{train_teachers.words()}"
 
 
 def first_line(strategy: "tf.distribute.Strategy", workdir: object) -> str:
@@ -29,7 +29,8 @@ def first_line(strategy: "tf.distribute.Strategy", workdir: object) -> str:
     alone = count > 1 and not FLAGS.sync_batch_norm
     return (
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
-        f"{FLAGS.batch_size} {examples}, {count} replica(s) on {replicas.device_kind()}"
+        f"{FLAGS.batch_size} {examples}{train_teachers.words()}, "
+        f"{count} replica(s) on {replicas.device_kind()}"
         f"{', each with batch statistics of its own' if alone else ''}, {FLAGS.dtype}; "
         f"{f'workdir {workdir}' if workers.is_chief else f'worker {workers.place}'}"
     )

@@ -34,6 +34,11 @@ _RUN = {
     ),
 }
 
+_SIGNATURES = (
+    "`serving_default` as above; `serving_float` for float32 pixels; `image_bytes` for encoded "
+    "images, to classes, probabilities and labels"
+)
+
 
 def page(found: Exported, licence: str | None) -> str:
     """The card, as Markdown.
@@ -62,6 +67,7 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
         ("size", ", ".join(f"{name} {size:,} bytes" for name, size in found.sizes.items())),
         ("input", f"{_shape(found.input)}, RGB pixels in 0 to 255"),
         ("output", "; ".join(map(_shape, found.outputs))),
+        *([("signatures", _SIGNATURES)] if _takes_files(found) else []),
         ("classes", str(found.num_classes)),
         *([("images", str(found.preprocessing))] if found.preprocessing else []),
         ("difference", in_words(found)),
@@ -74,15 +80,20 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
     ]
 
 
+def _takes_files(found):
+    return found.format == "savedmodel" and found.task == CLASSIFICATION
+
+
 def in_words(found: Exported) -> str:
     """How far the file's answers are from the network's."""
     difference = found.difference
-    where = f"of {difference['images']} of {difference['origin']}"
     if found.task != CLASSIFICATION:
         return (
-            f"boxes differ by {difference['largest']:.1e} pixels at most, scores by "
-            f"{difference['scores']:.1e} ({where})"
+            f"{difference['same']} of {difference['objects']} objects in {difference['images']} of "
+            f"{difference['origin']} are found again, their corners to "
+            f"{difference['largest']:.1e} pixels and their scores to {difference['scores']:.1e}"
         )
+    where = f"of {difference['images']} of {difference['origin']}"
     return (
         f"logits differ by {difference['largest']:.1e} of the largest at most; "
         f"{difference['same_class']} {where} have the network's class"

@@ -24,7 +24,7 @@ CLASSIFICATION, DETECTION = "classification", "detection"
 TASKS = (CLASSIFICATION, DETECTION)
 # What the model is called in its folder, by format.
 FILES = {
-    "savedmodel": "saved_model",
+    "savedmodel": "1",  # a version, so that the folder is as TensorFlow Serving wants it
     "litert": "model.tflite",
     "onnx": "model.onnx",
     "openvino": "model.xml",

@@ -62,9 +62,9 @@ def conv_bn_relu(x, filters, kernel_size, stride, name, norm, dilation=1, groups
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
-def max_pool_stem(x, norm):
+def max_pool_stem(x, norm, filters=64):
     """The ImageNet networks' conv1 and the pooling of conv2 (Table 1): stride 4 in all."""
-    return max_pool(conv_bn_relu(x, 64, 7, 2, "conv1", norm))
+    return max_pool(conv_bn_relu(x, filters, 7, 2, "conv1", norm))
 
 
 def max_pool(x):
@@ -93,19 +93,22 @@ def add_relu(x, residual, name, drop_rate):
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def stage(x, block, filters, stride, name, norm, drop_rates, dilations=(1, 1)):
+def stage(x, block, filters, stride, name, norm, drop_rates, dilations=(1, 1), inner=None):
     """A stack of blocks, one for each of `drop_rates`, the first of which may stride.
 
-    `dilations` are those before and behind the place where the stage strides, or would.
+    `dilations` are those before and behind the place where the stage strides, or would. `inner`
+    are the channels between the convolutions of each block, of blocks that take an argument
+    `inner`; None, as a whole or in a place, for `filters`.
     """
     for index, drop_rate in enumerate(drop_rates):
         place = f"{name}_block{index + 1}"
-        x = block(x, filters, stride, place, norm, drop_rate, dilations)
+        narrow = {"inner": inner[index]} if inner and inner[index] else {}
+        x = block(x, filters, stride, place, norm, drop_rate, dilations, **narrow)
         stride, dilations = 1, (dilations[1], dilations[1])
     return x
 
 
-def stages(x, block, width, norm, drop_rates, *, stem, output_stride):
+def stages(x, block, width, norm, drop_rates, *, stem, output_stride, inner=None):
     """conv2 and the stages after it, each but the first of half the size and twice the width.
 
     Where the map is `output_stride` times smaller than the image, it stays so: a stage does not
@@ -116,6 +119,7 @@ def stages(x, block, width, norm, drop_rates, *, stem, output_stride):
     Args:
         stem: how many times smaller the stem has made the map.
         output_stride: the most that the stages make of it: a power of 2, `stem` or more.
+        inner: for each stage as of `stage`; None for as many as there are outside.
     """
     reached, dilation = stem, 1
     for index, rates in enumerate(drop_rates):
@@ -124,7 +128,9 @@ def stages(x, block, width, norm, drop_rates, *, stem, output_stride):
             stride, dilation = 1, dilation * stride
         reached *= stride
         name = f"conv{index + 2}"
-        x = stage(x, block, width * 2**index, stride, name, norm, rates, (before, dilation))
+        narrow = inner and inner[index]
+        filters = width * 2**index
+        x = stage(x, block, filters, stride, name, norm, rates, (before, dilation), narrow)
     return x
 
 

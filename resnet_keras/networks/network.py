@@ -194,10 +194,17 @@ def _checked_shape(input_shape, axes) -> tuple[Any, ...]:
     return sides
 
 
-def positive(what: str, value: Any) -> int:
-    """The value, if it is a positive whole number; `InputError` names `what` otherwise."""
+def positive(what: str, value: Any, meaning: str = "") -> int:
+    """The value, if it is a positive whole number; `InputError` names `what` otherwise.
+
+    Args:
+        what: an argument.
+        value: of it.
+        meaning: what it stands for, where that may be mistaken.
+    """
     if not _is_whole(value) or value < 1:
-        raise InputError(f"{what} must be a positive whole number, not {value!r}.")
+        meant = f": it is {meaning}" if meaning else ""
+        raise InputError(f"{what} must be a positive whole number, not {value!r}{meant}.")
     return int(value)
 
 

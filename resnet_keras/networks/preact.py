@@ -12,6 +12,7 @@ what the head sees. (timm's is the sum here, too.)
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Unpack
 
 import keras
@@ -27,6 +28,7 @@ from resnet_keras.facts import (
     INCEPTION_STD,
 )
 
+from . import widths
 from .blocks import CHANNELS_LAST, checked_output_stride, conv, stages
 from .layers import Dropout, StochasticDepth, Subsampling
 from .network import CIFAR, Shared, network, positive, rate
@@ -36,17 +38,28 @@ LEAST_BOTTLENECK = 164  # of the depths that are both 6n+2 and 9n+2
 
 
 def basic_block(
-    x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, ends, block_dropout=0.0
+    x,
+    filters,
+    stride,
+    name,
+    norm,
+    drop_rate,
+    dilations=(1, 1),
+    *,
+    ends,
+    block_dropout=0.0,
+    inner=None,
 ):
     """Two 3x3 convolutions, each behind its activation (Fig. 4e).
 
     Args:
         ends: names of the network's first and last blocks; see `_enter` and `_leave`.
         block_dropout: of the values between the convolutions (arXiv 1605.07146, Sec. 2.4).
+        inner: channels between the convolutions; None for `filters`.
     """
     before, behind = dilations
     identity, x = _enter(x, filters, stride, name, norm, drop_rate, ends)
-    x = conv(x, filters, 3, stride, f"{name}_1", before)
+    x = conv(x, inner or filters, 3, stride, f"{name}_1", before)
     x = _bn_relu(x, f"{name}_1", norm)
     if block_dropout:
         x = Dropout(block_dropout, name=f"{name}_dropout")(x)
@@ -55,7 +68,17 @@ def basic_block(
 
 
 def bottleneck_block(
-    x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, ends, stride_in_1x1
+    x,
+    filters,
+    stride,
+    name,
+    norm,
+    drop_rate,
+    dilations=(1, 1),
+    *,
+    ends,
+    stride_in_1x1,
+    inner=None,
 ):
     """1x1, 3x3 and 1x1 convolutions, the last four times as wide, each behind its activation.
 
@@ -65,9 +88,10 @@ def bottleneck_block(
     first, second = (stride, 1) if stride_in_1x1 else (1, stride)
     dilation = dilations[1 if stride_in_1x1 else 0]
     identity, x = _enter(x, 4 * filters, stride, name, norm, drop_rate, ends)
-    x = conv(x, filters, 1, first, f"{name}_1")
+    inner = inner or filters
+    x = conv(x, inner, 1, first, f"{name}_1")
     x = _bn_relu(x, f"{name}_1", norm)
-    x = conv(x, filters, 3, second, f"{name}_2", dilation)
+    x = conv(x, inner, 3, second, f"{name}_2", dilation)
     x = _bn_relu(x, f"{name}_2", norm)
     x = conv(x, 4 * filters, 1, 1, f"{name}_3")
     return _leave(identity, x, name, drop_rate, ends)
@@ -152,6 +176,7 @@ def preact_resnet(
     depth: int,
     *,
     width: int = 64,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -161,6 +186,7 @@ def preact_resnet(
     Args:
         depth: 50, 101 or 152.
         width: channels of the stem; stages have 4, 8, 16 and 32 times as many.
+        inner_widths: of a pruned network, as of `resnet.resnet`.
         output_stride: how many times smaller than the images the last features are: 32, or 16 or
             8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
@@ -174,14 +200,17 @@ def preact_resnet(
     Raises:
         InputError: an argument is none of the above.
     """
-    blocks, width = _imagenet_blocks(depth), positive("width", width)
+    blocks, width = _imagenet_blocks(depth), positive("width", width, "the channels of the stem")
     ends = _ends(blocks)
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
     block = functools.partial(bottleneck_block, ends=ends, stride_in_1x1=False)
+    inner = widths.inner_widths(inner_widths, blocks, width)
 
     def trunk(x, norm, drop_rates):
         x = _pool(conv(x, width, 7, 2, "conv1"), EdgePadding(name="pool1_pad"))
-        x = stages(x, block, width, norm, drop_rates, stem=4, output_stride=output_stride)
+        x = stages(
+            x, block, width, norm, drop_rates, stem=4, output_stride=output_stride, inner=inner
+        )
         return _finish(x, norm, ends)
 
     return network(
@@ -257,6 +286,8 @@ def is_bottleneck(depth: int) -> bool:
 def cifar_preact_resnet(
     depth: int,
     *,
+    width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -267,6 +298,9 @@ def cifar_preact_resnet(
         depth: 6n+2 with basic blocks or 9n+2 with bottlenecks, such as 110, 164 and 1001; see
             `is_bottleneck`. (bearpaw's bottlenecks stride in the 3x3: the same weights, another
             network.)
+        width: times how many channels all convolutions have, the stem's too, which `wide_resnet`
+            leaves as it is; see `widths.first_stage`.
+        inner_widths: of a pruned network, as of `resnet.resnet`.
         output_stride: how many times smaller than the images the last features are: 4, or 2 or 1
             with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
@@ -275,7 +309,8 @@ def cifar_preact_resnet(
     Returns:
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
         float32 logits (batch, num_classes); with `include_top=False` to activated features
-        (batch, height / output_stride, width / output_stride, 64; of bottlenecks 256), rounded up.
+        (batch, height / output_stride, width / output_stride, 64; of bottlenecks 256; of another
+        `width` times as many), rounded up.
 
     Raises:
         InputError: an argument is none of the above.
@@ -287,8 +322,10 @@ def cifar_preact_resnet(
         block = functools.partial(bottleneck_block, ends=ends, stride_in_1x1=True)
     else:
         block = functools.partial(basic_block, ends=ends)
+    first = widths.first_stage("cifar10", width)
+    inner = widths.inner_widths(inner_widths, blocks, first)
     return network(
-        _cifar_trunk(block, 16, ends, output_stride),
+        _cifar_trunk(block, first, first, ends, output_stride, inner),
         blocks=blocks,
         name=name or f"preact_resnet{depth}",
         **{**CIFAR, **shared},
@@ -300,6 +337,7 @@ def wide_resnet(
     width: int,
     *,
     block_dropout: float = 0.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -314,6 +352,7 @@ def wide_resnet(
         width: how many times wider than ResNet's the stages are, whose widths are 16, 32 and 64.
         block_dropout: rate at which features are dropped between a block's convolutions in
             training: 0.3 in the paper's CIFAR networks with dropout.
+        inner_widths: of a pruned network, as of `resnet.resnet`.
         output_stride, num_classes, input_shape, mean, std, **shared: as of `cifar_preact_resnet`.
         name: of the model.
 
@@ -332,20 +371,23 @@ def wide_resnet(
     ends = (None, _ends(blocks)[1])
     dropped = rate("block_dropout", block_dropout)
     block = functools.partial(basic_block, ends=ends, block_dropout=dropped)
+    inner = widths.inner_widths(inner_widths, blocks, 16 * width)
     return network(
-        _cifar_trunk(block, 16 * width, ends, output_stride),
+        _cifar_trunk(block, 16, 16 * width, ends, output_stride, inner),
         blocks=blocks,
         name=name or f"wrn{depth}_{width}",
         **{**CIFAR, **shared},
     )
 
 
-def _cifar_trunk(block, width, ends, output_stride):
+def _cifar_trunk(block, stem, width, ends, output_stride, inner):
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
 
     def trunk(x, norm, drop_rates):
-        x = conv(x, 16, 3, 1, "conv1")
-        x = stages(x, block, width, norm, drop_rates, stem=1, output_stride=output_stride)
+        x = conv(x, stem, 3, 1, "conv1")
+        x = stages(
+            x, block, width, norm, drop_rates, stem=1, output_stride=output_stride, inner=inner
+        )
         return _finish(x, norm, ends)
 
     return trunk

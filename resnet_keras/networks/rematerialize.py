@@ -76,11 +76,8 @@ class Rematerialized(keras.Model):
         object.__setattr__(self, "_segments", segments)
 
     def compile(self, optimizer="rmsprop", *arguments, auto_scale_loss=True, **options):
-        float16 = any(layer.dtype_policy.name == "mixed_float16" for layer in self.layers)
-        optimizer = keras.optimizers.get(optimizer)
-        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        if auto_scale_loss and float16 and not scaled:  # as Keras does by a model's own policy
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        if auto_scale_loss:  # as Keras does by a model's own policy
+            optimizer = scaling(optimizer, self.layers)
         super().compile(optimizer, *arguments, auto_scale_loss=auto_scale_loss, **options)
 
     def call(self, inputs, training=None, mask=None):
@@ -90,6 +87,15 @@ class Rematerialized(keras.Model):
         for segment in self._segments:
             x = _recomputed(segment, x)
         return x
+
+
+def scaling(optimizer, layers):
+    """The optimizer, in Keras's wrapper that scales losses where one of the layers needs it."""
+    optimizer = keras.optimizers.get(optimizer)
+    float16 = any(layer.dtype_policy.name == "mixed_float16" for layer in layers)
+    if float16 and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
 def _cuts(layers):

@@ -7,6 +7,7 @@ so on, are the endpoints that `surgery.endpoints` names.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Unpack
 
 import keras
@@ -20,6 +21,7 @@ from resnet_keras.facts import (
     IMAGENET_OUTPUT_STRIDES,
 )
 
+from . import widths
 from .blocks import (
     add_relu,
     checked_output_stride,
@@ -34,43 +36,52 @@ from .network import CIFAR, Shared, network, positive
 SHORTCUTS = ("A", "B", "C", None)
 
 
-def plain_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
+def plain_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, inner=None):
     """Two 3x3 convolutions, and no shortcut around them (Sec. 3.3), so that none may be dropped."""
     assert not drop_rate
-    before, behind = dilations
-    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm, before)
-    x = conv_bn(x, filters, 3, 1, f"{name}_2", norm, behind)
+    x = basic_branch(x, filters, stride, name, norm, dilations, inner)
     return layers.Activation("relu", name=f"{name}_out")(x)
 
 
-def basic_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut):
+def basic_block(
+    x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut, inner=None
+):
     """Two 3x3 convolutions around which the shortcut leads (Fig. 5, left)."""
     identity = shortcut_connection(x, filters, stride, shortcut, name, norm, drop_rate)
-    return add_relu(
-        identity, basic_branch(x, filters, stride, name, norm, dilations), name, drop_rate
-    )
+    branch = basic_branch(x, filters, stride, name, norm, dilations, inner)
+    return add_relu(identity, branch, name, drop_rate)
 
 
-def basic_branch(x, filters, stride, name, norm, dilations):
-    """The F(x) of a basic block."""
+def basic_branch(x, filters, stride, name, norm, dilations, inner=None):
+    """The F(x) of a basic block; `inner` channels are between its convolutions, or `filters`."""
     before, behind = dilations
-    x = conv_bn_relu(x, filters, 3, stride, f"{name}_1", norm, before)
+    x = conv_bn_relu(x, inner or filters, 3, stride, f"{name}_1", norm, before)
     return conv_bn(x, filters, 3, 1, f"{name}_2", norm, behind)
 
 
 def bottleneck_block(
-    x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut, stride_in_1x1
+    x,
+    filters,
+    stride,
+    name,
+    norm,
+    drop_rate,
+    dilations=(1, 1),
+    *,
+    shortcut,
+    stride_in_1x1,
+    inner=None,
 ):
     """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right)."""
     identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm, drop_rate)
     branch = bottleneck_branch(
-        x, filters, stride, name, norm, dilations, stride_in_1x1=stride_in_1x1
+        x, filters, stride, name, norm, dilations, inner, stride_in_1x1=stride_in_1x1
     )
     return add_relu(identity, branch, name, drop_rate)
 
 
-def bottleneck_branch(x, filters, stride, name, norm, dilations, *, stride_in_1x1):
-    """The F(x) of a bottleneck block.
+def bottleneck_branch(x, filters, stride, name, norm, dilations, inner=None, *, stride_in_1x1):
+    """The F(x) of a bottleneck block, whose first 1x1 and 3x3 have `inner` channels, or `filters`.
 
     The paper's own networks stride in the first 1x1; fb.resnet.torch and torchvision in the 3x3
     ("v1.5"), which costs 6 % more multiply-adds in ResNet-50. Of a dilated stage's first block the
@@ -79,8 +90,9 @@ def bottleneck_branch(x, filters, stride, name, norm, dilations, *, stride_in_1x
     """
     first, second = (stride, 1) if stride_in_1x1 else (1, stride)
     dilation = dilations[1 if stride_in_1x1 else 0]
-    x = conv_bn_relu(x, filters, 1, first, f"{name}_1", norm)
-    x = conv_bn_relu(x, filters, 3, second, f"{name}_2", norm, dilation)
+    inner = inner or filters
+    x = conv_bn_relu(x, inner, 1, first, f"{name}_1", norm)
+    x = conv_bn_relu(x, inner, 3, second, f"{name}_2", norm, dilation)
     return conv_bn(x, 4 * filters, 1, 1, f"{name}_3", norm)
 
 
@@ -89,6 +101,8 @@ def resnet(
     *,
     shortcut: str | None = "B",
     stride_in_1x1: bool = True,
+    width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -100,6 +114,10 @@ def resnet(
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow), "C" (projection
             everywhere), or None for a plain network (18 and 34 only).
         stride_in_1x1: whether a bottleneck strides in its first 1x1 (the paper) or in its 3x3.
+        width: times how many channels all convolutions have, such as 0.5; see
+            `widths.first_stage`.
+        inner_widths: channels between the convolutions of each block in turn, of a pruned network;
+            see `widths.inner_widths`.
         output_stride: how many times smaller than the images the last features are: 32, or 16 or
             8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`, which has
@@ -124,10 +142,14 @@ def resnet(
         raise InputError(f"Plain ImageNet networks have depth 18 or 34, not {depth}.")
     block = _block(depth in BOTTLENECK_DEPTHS, shortcut, stride_in_1x1)
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
+    first = widths.first_stage("imagenet", width)
+    inner = widths.inner_widths(inner_widths, IMAGENET_BLOCKS[depth], first)
 
     def trunk(x, norm, drop_rates):
-        x = max_pool_stem(x, norm)
-        return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
+        x = max_pool_stem(x, norm, first)
+        return stages(
+            x, block, first, norm, drop_rates, stem=4, output_stride=output_stride, inner=inner
+        )
 
     return network(
         trunk,
@@ -142,6 +164,8 @@ def cifar_resnet(
     depth: int,
     *,
     shortcut: str | None = "A",
+    width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -151,7 +175,8 @@ def cifar_resnet(
     Arguments as for `resnet`, but for 10 classes and 32x32 pixels by default; `depth` is 8, 14, 20,
     26, ..., and `output_stride` 4, 2 or 1. Returns a model from pixels (batch, height, width,
     channels) to float32 logits (batch, num_classes); `include_top=False` ends at features (batch,
-    height / output_stride, width / output_stride, 64), rounded up.
+    height / output_stride, width / output_stride, 64; of another `width` times as many), rounded
+    up.
     """
     depth = positive("depth", depth)
     if depth < 8 or (depth - 2) % 6:
@@ -161,14 +186,19 @@ def cifar_resnet(
         )
     block = _block(False, shortcut, stride_in_1x1=False)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
+    first = widths.first_stage("cifar10", width)
+    blocks = [(depth - 2) // 6] * 3
+    inner = widths.inner_widths(inner_widths, blocks, first)
 
     def trunk(x, norm, drop_rates):
-        x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        return stages(x, block, 16, norm, drop_rates, stem=1, output_stride=output_stride)
+        x = conv_bn_relu(x, first, 3, 1, "conv1", norm)
+        return stages(
+            x, block, first, norm, drop_rates, stem=1, output_stride=output_stride, inner=inner
+        )
 
     return network(
         trunk,
-        blocks=[(depth - 2) // 6] * 3,
+        blocks=blocks,
         residual=shortcut is not None,
         name=name or f"{_kind(shortcut)}{depth}",
         **{**CIFAR, **shared},

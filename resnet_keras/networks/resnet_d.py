@@ -6,6 +6,7 @@ the 3x3 of a bottleneck (their B).
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Unpack
 
 import keras
@@ -19,7 +20,7 @@ from resnet_keras.facts import (
     IMAGENET_OUTPUT_STRIDES,
 )
 
-from . import resnet
+from . import resnet, widths
 from .blocks import (
     CHANNELS_LAST,
     add_relu,
@@ -52,17 +53,17 @@ def pooled_shortcut(x, filters, stride, name, norm, drop_rate, dilations):
     return shortcut_connection(x, filters, stride, "B", name, norm, drop_rate)
 
 
-def basic_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
+def basic_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, inner=None):
     """Two 3x3 convolutions, with a pooled shortcut."""
     identity = pooled_shortcut(x, filters, stride, name, norm, drop_rate, dilations)
-    x = basic_branch(x, filters, stride, name, norm, dilations)
+    x = basic_branch(x, filters, stride, name, norm, dilations, inner)
     return add_relu(identity, x, name, drop_rate)
 
 
-def bottleneck_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1)):
+def bottleneck_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, inner=None):
     """1x1, 3x3 and 1x1 convolutions, with a pooled shortcut."""
     identity = pooled_shortcut(x, 4 * filters, stride, name, norm, drop_rate, dilations)
-    x = bottleneck_branch(x, filters, stride, name, norm, dilations, stride_in_1x1=False)
+    x = bottleneck_branch(x, filters, stride, name, norm, dilations, inner, stride_in_1x1=False)
     return add_relu(identity, x, name, drop_rate)
 
 
@@ -72,10 +73,11 @@ unpooled_bottleneck_block = functools.partial(
 )
 
 
-def deep_stem(x, norm):
-    """Three 3x3 convolutions of 32, 32 and 64 filters, and the pooling of conv2."""
-    for number, (filters, stride) in enumerate(((32, 2), (32, 1), (64, 1)), 1):
-        x = conv_bn_relu(x, filters, 3, stride, f"conv1_{number}", norm)
+def deep_stem(x, norm, filters):
+    """Three 3x3 convolutions, the first two half as wide, and the pooling of conv2."""
+    convolutions = (filters // 2, 2), (filters // 2, 1), (filters, 1)
+    for number, (channels, stride) in enumerate(convolutions, 1):
+        x = conv_bn_relu(x, channels, 3, stride, f"conv1_{number}", norm)
     return max_pool(x)
 
 
@@ -83,6 +85,8 @@ def resnet_d(
     depth: int,
     *,
     pooled: bool = True,
+    width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -92,6 +96,8 @@ def resnet_d(
     Args:
         depth: 18, 34, 50, 101 or 152; of the form C 50, 101 or 152.
         pooled: True for D, whose shortcuts pool; False for C.
+        width: times how many channels all convolutions have; see `widths.first_stage`.
+        inner_widths: of a pruned network, as of `resnet.resnet`.
         output_stride: 32, or 16 or 8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
         name: of the model.
@@ -112,10 +118,14 @@ def resnet_d(
     block = basic_block if depth not in BOTTLENECK_DEPTHS else bottleneck_block
     block = block if pooled else unpooled_bottleneck_block
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
+    first = widths.first_stage("imagenet", width)
+    inner = widths.inner_widths(inner_widths, IMAGENET_BLOCKS[depth], first)
 
     def trunk(x, norm, drop_rates):
-        x = deep_stem(x, norm)
-        return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
+        x = deep_stem(x, norm, first)
+        return stages(
+            x, block, first, norm, drop_rates, stem=4, output_stride=output_stride, inner=inner
+        )
 
     return network(
         trunk,
@@ -128,6 +138,8 @@ def resnet_d(
 def cifar_resnet_d(
     depth: int,
     *,
+    width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -139,10 +151,17 @@ def cifar_resnet_d(
     """
     blocks = cifar_blocks(depth)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
+    first = widths.first_stage("cifar10", width)
+    inner = widths.inner_widths(inner_widths, blocks, first)
 
     def trunk(x, norm, drop_rates):
-        x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        return stages(x, basic_block, 16, norm, drop_rates, stem=1, output_stride=output_stride)
+        x = conv_bn_relu(x, first, 3, 1, "conv1", norm)
+        return stages(
+            *(x, basic_block, first, norm, drop_rates),
+            stem=1,
+            output_stride=output_stride,
+            inner=inner,
+        )
 
     return network(
         trunk,

@@ -7,6 +7,7 @@ the first 1x1, and pad their max pooling at the bottom and right only.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Unpack
 
 import keras
@@ -20,6 +21,7 @@ from resnet_keras.facts import (
     IMAGENET_OUTPUT_STRIDES,
 )
 
+from . import widths
 from .blocks import (
     CHANNELS_LAST,
     add_relu,
@@ -70,12 +72,23 @@ def rounded(channels: int) -> int:
 
 
 def exact(channels: int) -> int:
-    """A 16th of the channels (the authors)."""
-    return channels // REDUCTION
+    """A 16th of the channels (the authors), rounded down."""
+    return max(1, channels // REDUCTION)
 
 
 def se_block(
-    x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, branch, expansion, reduced
+    x,
+    filters,
+    stride,
+    name,
+    norm,
+    drop_rate,
+    dilations=(1, 1),
+    *,
+    branch,
+    expansion,
+    reduced,
+    inner=None,
 ):
     """A residual block whose branch is scaled before the addition (Fig. 3).
 
@@ -83,26 +96,28 @@ def se_block(
         branch: makes the F(x) of a block, such as `resnet.basic_branch`.
         expansion: how many times wider than `filters` its result is.
         reduced: the channels of the squeeze, by those of the branch.
+        inner: channels between the branch's convolutions; None for as many as it has by itself.
     """
     channels = expansion * filters
     identity = shortcut_connection(x, channels, stride, "B", name, norm, drop_rate)
-    x = branch(x, filters, stride, name, norm, dilations)
+    narrow = {"inner": inner} if inner else {}
+    x = branch(x, filters, stride, name, norm, dilations, **narrow)
     x = squeeze_excite(x, reduced(channels), name)
     return add_relu(identity, x, name, drop_rate)
 
 
-def legacy_basic_branch(x, filters, stride, name, norm, dilations):
+def legacy_basic_branch(x, filters, stride, name, norm, dilations, inner=None):
     """The F(x) of timm's legacy SE-ResNet-18 and 34, which end in a ReLU before the squeeze."""
-    x = basic_branch(x, filters, stride, name, norm, dilations)
+    x = basic_branch(x, filters, stride, name, norm, dilations, inner)
     return layers.Activation("relu", name=f"{name}_2_relu")(x)
 
 
-def legacy_stem(x, norm):
+def legacy_stem(x, norm, filters):
     """conv1 and a max pooling that is padded at the bottom and right (Caffe's, torch's ceil_mode).
 
     Zeros pad as well as the least number: what is pooled has passed a ReLU.
     """
-    x = conv_bn_relu(x, 64, 7, 2, "conv1", norm)
+    x = conv_bn_relu(x, filters, 7, 2, "conv1", norm)
     x = layers.ZeroPadding2D(((0, 1), (0, 1)), CHANNELS_LAST, name="pool1_pad")(x)
     return layers.MaxPooling2D(3, 2, data_format=CHANNELS_LAST, name="pool1_pool")(x)
 
@@ -113,6 +128,8 @@ def seresnet(
     cardinality: int = 1,
     base_width: int = 64,
     legacy: bool = False,
+    width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 32,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -123,6 +140,9 @@ def seresnet(
         depth: 18, 34, 50, 101 or 152; of a ResNeXt 50, 101 or 152.
         cardinality, base_width: of a ResNeXt, see `resnext.resnext`; 1 and 64 make a ResNet.
         legacy: whether it is of the authors' form.
+        width: times how many channels all convolutions of a ResNet have, see
+            `widths.first_stage`; a ResNeXt's is 1.
+        inner_widths: of a pruned ResNet, as of `resnet.resnet`; a ResNeXt has none.
         output_stride: 32, or 16 or 8 with dilated stages; see `blocks.stages`. The squeeze then
             averages a finer map, so that values are nearly those of the coarser one.
         num_classes, input_shape, mean, std, **shared: as of `network.network`.
@@ -146,10 +166,19 @@ def seresnet(
         raise InputError(f"{kind} have depth {', '.join(most)} or {last}, not {depth!r}.")
     block = _block(depth, cardinality, base_width, legacy)
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
+    first = widths.first_stage("imagenet", width)
+    if grouped and (first != 64 or inner_widths is not None):
+        raise InputError(
+            "SE-ResNeXts have their widths in cardinality and base_width: leave width and "
+            "inner_widths out."
+        )
+    inner = widths.inner_widths(inner_widths, IMAGENET_BLOCKS[depth], first)
 
     def trunk(x, norm, drop_rates):
-        x = legacy_stem(x, norm) if legacy else max_pool_stem(x, norm)
-        return stages(x, block, 64, norm, drop_rates, stem=4, output_stride=output_stride)
+        x = legacy_stem(x, norm, first) if legacy else max_pool_stem(x, norm, first)
+        return stages(
+            x, block, first, norm, drop_rates, stem=4, output_stride=output_stride, inner=inner
+        )
 
     kind = f"seresnext{depth}_{cardinality}x{base_width}d" if grouped else f"seresnet{depth}"
     return network(
@@ -163,6 +192,8 @@ def seresnet(
 def cifar_seresnet(
     depth: int,
     *,
+    width: float = 1.0,
+    inner_widths: Sequence[int] | None = None,
     output_stride: int = 4,
     name: str | None = None,
     **shared: Unpack[Shared],
@@ -176,10 +207,14 @@ def cifar_seresnet(
     blocks = cifar_blocks(depth)
     block = functools.partial(se_block, branch=basic_branch, expansion=1, reduced=rounded)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
+    first = widths.first_stage("cifar10", width)
+    inner = widths.inner_widths(inner_widths, blocks, first)
 
     def trunk(x, norm, drop_rates):
-        x = conv_bn_relu(x, 16, 3, 1, "conv1", norm)
-        return stages(x, block, 16, norm, drop_rates, stem=1, output_stride=output_stride)
+        x = conv_bn_relu(x, first, 3, 1, "conv1", norm)
+        return stages(
+            x, block, first, norm, drop_rates, stem=1, output_stride=output_stride, inner=inner
+        )
 
     return network(
         trunk,

@@ -48,7 +48,7 @@ def series_resnet(
     Raises:
         InputError: an argument is none of the above.
     """
-    width = positive("width", width)
+    width = positive("width", width, "the channels of the first block")
 
     def trunk(x, norm, drop_rates):
         for number, (times, (rate,)) in enumerate(zip(WIDTHS, drop_rates, strict=True), 1):

@@ -54,7 +54,8 @@ def vgg(
     """
     if depth not in VGG_BLOCKS:
         raise InputError(f"VGG networks have depth 16 or 19, not {depth!r}.")
-    width, hidden = positive("width", width), positive("hidden", hidden)
+    width = positive("width", width, "the channels of the first stage")
+    hidden = positive("hidden", hidden)
     include_top = shared.get("include_top", True)
     _check_sides(shared.get("input_shape"), 32 if include_top else 16)
     shared.setdefault("dropout", 0.5 if include_top else 0.0)

@@ -34,7 +34,7 @@ BY_DEPTH = {
     ),
     56: (
         *("plain56", "resnet56", "resnet56d", "seresnet56", "preact_resnet56", "wrn16_2"),
-        *("resnext29_2x8d", "densenet40_12", "densenet_bc100_12"),
+        "densenet40_12",
     ),
 }
 _PAPER = re.compile(r"(plain|resnet)\d+")

@@ -10,6 +10,7 @@ from resnet_keras.commands.definitions import all_flags, group_of, in_order
 
 COMMANDS = (
     *("train", "evaluate", "predict", "report", "reproduce", "benchmark", "launch", "publish"),
+    "export",
     "pipelines.__main__",
 )
 TASKS = {
@@ -58,7 +59,8 @@ def test_the_groups_of_train():
     flags = [flag for flag in in_order(module("train").FLAGS) if group_of(flag)]
     assert flags[0].name == "recipe"
     assert list(dict.fromkeys(group_of(flag) for flag in flags)) == [
-        *("Run", "Model", "Data", "View", "Optimizer", "Regularization", "Speed", "Devices")
+        *("Run", "Model", "Data", "View", "Optimizer", "Regularization", "Teacher"),
+        *("Speed", "Devices"),
     ]
 
 

@@ -62,6 +62,13 @@ def test_files_of_other_networks(file, names, message):
     assert str(path) in refused(message, FCN, path)
 
 
+def test_the_average_of_a_training_is_taken_and_said(file):
+    path = file(f"{p}.{n}" for p in ("model", "model_ema.module") for n in NAMES[FCN])
+    with pytest.warns(UserWarning, match=r"averaged ones, model_ema\.module\.\*, are taken"):
+        tensors = segmentation.weights.layout.read(path)
+    assert {*tensors} == {name for name in NAMES[FCN] if not name.endswith("tracked")}
+
+
 def test_files_that_do_not_fit(file):
     def refused_by(message, path):
         before = [np.asarray(v) for v in model.trainable_weights[:3]]

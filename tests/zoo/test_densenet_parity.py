@@ -215,22 +215,6 @@ def test_features_of_files_without_a_head(tmp_path):
         zoo.get("densenet121", weights=path)
 
 
-def test_heads_of_ones_own(tmp_path):
-    """A Sequential around one linear layer is read; of another a warning says that it is not."""
-    tensors = RECORD.torch_weights("thin densenet121")
-    weight, bias = tensors.pop("classifier.weight"), tensors.pop("classifier.bias")
-    path = tmp_path / "w.safetensors"
-    save_file({**tensors, "classifier.1.weight": weight, "classifier.1.bias": bias}, path)
-    network = zoo.networks.find("densenet121")
-    file = zoo.weights.read(path, network)
-    assert file.options["num_classes"] == densenet_parity.CLASSES
-    np.testing.assert_array_equal(file.tensors["logits/kernel"].read(), weight.T)
-    save_file({**tensors, "classifier.0.weight": weight, "classifier.3.weight": weight}, path)
-    with pytest.warns(UserWarning, match=r"head in .* cannot be read"):
-        model = zoo.get("densenet121", weights=path, num_classes=3)
-    assert model.output_shape == (None, 3)
-
-
 def test_files_of_other_networks_are_named(tmp_path):
     path = RECORD.torch_file(tmp_path / "thin.safetensors", "thin densenet121", prefix="model.")
     asked = ("resnet50", "resnet20", "vgg16", "resnetv2_50", "densenet169", "densenet40_12")

@@ -17,8 +17,9 @@ CIFAR = [20, 32, 44, 56, 110]
 IMAGENET = {name: option for name, (_, option, _) in recipe_texts.ON_IMAGENET.items()}
 TEXTS = recipe_texts.texts()
 MODERN = "resnet50_imagenet_modern"
-# The paper's; those of other families have tests of their own.
-NAMES = [n for n in zoo.recipes.names() if re.fullmatch(r"(resnet|plain)\d+_(?!.*depth).*", n)]
+# The paper's; those of other families, and of students, have tests of their own.
+OTHERS = r"(?!.*(depth|distilled))"
+NAMES = [n for n in zoo.recipes.names() if re.fullmatch(rf"(resnet|plain)\d+_{OTHERS}.*", n)]
 SERIES = "resnet1d_digits"
 
 

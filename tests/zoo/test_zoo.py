@@ -65,6 +65,14 @@ AFTER = [  # those that followed
 ]
 
 
+def test_networks_without_residual_branches_are_those_whose_builders_have_none():
+    rows = [row for row in zoo.NETWORKS.values() if not row.residual]
+    assert {row.name[:3] for row in rows} == {"pla", "den", "vgg"}
+    for row in rows:
+        with pytest.raises(InputError, match="residual branches"):
+            row.build(stochastic_depth=0.1)
+
+
 def test_every_network_of_the_paper_is_listed():
     registered = networks.NETWORKS.keys() - {row.name for row in networks.PACKAGED}
     assert [name for name in zoo.list_models() if name not in registered] == [*PAPER, *AFTER]

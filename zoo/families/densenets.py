@@ -6,11 +6,16 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import DENSENET_BLOCKS, IMAGENET_MEAN, IMAGENET_STD
 
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
-from ..network import Family, Network
+from ..network import INNER, WIDTH, Family, Network
 
 _BUILDERS, _FILES = "resnet_keras.networks.densenet", "resnet_keras.zoo.weights.densenets"
-_DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES)
-_CIFAR_DENSENET = Family(f"{_BUILDERS}:cifar_densenet", files=_FILES)
+_LACKS = {
+    WIDTH: "growth_rate tells how many channels its blocks add, of CIFAR's networks in their "
+    "names, as in densenet40_12",
+    INNER: "all later blocks see what a block adds",
+}
+_DENSENET = Family(f"{_BUILDERS}:densenet", files=_FILES, residual=False, lacks=_LACKS)
+_CIFAR_DENSENET = _DENSENET._replace(builder=f"{_BUILDERS}:cifar_densenet")
 
 # Of arXiv 1608.06993, Table 2: parameters, and errors on CIFAR-10 and CIFAR-100 with augmentation.
 _CIFAR = {

@@ -12,15 +12,27 @@ from resnet_keras.facts import (
 )
 
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
-from ..network import Family, Network
+from ..network import INNER, PRUNED, WIDTH, WIDTHS, Family, Network
 
 _BUILDERS, _FILES = "resnet_keras.networks.preact", "resnet_keras.zoo.weights.preacts"
 _PREACT = Family(f"{_BUILDERS}:preact_resnet", {"output_stride": IMAGENET_OUTPUT_STRIDES}, _FILES)
-_KERAS = Family(f"{_BUILDERS}:keras_preact_resnet", files=_FILES)
+_KERAS = Family(
+    f"{_BUILDERS}:keras_preact_resnet",
+    files=_FILES,
+    lacks={
+        WIDTH: "it is as keras.applications has it; resnetv2_50 and deeper have other widths",
+        INNER: "it is as keras.applications has it; resnetv2_50 and deeper can be",
+    },
+)
 _CIFAR_PREACT = Family(
     f"{_BUILDERS}:cifar_preact_resnet", {"output_stride": CIFAR_OUTPUT_STRIDES}, _FILES
 )
-_WIDE = Family(f"{_BUILDERS}:wide_resnet", {"output_stride": CIFAR_OUTPUT_STRIDES}, _FILES)
+_WIDE = Family(
+    f"{_BUILDERS}:wide_resnet",
+    {"output_stride": CIFAR_OUTPUT_STRIDES},
+    _FILES,
+    lacks={WIDTH: "how many times wider it is stands in its name, as in wrn16_4"},
+)
 
 # Of arXiv 1603.05027, Tables 3 and 4, and of arXiv 1605.07146, Table 5, each the median of 5 runs:
 # error on CIFAR-10, and on CIFAR-100 where it is given; and the parameters of Tables 4 and 5.
@@ -40,8 +52,9 @@ def _imagenet(depth):
         name=f"resnetv2_{depth}",
         family=_PREACT,
         arguments={"depth": depth},
-        options={"width": 64, "output_stride": 32},
+        options={"width": 64, **PRUNED, "output_stride": 32},
         free=("output_stride",),
+        late=tuple(PRUNED),
         dataset="imagenet",
     )
 
@@ -62,8 +75,9 @@ def _cifar(depth):
         name=name,
         family=_CIFAR_PREACT,
         arguments={"depth": depth},
-        options={"output_stride": 4},
+        options={**WIDTHS, "output_stride": 4},
         free=("output_stride",),
+        late=tuple(WIDTHS),
         dataset="cifar10",
         **_figures(name),
     )
@@ -75,9 +89,10 @@ def _wide(depth, width):
         name=name,
         family=_WIDE,
         arguments={"depth": depth, "width": width},
-        options={"block_dropout": 0.0, "output_stride": 4},
+        options={"block_dropout": 0.0, **PRUNED, "output_stride": 4},
         training=("block_dropout",),
         free=("output_stride",),
+        late=tuple(PRUNED),
         dataset="cifar10",
         **_figures(name),
     )

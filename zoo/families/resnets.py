@@ -17,7 +17,7 @@ from resnet_keras.facts import (
 
 from .. import paper
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
-from ..network import Family, Network
+from ..network import WIDTHS, Family, Network
 
 IMAGENET_DEPTHS = tuple(IMAGENET_BLOCKS)
 
@@ -37,12 +37,14 @@ _CIFAR_RESNET = Family(
 
 def _imagenet(depth, plain=False):
     bottleneck = {"stride_in_1x1": True} if depth in BOTTLENECK_DEPTHS else {}
+    shortcut = {} if plain else {"shortcut": "B"}
     return Network(
         name=f"{'plain' if plain else 'resnet'}{depth}",
         family=_RESNET,
         arguments={"depth": depth, **({"shortcut": None} if plain else {})},
-        options={**({} if plain else {"shortcut": "B"}), **bottleneck, "output_stride": 32},
+        options={**shortcut, **bottleneck, **WIDTHS, "output_stride": 32},
         free=("output_stride",),
+        late=tuple(WIDTHS),
         dataset="imagenet",
         paper_multiply_adds=paper.MULTIPLY_ADDS[depth],
     )
@@ -53,8 +55,9 @@ def _cifar(depth, plain=False):
         name=f"{'plain' if plain else 'resnet'}{depth}",
         family=_CIFAR_RESNET,
         arguments={"depth": depth, **({"shortcut": None} if plain else {})},
-        options={**({} if plain else {"shortcut": "A"}), "output_stride": 4},
+        options={**({} if plain else {"shortcut": "A"}), **WIDTHS, "output_stride": 4},
         free=("output_stride",),
+        late=tuple(WIDTHS),
         dataset="cifar10",
         paper_parameters=paper.PARAMETERS.get(depth),
     )

@@ -1,11 +1,12 @@
 """Networks for time series."""
 
-from ..network import SERIES, Family, Network
+from ..network import INNER, SERIES, Family, Network
 
 _SERIES_RESNET = Family(
     "resnet_keras.networks.sequences:series_resnet",
     {"z_normalization": (True, False)},
     inputs=SERIES,
+    lacks={INNER: "of networks for series none is"},
 )
 
 ROWS = (

@@ -15,15 +15,22 @@ from resnet_keras.facts import (
 )
 
 from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
-from ..network import Family, Network
+from ..network import INNER, WIDTH, WIDTHS, Family, Network
 
 _FILES = "resnet_keras.zoo.weights.variants"
 _IMAGENET = {"output_stride": IMAGENET_OUTPUT_STRIDES}
 _CIFAR = {"output_stride": CIFAR_OUTPUT_STRIDES}
 _SHORTCUTS = {"shortcut": ("A", "B", "C")}
 _BUILDERS = "resnet_keras.networks"
-_RESNEXT = Family(f"{_BUILDERS}.resnext:resnext", {**_SHORTCUTS, **_IMAGENET}, _FILES)
-_CIFAR_RESNEXT = Family(f"{_BUILDERS}.resnext:cifar_resnext", {**_SHORTCUTS, **_CIFAR}, _FILES)
+_LACKS = {
+    WIDTH: "the channels of its blocks are in its name, groups x channels of each as in "
+    "resnext29_8x16d, or how many times wider as in wide_resnet50_2",
+    INNER: "its channels belong together in groups, or are wide by its name",
+}
+_RESNEXT = Family(f"{_BUILDERS}.resnext:resnext", {**_SHORTCUTS, **_IMAGENET}, _FILES, lacks=_LACKS)
+_CIFAR_RESNEXT = Family(
+    f"{_BUILDERS}.resnext:cifar_resnext", {**_SHORTCUTS, **_CIFAR}, _FILES, lacks=_LACKS
+)
 _RESNET_D = Family(f"{_BUILDERS}.resnet_d:resnet_d", _IMAGENET, _FILES)
 _CIFAR_RESNET_D = Family(f"{_BUILDERS}.resnet_d:cifar_resnet_d", _CIFAR, _FILES)
 _SERESNET = Family(f"{_BUILDERS}.senet:seresnet", _IMAGENET, _FILES)
@@ -42,12 +49,14 @@ _RESULTS = {
 
 def _row(name, family, arguments, dataset, **options):
     stride = 32 if dataset == "imagenet" else 4
+    late = {} if family in (_RESNEXT, _CIFAR_RESNEXT) else WIDTHS
     return Network(
         name=name,
         family=family,
         arguments=arguments,
-        options={**options, "output_stride": stride},
+        options={**options, **late, "output_stride": stride},
         free=("output_stride",),
+        late=tuple(late),
         dataset=dataset,
         paper_result=_RESULTS.get(name),
     )

@@ -4,10 +4,14 @@ from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_ST
 
 from .. import paper
 from ..entry import Published, WeightsEntry
-from ..network import Family, Network
+from ..network import INNER, Family, Network
 
 _VGG = Family(
-    "resnet_keras.networks.vgg:vgg", files="resnet_keras.zoo.weights.vggs", head=("conv5", "fc7")
+    "resnet_keras.networks.vgg:vgg",
+    files="resnet_keras.zoo.weights.vggs",
+    head=("conv5", "fc7"),
+    residual=False,
+    lacks={INNER: "it has no blocks whose outputs would stay; width makes all of it narrower"},
 )
 
 

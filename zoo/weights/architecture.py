@@ -28,8 +28,9 @@ class Architecture(NamedTuple):
         bottleneck: whether blocks have three convolutions, or two.
         projections: shortcuts that are convolutions.
         residual: whether there are shortcuts; None where the file does not tell.
-        form: cardinality and base width of bottlenecks, (1, 64) of the paper's; None where blocks
-            have two convolutions, or the tensors do not fit one another.
+        form: cardinality and base width of bottlenecks, (1, 64) of the paper's, the width as it is
+            beside an output of 256 channels; None where blocks have two convolutions, or the
+            tensors do not fit one another.
     """
 
     blocks: tuple[int, ...]
@@ -78,7 +79,7 @@ def _form(tensors):
     if len(inner) != 4 or len(last) != 4 or not inner[2] or inner[3] % inner[2]:
         return None
     cardinality = inner[3] // inner[2]
-    return cardinality, inner[3] // cardinality
+    return cardinality, inner[2] * 256 // max(last[3], 1)
 
 
 def name(shown: Architecture) -> str | None:

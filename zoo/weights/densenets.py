@@ -20,6 +20,7 @@ from .resnets import LEAVES
 from .wrappers import FOREIGN_HEAD
 
 _STEM = "features.conv0.weight"
+WRAPPED = (wrappers.Names(_STEM, body=re.compile(r"features\.")), wrappers.RESNET)
 # Newer files have `norm1` where older ones have `norm.1`.
 _TORCH = re.compile(
     r"features\.(?:(?P<stem>conv|norm)0|(?P<last>norm)5"
@@ -38,19 +39,6 @@ def recognise(tensors: Collection[str]) -> str | None:
         return TORCH
     layers = (keras_name(name).partition("/")[0] for name in tensors)
     return KERAS_APPLICATIONS if any(map(_KERAS.fullmatch, layers)) else None
-
-
-def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes off what people wrap torch's weights in; see `wrappers.under`.
-
-    A head of one linear layer comes out as `fc.weight` and `fc.bias`, as of `wrappers.bare`.
-    """
-    if not any(name.endswith(_STEM) for name in tensors):
-        return wrappers.bare(path, tensors)
-    inside = wrappers.under(path, tensors, _STEM)
-    head = {name: tensor for name, tensor in inside.items() if not name.startswith("features.")}
-    network = {name: tensor for name, tensor in inside.items() if name not in head}
-    return network | wrappers.logits(head, direct=True)
 
 
 def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
@@ -183,7 +171,7 @@ def _name(names: Iterable[str], bottleneck, growth):
 
 def _torch_name(name):
     layer, _, leaf = name.rpartition(".")
-    if layer in ("fc", "classifier"):
+    if layer == "fc":  # of `wrappers.bare`
         return {"weight": "logits/kernel", "bias": "logits/bias"}.get(leaf)
     match = _TORCH.fullmatch(layer)
     if match is None:

@@ -172,8 +172,8 @@ def _foreign(path, opened, network):
     if wrappers.of_transformers(opened.tensors):
         foreign.check_transformers(path)
     try:
-        unwrapped = getattr(network.files, "bare", wrappers.bare)
-        bare = unwrapped(path, foreign.by_layer_names(kerashub.with_head(path, opened)))
+        named = foreign.by_layer_names(kerashub.with_head(path, opened))
+        bare = wrappers.bare(path, named, getattr(network.files, "WRAPPED", (wrappers.RESNET,)))
         if network.files not in (None, densenets):
             densenets.elsewhere(path, bare, network.name)
         layout = layouts.recognise(bare, network)

@@ -10,7 +10,7 @@ from typing import Any
 
 from resnet_keras.errors import InputError
 
-from ..network import Network
+from ..network import WIDTH, Network
 from . import kerashub
 from .formats import Tensor
 
@@ -107,8 +107,11 @@ def options(
         mean, std = f"{first}_normalization/vars/0", f"{first}_normalization/vars/1"
         dense = [match for name in own if (match := re.fullmatch(r"dense(?:_(\d+))?/vars/0", name))]
         head = max(dense, key=lambda match: int(match[1] or 0))[0] if dense else ""
+    of_network = network.files.shown(tensors, network, layers) if network.files else {}
     # The whole kernel, so that a small file cannot ask for a large head.
     features = network.files.features(network) if network.files else None
+    if features and WIDTH in network.late:
+        features = int(features * of_network.get(WIDTH, 1))
     shape = own[head].shape if head in own else ()
     if len(shape) == 2 and shape[0] > 0 and features in (None, shape[0]):
         shown["num_classes"] = own[head].shape[-1]
@@ -116,7 +119,7 @@ def options(
         shown |= {"mean": own[mean].read(), "std": own[std].read()}
         if len(own[mean].shape) > 1:  # one per pixel, or per step of series
             shown["input_shape"] = own[mean].shape
-    return {**shown, **(network.files.shown(tensors, network, layers) if network.files else {})}
+    return {**shown, **of_network}
 
 
 def numbered(tensors: Collection[str]) -> bool:

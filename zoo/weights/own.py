@@ -63,6 +63,9 @@ def _described(path, text, tensors):
                 raise ValueError(f"{option} of {network.name}")
         check_options(options, network, shown.get("num_classes"))
         options = {**{name: network.options[name] for name in network.settled}, **options}
+        for option in network.late:
+            if option in shown and options[option] != shown[option]:
+                raise ValueError(f"{option} {options[option]!r}, and tensors of {shown[option]!r}")
         names = made.get("class_names")
         if names is not None:
             if not isinstance(names, list) or len(names) != options.get("num_classes"):

@@ -38,12 +38,14 @@ def names(tensors: Mapping[str, Tensor]) -> list[str]:
     if bottleneck and counts in depths:
         biased = "conv1_conv/bias" in tensors
         return [f"resnet{depths[counts]}v2" if biased else f"resnetv2_{depths[counts]}"]
-    kernel = tensors.get("conv2_block1_1_conv/kernel")
-    if len(counts) != 3 or len(set(counts)) != 1 or kernel is None:
+    stem, kernel = (tensors.get(f"{layer}_conv/kernel") for layer in ("conv1", "conv2_block1_2"))
+    if len(counts) != 3 or len(set(counts)) != 1 or stem is None or kernel is None:
         return []
     total, width = sum(counts), kernel.shape[-1] // 16
     if bottleneck:
         return [f"preact_resnet{3 * total + 2}"]
+    if stem.shape[-1] != 16:  # a wide network's has 16 channels whatever its width
+        return [f"preact_resnet{2 * total + 2}"]
     wide = f"wrn{2 * total + 4}_{width}"
     return [f"preact_resnet{2 * total + 2}", wide] if width == 1 else [wide]
 

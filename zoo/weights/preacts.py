@@ -14,7 +14,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS, INCEPTION_MEAN, INCEPTION_STD
 
 from ..network import Network
-from . import architecture, layouts, preactivation, resnets, wrappers
+from . import architecture, layouts, preactivation, resnets, widths, wrappers
 from .foreign import contents
 from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
@@ -22,6 +22,7 @@ from .resnets import LEAVES
 from .wrappers import FOREIGN_HEAD
 
 _STEM = "stem.conv.weight"
+WRAPPED = (wrappers.Names(_STEM), wrappers.RESNET)
 _BLOCK = re.compile(r"stages\.(\d)\.blocks\.(\d+)\.(?:(conv|norm)(\d)|downsample\.(conv))")
 _DENSE = re.compile(
     r"(?!conv\d|post_bn/|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)"
@@ -33,13 +34,6 @@ def recognise(tensors: Collection[str]) -> str | None:
     if _STEM in tensors:
         return TORCH
     return KERAS_APPLICATIONS if "post_bn/gamma" in {keras_name(n) for n in tensors} else None
-
-
-def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes off what people wrap torch's weights in; see `wrappers.under`."""
-    if any(name.endswith(_STEM) for name in tensors):
-        return wrappers.under(path, tensors, _STEM)
-    return wrappers.bare(path, tensors)
 
 
 def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
@@ -69,13 +63,15 @@ def shown(
     tensors: dict[str, Tensor], network: Network, layers: Collection[str] = ()
 ) -> dict[str, Any]:
     """Arguments of `zoo.get` that the tensors themselves show, beside those of every network."""
-    if "width" not in network.options:
-        return {}
+    late = widths.shown(tensors, network)
+    if "width" not in network.options or "width" in network.late:
+        return late
     own, stem = tensors, "conv1_conv/kernel"
     if layouts.numbered(tensors):
         own = layouts.by_layer_number(tensors)
         stem = "conv2d/vars/0"
-    return {"width": own[stem].shape[-1]} if stem in own and len(own[stem].shape) == 4 else {}
+    known = stem in own and len(own[stem].shape) == 4
+    return {**late, "width": own[stem].shape[-1]} if known else late
 
 
 def check(
@@ -144,17 +140,18 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
         depth = {IMAGENET_BLOCKS[depth]: depth for depth in BOTTLENECK_DEPTHS}[blocks]
         if first["use_bias"]:
             return f"resnet{depth}v2", {}
-        options = {"width": first["filters"], "output_stride": _output_stride(layers, 4)}
+        options = {**widths.of_layers(layers, "imagenet"), "width": first["filters"]}
+        options["output_stride"] = _output_stride(layers, 4)
         return f"resnetv2_{depth}", options
     options = {"output_stride": _output_stride(layers, 1)}
-    count, inner = sum(blocks), layers["conv2_block1_1_conv"][1]["filters"]
+    count, late = sum(blocks), widths.of_layers(layers, "cifar10")
     if bottleneck:
-        return f"preact_resnet{3 * count + 2}", options
+        return f"preact_resnet{3 * count + 2}", {**options, **late}
     if "conv2_block1_0_identity" in layers:
-        return f"preact_resnet{2 * count + 2}", options
+        return f"preact_resnet{2 * count + 2}", {**options, **late}
     rates = [c["rate"] for name, (_, c) in layers.items() if re.fullmatch(r".*\d_dropout", name)]
     options["block_dropout"] = max(rates, default=0.0)
-    return f"wrn{2 * count + 4}_{inner // 16}", options
+    return f"wrn{2 * count + 4}_{late.pop('width'):g}", {**options, **late}
 
 
 def _output_stride(layers, stem):
@@ -164,7 +161,7 @@ def _output_stride(layers, stem):
 
 def _torch_name(name):
     layer, _, leaf = name.rpartition(".")
-    if layer in ("head.fc", "head", "fc"):
+    if layer == "fc":  # of `wrappers.bare`
         return {"weight": "logits/kernel", "bias": "logits/bias"}.get(leaf)
     if name == _STEM:
         return "conv1_conv/kernel"
@@ -188,14 +185,8 @@ def _from_torch(name, tensor):
     ours = _torch_name(name)
     if ours is None or not ours.endswith("/kernel"):
         return ours or name, tensor
-    if ours == "logits/kernel" and len(tensor.shape) == 4:  # timm's classifier is a 1x1 convolution
-        return ours, changed(tensor, _matrix, (1, 0))
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(tensor.shape))
     return ours, tensor if axes is None else changed(tensor, lambda v: v.transpose(axes), axes)
-
-
-def _matrix(kernel):
-    return kernel.reshape(kernel.shape[:2]).transpose(1, 0)
 
 
 def _from_keras(name):

@@ -57,6 +57,17 @@ def remember(
         new_head,
         file.assumed,
     )
+    _set(model, origin)
+
+
+def pass_on(model: "keras.Model", other: "keras.Model") -> None:
+    """Lets `save` know of a model that was made from another what it knows of that."""
+    origin = recall(model)
+    if origin is not None:
+        _set(other, origin)
+
+
+def _set(model, origin):
     # Past Keras, which would track it as a part of the model and save it.
     object.__setattr__(model, _MEMORY, origin)
 

@@ -44,7 +44,8 @@ def write(model: "keras.Model", network: Network, options: Mapping[str, Any]) ->
             "networks.network.network."
         )
     own = {name: options.get(name, default) for name, default in network.options.items()}
-    own = {n: v for n, v in own.items() if n not in network.free or v != network.options[n]}
+    sparse = {*network.free, *network.late}
+    own = {n: v for n, v in own.items() if n not in sparse or v != network.options[n]}
     layer.network = {
         "model": network.name,
         "arguments": dict(network.arguments),
@@ -64,7 +65,7 @@ def of(model: "keras.Model") -> tuple[Network, dict[str, Any]]:
     network = networks.find(name)
     check_arguments(network, arguments)
     policy = model.get_layer("normalization").dtype_policy.name
-    return network, {**_free(network), **own, **_shared(layers), "dtype": policy}
+    return network, {**_unrecorded(network), **own, **_shared(layers), "dtype": policy}
 
 
 def of_config(config: Mapping[str, Any], network: Network) -> dict[str, Any]:
@@ -82,12 +83,12 @@ def of_config(config: Mapping[str, Any], network: Network) -> dict[str, Any]:
     if name != network.name:
         raise ValueError(f"it is configured as {name}")
     check_arguments(network, arguments)
-    return {**_free(network), **own, **_shared(layers)}
+    return {**_unrecorded(network), **own, **_shared(layers)}
 
 
-def _free(network):
-    """The defaults of options that files do not settle, which are not recorded."""
-    return {name: network.options[name] for name in network.free}
+def _unrecorded(network):
+    """The defaults of options that are recorded only where they are others."""
+    return {name: network.options[name] for name in (*network.free, *network.late)}
 
 
 def name_in(config: Mapping[str, Any]) -> str | None:
@@ -114,9 +115,10 @@ def check_arguments(network: Network, arguments: Mapping[str, Any]) -> None:
 
 def stored(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
     """Of a network's options, those that a file of its weights keeps."""
-    kept = {*FREE, *OF_WEIGHTS, *network.settled} - {"mean", "std"}
+    kept = {*FREE, *OF_WEIGHTS, *network.settled} - {"mean", "std", *network.late}
     kept -= {"pooling"} if options.get("include_top", True) else {"num_classes"}
-    changed = {key for key in network.free if options.get(key) != network.options[key]}
+    sparse = (*network.free, *network.late)
+    changed = {key for key in sparse if options.get(key) != network.options[key]}
     return {key: value for key, value in options.items() if key in kept | changed}
 
 

@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import BOTTLENECK_DEPTHS, CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import (
+    BOTTLENECK_DEPTHS,
+    CAFFE_MEAN,
+    CAFFE_STD,
+    FIRST_STAGES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+)
 
 from ..network import Network
-from . import architecture, layouts, preactivation
+from . import architecture, layouts, preactivation, widths
 from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
 from .wrappers import FOREIGN_HEAD
@@ -62,7 +69,7 @@ def shown(
         layers: the names of all layers, where the file has them: they show where bottlenecks
             stride.
     """
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {**widths.shown(tensors, network)}
     if layouts.numbered(tensors):
         names = [name.rpartition("layers/")[2] for name in tensors]
         kernels = sum(re.fullmatch(r"conv2d(_\d+)?/vars/0", name) is not None for name in names)
@@ -137,9 +144,7 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     options["output_stride"] = _described_output_stride(layers, stem=4 if imagenet else 1)
     if "conv1_conv" not in layers:
         raise KeyError("conv1_conv")
-    width = 64 if imagenet or bottleneck else 16
-    if layers["conv2_block1_1_conv"][1]["filters"] != width:
-        raise KeyError(f"conv2_block1_1_conv of {width} filters")
+    options |= widths.of_layers(layers, "imagenet" if imagenet else "cifar10")
     return f"{'plain' if shortcut is None else 'resnet'}{depth}", options
 
 
@@ -174,7 +179,10 @@ def _check_stem(path, tensors, network):
         raise InputError(
             f"{path} is of a network that sees {channels} channels; the networks here see RGB."
         )
-    if network.dataset != "imagenet" or filters != 64:
+    stage, _ = FIRST_STAGES[network.dataset]
+    if filters != stage and network.dataset == "cifar10":
+        raise _other_width(path, filters, network)
+    if network.dataset != "imagenet" or filters != stage:
         return
     if height == 3:
         raise InputError(
@@ -182,10 +190,14 @@ def _check_stem(path, tensors, network):
             f"filters; {network.name} has 7x7, and no network here has that one."
         )
     if first is not None and first[3] not in (64, filters):
-        raise InputError(
-            f"{path} is of a network of another width: its first block has {first[3]} filters "
-            f"where {network.name} has 64."
-        )
+        raise _other_width(path, first[3], network)
+
+
+def _other_width(path, filters, network):
+    return InputError(
+        f"{path} is of a network of another width: its first block has {filters} filters where "
+        f"{network.name} has {FIRST_STAGES[network.dataset][0]}."
+    )
 
 
 def _shape(tensors, name):

@@ -13,13 +13,15 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_MEAN, IMAGENET_STD
 
 from ..network import Network
-from . import architecture, layouts, resnets, wrappers
+from . import architecture, layouts, resnets, widths, wrappers
 from .foreign import contents
 from .formats import Tensor
 from .layouts import TORCH, renamed
 
 _DEEP_STEM, _LEGACY_STEM = "conv1.0.weight", "layer0.conv1.weight"
-_STEMS = (_LEGACY_STEM, "conv1.weight", _DEEP_STEM)
+WRAPPED = tuple(
+    wrappers.RESNET._replace(stem=stem) for stem in (_LEGACY_STEM, wrappers.RESNET.stem, _DEEP_STEM)
+)
 _EXCITATION = re.compile(r"layer(\d)\.(\d+)\.se(?:_module)?\.fc([12])\.(weight|bias)")
 _PROJECTION = re.compile(r"(layer\d\.\d+\.downsample)\.([12])(?=\.)")
 # timm's deep stem is a Sequential, of which bn1 is the last normalization.
@@ -36,12 +38,7 @@ _LEGACY = {"layer0.": "", "last_linear.": "fc."}
 
 def recognise(tensors: Collection[str]) -> str | None:
     """Tells torch's layout by the names of its tensors; None for another one."""
-    return TORCH if any(stem in tensors for stem in _STEMS) else None
-
-
-def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes off what people wrap torch's weights in; see `wrappers.bare`."""
-    return wrappers.bare(path, tensors, _STEMS)
+    return TORCH if any(kind.stem in tensors for kind in WRAPPED) else None
 
 
 def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:
@@ -78,7 +75,7 @@ def shown(
 ) -> dict[str, Any]:
     """Arguments of `zoo.get` that the tensors themselves show, beside those of every network."""
     if "shortcut" not in network.options or layouts.numbered(tensors):
-        return {}
+        return widths.shown(tensors, network)
     projections = [name for name in tensors if name.endswith("_0_conv/kernel")]
     everywhere = any("_block2_" in name for name in projections)
     return {"shortcut": "C" if everywhere else "B" if projections else "A"}

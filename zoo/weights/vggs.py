@@ -24,8 +24,15 @@ from .resnets import LEAVES
 
 HIDDEN = ("fc6", "fc7")
 _STEM = "features.0.weight"
+WRAPPED = (
+    wrappers.Names(
+        _STEM,
+        body=re.compile(r"(features|classifier\.[03])\."),
+        linear=re.compile(rf"classifier\.6(\.[01])?|{wrappers.LINEAR.pattern}"),
+    ),
+)
 _FEATURE = re.compile(r"features\.(\d+)\.(\w+)")
-_CLASSIFIER = {"classifier.0": "fc6", "classifier.3": "fc7", "classifier.6": "logits"}
+_CLASSIFIER = {"classifier.0": "fc6", "classifier.3": "fc7", "fc": "logits"}
 _KERAS = re.compile(r"block(\d)_conv(\d)")
 _KERAS_DENSE = {"fc1": "fc6", "fc2": "fc7", "predictions": "logits"}
 _FIRST = "conv1_block1_conv/kernel"
@@ -36,13 +43,6 @@ def recognise(tensors: Collection[str]) -> str | None:
     if _STEM in tensors:
         return TORCH
     return KERAS_APPLICATIONS if any(_KERAS.match(keras_name(n)) for n in tensors) else None
-
-
-def bare(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Takes off what people wrap torch's weights in; see `wrappers.under`."""
-    if any(name.endswith(_STEM) for name in tensors):
-        return wrappers.under(path, tensors, _STEM)
-    return tensors
 
 
 def translate(layout: str, tensors: dict[str, Tensor], network: Network) -> dict[str, Tensor]:

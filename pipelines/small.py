@@ -1,0 +1,208 @@
+"""Small images of one size, held in memory: MNIST and its kin, SVHN, and arrays that a user has.
+
+Where DATA_DIR has the four IDX files of MNIST's form (train-images-idx3-ubyte, ..., gzipped or
+not), or one .npz file of x_train, y_train, x_test and y_test, or is such a file, these are the data
+set. Else it is TensorFlow Datasets', which downloads it. Imports no TensorFlow until then.
+"""
+
+import functools
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from resnet_keras.errors import InputError
+
+from . import idx, splits
+from .series_files import read_arrays
+
+NAME = "arrays"  # of a user's own
+LARGEST = 96  # pixels on a side of what TensorFlow Datasets has
+_IDX = tuple(
+    f"{split}-{kind}-ubyte"
+    for split in ("train", "t10k")
+    for kind in ("images-idx3", "labels-idx1")
+)
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_LAYOUT = f"the IDX files {_IDX[0]} and so on, or one .npz file of {', '.join(_ARRAYS)}"
+# The sides of images, and the numbers of classes, of data sets that are known by name.
+KNOWN = {"fashion_mnist": (28, 10), "mnist": (28, 10), "svhn_cropped": (32, 10)}
+VAL = splits.Split("trainval", "90%", "")  # what is held out of the training images
+TRAIN = splits.Split("trainval", "", "90%")
+
+
+class Images(NamedTuple):
+    """A data set: uint8 RGB (examples, side, side, 3), int32 labels, the classes in their order."""
+
+    train: np.ndarray
+    train_labels: np.ndarray
+    test: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def side(self) -> int:
+        """Of the images, in pixels."""
+        return self.train.shape[1]
+
+
+def files(data_dir: str | os.PathLike | None) -> tuple[Path, ...]:
+    """A user's files: four IDX files, or one .npz file; none where there are none.
+
+    Raises:
+        InputError: there are some of the IDX files only, or several .npz files.
+    """
+    if data_dir is None or "://" in str(data_dir):
+        return ()
+    root = Path(data_dir).expanduser()
+    if root.is_file():
+        return (root,)
+    places = {name: _one_of(root / name, root / f"{name}.gz") for name in _IDX}
+    if any(places.values()):
+        missing = [name for name, path in places.items() if path is None]
+        if missing:
+            raise InputError(f"{root} has IDX files, but no {missing[0]} and no {missing[0]}.gz.")
+        return tuple(path for path in places.values() if path)
+    arrays = sorted(root.glob("*.npz"))
+    if len(arrays) > 1:
+        names = " and ".join(path.name for path in arrays[:2])
+        raise InputError(f"{root} has {names}: name the one that is meant as data_dir.")
+    return tuple(arrays)
+
+
+def _one_of(*paths):
+    return next((path for path in paths if path.is_file()), None)
+
+
+def check_files(dataset: str, data_dir: str | os.PathLike | None) -> None:
+    """Raises `InputError` where "arrays" has no files, or some of them are missing."""
+    if not files(data_dir) and dataset == NAME:
+        raise InputError(f"{NAME} needs data_dir, a folder that has {_LAYOUT}, or that file.")
+
+
+def images(dataset: str, data_dir: str | os.PathLike | None) -> Images:
+    """Reads a data set, once as long as its files stay the same.
+
+    Args:
+        dataset: "arrays"; "arrays/NAME" of TensorFlow Datasets; or a key of `KNOWN`.
+        data_dir: the user's files, or where TensorFlow Datasets keeps its own.
+
+    Raises:
+        InputError: there are no such files, or names the file and what is wrong with it.
+    """
+    check_files(dataset, data_dir)
+    paths = files(data_dir)
+    if not paths:
+        return _of_tfds(dataset.removeprefix(f"{NAME}/"), data_dir and str(data_dir))
+    stamps = tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    read = _of_files(paths, stamps)
+    side, classes = KNOWN.get(dataset, (read.side, len(read.class_names)))
+    if (read.side, len(read.class_names)) != (side, classes):
+        raise InputError(
+            f"{paths[0]} has images of side {read.side} in {len(read.class_names)} classes, and "
+            f'{dataset} has side {side} and {classes} classes: dataset="{NAME}" takes any.'
+        )
+    return read
+
+
+@functools.lru_cache(2)
+def _of_files(paths, stamps):
+    del stamps
+    if len(paths) == 1:
+        found = read_arrays(paths[0])
+        missing = [name for name in _ARRAYS if name not in found]
+        if missing:
+            raise InputError(f"{paths[0]} lacks the array {missing[0]}: it has {', '.join(found)}.")
+        arrays = [found[name] for name in _ARRAYS]
+        whats = [f"{name} of {paths[0]}" for name in _ARRAYS]
+    else:
+        arrays, whats = [idx.read(path) for path in paths], [str(path) for path in paths]
+    train, test = _checked(arrays[0], whats[0]), _checked(arrays[2], whats[2])
+    if train.shape[1:] != test.shape[1:]:
+        raise InputError(
+            f"{whats[0]} has images of side {train.shape[1]}, and {whats[2]} of {test.shape[1]}."
+        )
+    numbered = [
+        _labels(labels, len(of), what)
+        for labels, of, what in ((arrays[1], train, whats[1]), (arrays[3], test, whats[3]))
+    ]
+    classes = np.unique(numbered[0])
+    strange = np.setdiff1d(numbered[1], classes)
+    if len(strange):
+        raise InputError(f"{whats[3]} has a class {strange[0]!s} that {whats[1]} lacks.")
+    if len(classes) < 2:
+        raise InputError(f"{whats[1]} has one class only, {classes[0]!s}.")
+    train_labels, test_labels = (np.searchsorted(classes, own).astype("int32") for own in numbered)
+    return Images(train, train_labels, test, test_labels, tuple(map(str, classes)))
+
+
+def _checked(array, what):
+    """An array as uint8 RGB (examples, side, side, 3)."""
+    array = np.asarray(array)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or not array.size:
+        raise InputError(
+            f"{what} must be images (examples, height, width), or with 1 or 3 channels, not of "
+            f"shape {array.shape}."
+        )
+    if array.shape[1] != array.shape[2]:
+        raise InputError(
+            f"{what} has images of {array.shape[1]} x {array.shape[2]} pixels: they must be square."
+        )
+    if array.dtype != np.uint8:
+        raise InputError(f"{what} must be uint8, pixels from 0 to 255, not {array.dtype}.")
+    return np.repeat(array, 3, axis=-1) if array.shape[-1] == 1 else array
+
+
+def _labels(labels, examples, what):
+    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.shape != (examples,) or labels.dtype.kind not in "iuU":
+        raise InputError(
+            f"{what} must be a whole number or text for each of {examples} images, not "
+            f"{labels.dtype} {labels.shape}."
+        )
+    return labels
+
+
+@functools.lru_cache(2)
+def _of_tfds(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    from .records import cannot_load, prepare
+
+    builder = prepare(name, data_dir)
+    shape = builder.info.features["image"].shape
+    if None in shape or shape[0] != shape[1] or shape[0] > LARGEST:
+        raise InputError(
+            f"{name} of TensorFlow Datasets has images of shape {shape}: those in memory are "
+            f'square, of one size and of side {LARGEST} at most. "tfds/{name}" takes any.'
+        )
+    arrays = []
+    for split in ("train", "test"):
+        try:
+            loaded = tfds.load(name, split=split, data_dir=data_dir)
+            batches = list(tfds.as_numpy(loaded.batch(1000)))
+        except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
+            raise cannot_load(name, data_dir, error) from error
+        pixels = np.concatenate([batch["image"] for batch in batches])
+        labels = np.concatenate([batch["label"] for batch in batches])
+        arrays += [_checked(pixels, f"{name}/{split}"), labels.astype("int32")]
+    return Images(*arrays, class_names=tuple(builder.info.features["label"].names))
+
+
+def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
+    """As `pipelines.arrays`: "trainval" is all training images, "val" a tenth of them.
+
+    The tenth has its share of each class, and is the same on every machine.
+    """
+    del image_size
+    known = images(dataset, data_dir)
+    if split == "test":
+        return known.test, known.test_labels
+    if split == "trainval":
+        return known.train, known.train_labels
+    names = [str(number).encode() for number in range(len(known.train))]
+    chosen = splits.share(VAL if split == "val" else TRAIN, known.train_labels, names)
+    return known.train[chosen], known.train_labels[chosen]
