@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import deployment, drawing, processes, zoo
+from . import drawing, processes, zoo
 from .classification import prediction
 from .commands import decoders, exports, predict_flags, shared_flags, shell
 from .commands.predict_flags import MOST_DRAWN
@@ -61,10 +61,7 @@ def _main(arguments: list[str]) -> int:
     weights = f" {FLAGS.weights}" if FLAGS.weights else ""
     shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
     shell.start_tensorflow()
-    if network is None:
-        model = deployment.Classifier(found)
-    else:
-        model = _model(network, file, shown.image_size)
+    model = exports.opened(found) if network is None else _model(network, file, shown.image_size)
     predictions = zoo.prediction.of_files(
         model,
         paths,

@@ -18,11 +18,14 @@ from .contestants import process
 from .labellers import KERAS_APPLICATIONS, MAKER, Spec
 from .peers import ENGINES, IN_KERAS_APPLICATIONS, OURS
 
+PRECISIONS = ("float32", "mixed_bfloat16")
 PEERS = (KERAS_APPLICATIONS, *ENGINES)
 
 
 def check(model: str, ours: Sequence[str], peers: Sequence[str], dtype: str) -> None:
     """Raises `InputError` for a contestant that there is not, or that does not do what is asked."""
+    if dtype not in PRECISIONS:
+        raise InputError(f"files are timed in {' and '.join(PRECISIONS)}, not in {dtype}.")
     for engine in ours:
         if engine == engines.AUTO:
             raise InputError("Name the engines that are to be timed, not auto.")
