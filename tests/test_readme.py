@@ -29,6 +29,7 @@ BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
 DEPLOYED = "deployment.open_runtime("
+ENGINE = "engines.open_engine("
 # In tests/deployment/test_serving.py.
 SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
 TEACHER = "distilled(student"
@@ -47,6 +48,7 @@ RUN = (
     LOCALIZER,
     PRUNING,
     DEPLOYED,
+    ENGINE,
     SERVED,
     SERVED_OPTIONS,
     REQUEST,
@@ -94,6 +96,15 @@ def test_deployment_example(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     exec(block("python", DEPLOYED), {})
     assert capsys.readouterr().out.strip().isdigit()
+
+
+def test_engine_example(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("RESNET_KERAS_HOME", str(tmp_path))
+    names: dict[str, Any] = {"images": np.zeros((2, 16, 16, 3), "uint8")}
+    exec(block("python", ENGINE), names)
+    assert names["logits"].shape == (2, 10)
+    assert [*(tmp_path / "engines").glob("resnet20-16-*/model.xml")]
 
 
 def test_a_network_of_ones_own(tmp_path):
