@@ -5,15 +5,19 @@
     python -m resnet_keras.reproduce depth --dataset=cifar10 --depths=20,56,1202 --seeds=0,1,2,3,4
     python -m resnet_keras.reproduce imagenet --data_dir=/data/tensorflow_datasets --trained=runs
     python -m resnet_keras.reproduce detection
+    python -m resnet_keras.reproduce lesion
     python -m resnet_keras.reproduce responses runs/plain20_digits runs/resnet20_digits
 
 degradation trains plain and residual networks of several depths (Fig. 6), shortcuts options A, B
 and C (Table 3), depth residual networks of 20 to 110 layers (Table 6); responses measures how
 strongly the layers of such networks respond (Fig. 7). Experiments share the runs they have in
-common. imagenet trains nothing: it evaluates networks trained here and public weights (Tables 2 to
-5). Nor does responses where it is given finished runs of `train`, or folders of such runs: each
-receives responses.json, the standard deviation of what each 3x3 convolution gives after batch
-normalization and before the nonlinearity or the addition, over the images of the run's evaluation.
+common. families trains the networks that followed beside the paper's, and times them. lesion
+deletes blocks of trained networks (Veit et al. 2016). imagenet trains nothing: it evaluates
+networks trained here and public weights (Tables 2 to 5). Nor do responses and lesion where they are
+given finished runs of `train`, or folders of such runs. Each of these receives responses.json, the
+standard deviation of what each 3x3 convolution gives after batch normalization and before the
+nonlinearity or the addition, over the images of the run's evaluation; or lesion.json, the errors
+without each block, and without several.
 detection trains detectors on images of shapes, with a plain and a residual backbone (Table 7) and
 with the improvements of Table 9, and measures them.
 
@@ -34,8 +38,9 @@ from .commands import evaluate_flags, reproduce_flags, shared_flags, shell, trai
 from .detection import train as detector
 from .errors import InputError, unknown
 from .files import make_folder, readable
-from .reproduction import course, detection, experiments, responses, results
+from .reproduction import course, detection, experiments, measuring, results
 from .reproduction.jobs import Machine
+from .reproduction.measuring import MEASURES
 
 FLAGS = reproduce_flags.FLAGS
 DETECTION = detection.EXPERIMENT
@@ -53,7 +58,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         FLAGS,
         own,
         __doc__,
-        positional=task == "responses",  # of these folders' runs
+        positional=task in MEASURES,  # of these folders' runs
         task=task,
         groups=_groups(task),
         after=_after(task),
@@ -77,7 +82,7 @@ def _after(task):
 
 def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
     if folders:
-        return _measure(folders, rest)
+        return _measure(task, folders, rest)
     if task not in TASKS:
         raise (
             unknown("experiment", task, TASKS)
@@ -101,12 +106,12 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
     return status
 
 
-def _measure(folders, rest):
+def _measure(task, folders, rest):
     others = {f.name for f in shared_flags.all_flags(FLAGS) if f.present} - {"data_dir", "flagfile"}
     if rest or others:
-        raise InputError("responses RUN... takes no flag but --data_dir: it only measures runs.")
-    shell.announce("responses of the layers")
-    responses.measure(folders, FLAGS.data_dir)
+        raise InputError(f"{task} RUN... takes no flag but --data_dir: it only measures runs.")
+    shell.announce(f"{task} of trained networks")
+    measuring.measure(task, folders, FLAGS.data_dir)
     return 0
 
 

@@ -19,7 +19,7 @@ from resnet_keras.commands import shared_flags
 from resnet_keras.training import replicas
 
 COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
-COMMANDS = (*COMMANDS, "reproduce", "publish", "export")
+COMMANDS = (*COMMANDS, "reproduce", "publish", "prune", "export")
 ROOMS = ("detection", "localization", "segmentation")
 COMMANDS = (*COMMANDS, *(f"{r}.{n}" for r in ROOMS for n in ("train", "evaluate", "predict")))
 OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")

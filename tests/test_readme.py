@@ -29,10 +29,12 @@ BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
 DEPLOYED = "deployment.open_runtime("
+ENGINE = "engines.open_engine("
 # In tests/deployment/test_serving.py.
 SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
 TEACHER = "distilled(student"
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
+PRUNING = "pruning.prune("
 RUN = (
     MODELS,
     REGISTERED,
@@ -44,7 +46,9 @@ RUN = (
     BRIGHTNESS,
     RECIPE,
     LOCALIZER,
+    PRUNING,
     DEPLOYED,
+    ENGINE,
     SERVED,
     SERVED_OPTIONS,
     REQUEST,
@@ -79,12 +83,28 @@ def test_localizer_example():
     assert (names["model"].crop, names["model"].num_classes) == (224, 20)
 
 
+def test_pruning_example(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block("python", PRUNING), names)
+    assert zoo.get("pruned").count_params() < names["model"].count_params()
+
+
 def test_deployment_example(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert export.main(["export", "resnet20", "--weights=digits", "--format=litert"]) == 0
     capsys.readouterr()
     exec(block("python", DEPLOYED), {})
     assert capsys.readouterr().out.strip().isdigit()
+
+
+def test_engine_example(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("RESNET_KERAS_HOME", str(tmp_path))
+    names: dict[str, Any] = {"images": np.zeros((2, 16, 16, 3), "uint8")}
+    exec(block("python", ENGINE), names)
+    assert names["logits"].shape == (2, 10)
+    assert [*(tmp_path / "engines").glob("resnet20-16-*/model.xml")]
 
 
 def test_a_network_of_ones_own(tmp_path):

@@ -90,7 +90,7 @@ class Distilled(keras.Model):
         """
 
         def distillation(labels, outputs):
-            student, teacher = ops.split(outputs, 2, axis=-1)
+            student, teacher = _apart(outputs)
             return divergence(teacher, student, self.temperature)
 
         return [*map(_of_student, (cross_entropy, top1_error, top5_error)), distillation]
@@ -155,7 +155,7 @@ class DistillationLoss(keras.losses.Loss):
             y_true: labels, as of `metrics.cross_entropy`.
             y_pred: (batch, 2 * classes), the student's logits and the teacher's.
         """
-        student, teacher = ops.split(y_pred, 2, axis=-1)
+        student, teacher = _apart(y_pred)
         of_labels = cross_entropy(y_true, student, self.label_smoothing)
         of_teacher = divergence(teacher, student, self.temperature)
         return (1.0 - self.distill) * of_labels + self.distill * of_teacher
@@ -185,10 +185,16 @@ def student_of(model: keras.Model) -> keras.Model:
     return model.student if isinstance(model, Distilled) else model
 
 
+def _apart(outputs):
+    """The student's logits and the teacher's."""
+    classes = outputs.shape[-1] // 2
+    return outputs[:, :classes], outputs[:, classes:]
+
+
 def _of_student(measure):
     @functools.wraps(measure)
     def measured(labels, outputs):
-        return measure(labels, ops.split(outputs, 2, axis=-1)[0])
+        return measure(labels, _apart(outputs)[0])
 
     return measured
 
@@ -200,7 +206,15 @@ def _check_models(student, teacher):
             raise InputError(
                 f"{network.name!r} must have one input and one output, logits (batch, classes)."
             )
+        activation = getattr(network.layers[-1], "activation", None)
+        if activation is keras.activations.softmax:  # as of keras.applications
+            raise InputError(
+                f"{network.name!r} puts out probabilities, and logits are needed: build it without "
+                "its last softmax (of keras.applications, classifier_activation=None)."
+            )
     names = f"{teacher.name!r} cannot teach {student.name!r}"
+    if {id(v) for v in student.variables} & {id(v) for v in teacher.variables}:
+        raise InputError(f"{names}: they share variables, and a teacher stays as it is.")
     classes = [network.output_shape[-1] for network in (teacher, student)]
     if classes[0] != classes[1]:
         raise InputError(f"{names}: it tells {classes[0]} classes, and the student {classes[1]}.")

@@ -10,6 +10,7 @@ from resnet_keras.errors import unknown
 
 from . import detection, experiments, families, imagenet, improvements, jobs, results
 from .jobs import FAILED, Machine
+from .measuring import MEASURES
 from .results import Results
 
 
@@ -83,9 +84,9 @@ def train(
         jobs.check_data(lambda: pipelines.arrays(dataset, "test", data_dir=data_dir))
     _tell(members, missing)
     status, failed = jobs.run(missing, order.machine)
-    if order.experiment == "responses" and status in (0, FAILED):
+    if order.experiment in MEASURES and status in (0, FAILED):
         begun = experiments.read(folder, members)
-        measuring = jobs.measuring(begun, folder, data_dir)
+        measuring = jobs.measuring(order.experiment, begun, folder, data_dir)
         status = max(status, jobs.run(measuring, order.machine)[0])
     if status not in (0, FAILED):
         return status, None

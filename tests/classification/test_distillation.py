@@ -181,6 +181,12 @@ def test_networks_that_do_not_fit_are_refused(networks, tmp_path):
     other = zoo.get("resnet8", include_top=False, input_shape=SHAPE)
     with pytest.raises(InputError, match="logits"):
         distilled(student, other)
+    pooled = keras.layers.GlobalAveragePooling2D()(other.output)
+    softmax = keras.layers.Dense(10, activation="softmax")(pooled)
+    with pytest.raises(InputError, match="classifier_activation=None"):
+        distilled(student, keras.Model(other.input, softmax))
+    with pytest.raises(InputError, match="share variables"):
+        distilled(student, student)
     for amounts in ({"distill": 1.1}, {"distill": 0}, {"temperature": 0}):
         with pytest.raises(InputError, match=next(iter(amounts))):
             distilled(student, teacher, **amounts)
@@ -220,6 +226,18 @@ def test_the_student_of_a_run_is_a_network_of_its_own(undisturbed, capsys):
     # Checkpoints hold the student alone: weights, momenta and metrics of 75,290 values.
     sizes = [path.stat().st_size for path in (undisturbed / "checkpoints").glob("step-*")]
     assert max(sizes) < 2 * 4 * 75_290 + 60_000
+
+
+def test_card_and_report_name_the_teacher(undisturbed, tmp_path):
+    from resnet_keras import publish, report
+
+    pytest.importorskip("matplotlib")
+    assert publish.main(["publish", str(undisturbed), str(tmp_path / "card")]) == 0
+    assert "| teacher | resnet20 |" in (tmp_path / "card" / "README.md").read_text()
+    assert report.main(["report", str(undisturbed), f"--out={tmp_path / 'curves'}"]) == 0
+    page = (tmp_path / "curves.html").read_text()
+    assert "<li>teacher=resnet20</li>" in page
+    assert "<li>teacher_weights=digits</li>" in page
 
 
 def test_a_killed_run_ends_in_the_same_bits(undisturbed, tmp_path, monkeypatch):

@@ -9,8 +9,18 @@ from resnet_keras.commands import help
 from resnet_keras.commands.definitions import all_flags, group_of, in_order
 
 COMMANDS = (
-    *("train", "evaluate", "predict", "report", "reproduce", "benchmark", "launch", "publish"),
-    "export",
+    *(
+        "train",
+        "evaluate",
+        "predict",
+        "report",
+        "reproduce",
+        "benchmark",
+        "launch",
+        "publish",
+        "prune",
+        "export",
+    ),
     "pipelines.__main__",
 )
 TASKS = {
