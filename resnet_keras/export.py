@@ -45,6 +45,8 @@ def _main(arguments: list[str]) -> None:
     if FLAGS.format is None:
         raise InputError(f"Give --format: one of {', '.join(formats.FORMATS)}.")
     formats.check(FLAGS.format, FLAGS.quantize)
+    if FLAGS.triton and FLAGS.format != "onnx":
+        raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
     (name,) = arguments
     if _is_detector(Path(name)):
         return _export_detector(name)
@@ -57,11 +59,9 @@ def _main(arguments: list[str]) -> None:
     shell.announce(f"{name} as {FLAGS.format} in {out}", file=sys.stderr)
     shell.start_tensorflow()
 
-    from .deployment import card, exporting
+    from .deployment import exporting
 
-    exporting.free(out)
-    if FLAGS.triton:
-        triton.free(FLAGS.triton, out.name)
+    _check_free(out)
     size = None if FLAGS.any_size else shown.image_size
     model = zoo.build(network, file, input_shape=(size, size, 3), dtype="float32")
     with decoders.quiet():
@@ -88,9 +88,7 @@ def _main(arguments: list[str]) -> None:
             **options,
         )
     )
-    print(f"{out}: {sum(found.sizes.values()):,} bytes; {card.in_words(found)}")
-    if FLAGS.triton:
-        print(f"{triton.write(found, FLAGS.triton)}: for tritonserver --model-repository")
+    _finish(found, out)
 
 
 def _is_detector(path):
@@ -107,10 +105,10 @@ def _export_detector(name):
     shell.announce(f"{file} as {FLAGS.format} in {out}", file=sys.stderr)
     shell.start_tensorflow()
 
-    from .deployment import card, detecting, exporting
+    from .deployment import detecting, exporting
 
     detecting.check(FLAGS.format, FLAGS.quantize)
-    exporting.free(out)
+    _check_free(out)
     model = loading.load(file)
     about = exporting.About(model.name, str(file), class_names=model.class_names)
     found = _quietly(
@@ -123,7 +121,25 @@ def _export_detector(name):
             batch_size=FLAGS.batch_size or 1,
         )
     )
+    _finish(found, out)
+
+
+def _check_free(out):
+    """Refuses places that are taken, before the work begins."""
+    from .deployment import exporting
+
+    exporting.free(out)
+    if FLAGS.triton:
+        triton.free(FLAGS.triton, out.name)
+
+
+def _finish(found, out):
+    """Tells what was written, and gives Triton its copy."""
+    from .deployment import card
+
     print(f"{out}: {sum(found.sizes.values()):,} bytes; {card.in_words(found)}")
+    if FLAGS.triton:
+        print(f"{triton.write(found, FLAGS.triton)}: for tritonserver --model-repository")
 
 
 def _check_flags():
@@ -139,8 +155,6 @@ def _check_flags():
         calibration.check_count(FLAGS.calibration_images)
     if FLAGS.reduce_range is not None and not (int8 and FLAGS.format == "onnx"):
         raise InputError("--reduce_range is for --format=onnx --quantize=int8: leave it out.")
-    if FLAGS.triton and FLAGS.format != "onnx":
-        raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
     if FLAGS.any_size and (int8 or not formats.FORMATS[FLAGS.format].free):
         raise InputError("--any_size is neither for --format=litert nor for --quantize=int8.")
     if FLAGS.dataset is None:
