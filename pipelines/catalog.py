@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from resnet_keras import facts
 from resnet_keras.errors import InputError, check_installed, unknown
+from resnet_keras.files import digest_of_all
 
 from . import splits
 
@@ -241,7 +242,7 @@ def check_names(
         if dataset == ARRAYS or (dataset in DATASETS and DATASETS[dataset].module == "small"):
             from . import small
 
-            small.check_files(dataset, data_dir)
+            (small.own_files if dataset == ARRAYS else small.files)(data_dir)
     elif dataset == FOLDER:
         from . import class_folders
 
@@ -256,6 +257,27 @@ def check_names(
     package = DATASETS[dataset].package if dataset in DATASETS else None
     if package:
         check_installed(*package)
+
+
+def fingerprint(dataset: str, data_dir: str | os.PathLike | None) -> tuple[str, str] | None:
+    """What tells series or arrays that a user brings from others; needs no TensorFlow.
+
+    Returns:
+        The name and the SHA-256 of their files, wherever they lie; None of any other data set,
+        which is told by its name, or is too large to be read for this.
+
+    Raises:
+        InputError: there are no such files.
+    """
+    if dataset not in (UCR, ARRAYS):
+        return None
+    from . import small, ucr
+
+    if dataset == UCR:
+        return ucr.called(data_dir), digest_of_all(ucr.files(data_dir))
+    paths = small.own_files(data_dir)
+    name = paths[0].stem if len(paths) == 1 else paths[0].parent.name
+    return name, digest_of_all(paths)
 
 
 def _has_class_folders(data_dir):
@@ -312,6 +334,7 @@ def check_padding(dataset: str, padding: int | None, flip: bool | None) -> None:
         return
     for name, value in (("padding", padding), ("flip", flip)):
         if value is not None:
+            check_images(dataset, f"{name}={value}")
             raise InputError(
                 f"{dataset} is not varied by {name}={value}: that is for small images in memory "
                 f"such as cifar10 or {ARRAYS}."

@@ -75,10 +75,12 @@ def _one_of(*paths):
     return next((path for path in paths if path.is_file()), None)
 
 
-def check_files(dataset: str, data_dir: str | os.PathLike | None) -> None:
-    """Raises `InputError` where "arrays" has no files, or some of them are missing."""
-    if not files(data_dir) and dataset == NAME:
+def own_files(data_dir: str | os.PathLike | None) -> tuple[Path, ...]:
+    """As `files`; raises `InputError` where there are none, too."""
+    paths = files(data_dir)
+    if not paths:
         raise InputError(f"{NAME} needs data_dir, a folder that has {_LAYOUT}, or that file.")
+    return paths
 
 
 def images(dataset: str, data_dir: str | os.PathLike | None) -> Images:
@@ -91,8 +93,7 @@ def images(dataset: str, data_dir: str | os.PathLike | None) -> Images:
     Raises:
         InputError: there are no such files, or names the file and what is wrong with it.
     """
-    check_files(dataset, data_dir)
-    paths = files(data_dir)
+    paths = own_files(data_dir) if dataset == NAME else files(data_dir)
     if not paths:
         return _of_tfds(dataset.removeprefix(f"{NAME}/"), data_dir and str(data_dir))
     stamps = tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in paths)

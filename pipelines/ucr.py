@@ -64,6 +64,15 @@ def files(data_dir: str | os.PathLike | None) -> tuple[Path, ...]:
     raise InputError(f"{root} has no data set of series, {_LAYOUT}{such}.")
 
 
+def called(data_dir: str | os.PathLike | None) -> str:
+    """The name of a data set: NAME of NAME_TRAIN.tsv, or of NAME.npz.
+
+    Raises:
+        InputError: as `files`.
+    """
+    return files(data_dir)[0].stem.removesuffix("_TRAIN")
+
+
 def problem(data_dir: str | os.PathLike | None) -> Problem:
     """Reads a data set, once as long as its files stay the same.
 

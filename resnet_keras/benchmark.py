@@ -2,7 +2,8 @@
 
     python -m resnet_keras.benchmark train --model=resnet50 --batch_size=32 --dtype=mixed_bfloat16
     python -m resnet_keras.benchmark train --model=resnet1202 --image_size=32 --peer=none --remat
-    python -m resnet_keras.benchmark predict --peer=keras.applications,torch,onnxruntime,openvino,litert
+    python -m resnet_keras.benchmark predict --peer=keras.applications,onnxruntime,openvino,litert
+    python -m resnet_keras.benchmark files --engines=keras,openvino --jpegs=200
     python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
     python -m resnet_keras.benchmark input --dataset=photographs --size=3000,2000 --files=4
@@ -18,6 +19,9 @@ this package without the settings of its commands. Each runs in a process of its
 run it, on all cores. A network that a peer of train, predict or build has not is timed without it.
 Beside times and memory, `predict` tells the time from a process's start to its first answer, and
 the size of the weights.
+
+`files` times predictions from files to labels, on JPEGs that it makes: what `predict` does by each
+of --engines, the usual loop around keras.applications, and the engines alone behind Pillow.
 
 `input` times the input pipeline of training on one thread, on JPEGs that it makes itself. With
 --dataset it is that of detection, of images with boxes: one's own (coco, voc) or photographs, which
@@ -39,13 +43,13 @@ import sys
 from collections.abc import Sequence
 
 from . import zoo
-from .benchmarks import detection, networks, segmentation
+from .benchmarks import detection, files, networks, segmentation
 from .commands import shell
 from .commands.definitions import Group, new_flags
 from .errors import InputError, check_installed, unknown
 
 FLAGS = new_flags()
-TASKS = (*networks.MODEL_TASKS, "input", "detection", "segmentation")
+TASKS = (*networks.MODEL_TASKS, "files", "input", "detection", "segmentation")
 # Peers of the input pipeline, and the package that each needs of the extra `benchmark`.
 INPUT_PEERS = {"decode": None, "tf.data": None, "pillow": "PIL", "opencv": "cv2"}
 OBJECT_PEERS = {"decode": None, "tf.data": None, "antialias": None}
@@ -79,6 +83,14 @@ _network.choice(
     "Precision, such as mixed_bfloat16. Weights and logits stay float32.",
 )
 _network.switch("jit_compile", None, "Compile with XLA. Without the flag, as Keras chooses.")
+
+_files = Group(FLAGS, "Files")
+_files.items(
+    "engines",
+    ["keras", "openvino", "onnxruntime"],
+    "Engines of predict that are timed. Some of keras, openvino, onnxruntime and litert.",
+)
+_files.whole("jpegs", 1000, "JPEGs that each labels in a round. They are made.", 1)
 
 Group(FLAGS, "Training").switch(
     "remat",
@@ -149,6 +161,8 @@ def _groups(task):
         return None
     if task == "input":
         return ("Input", "Input with boxes")
+    if task == "files":
+        return ("Model", "Network", "Files")
     if task in ("detection", "segmentation"):
         return ("Model", "Detection and segmentation", task.capitalize())
     return ("Model", "Network", "Training") if task == "train" else ("Model", "Network")
@@ -164,6 +178,9 @@ def _main(task: str | None) -> None:
         return
     if task in ("detection", "segmentation"):
         _time_whole(task)
+        return
+    if task == "files":
+        _time_files()
         return
     zoo.networks.find(FLAGS.model)
     shell.announce(f"{task} {FLAGS.model} beside its peers", file=sys.stderr)
@@ -185,6 +202,31 @@ def _main(task: str | None) -> None:
 def _peers(default):
     names = [default] if FLAGS.peer is None else FLAGS.peer
     return [name for name in names if name != "none"]
+
+
+def _time_files() -> None:
+    """Times predictions from files to labels."""
+    for name in ("steps", "jit_compile"):
+        if FLAGS[name].present:
+            raise InputError(f"files has rounds of --jpegs images: leave --{name} out.")
+    zoo.networks.find(FLAGS.model)
+    everyone = ["keras.applications", *(engine for engine in FLAGS.engines if engine != "keras")]
+    options = {
+        "ours": FLAGS.engines,
+        "peers": [name for name in FLAGS.peer or everyone if name != "none"],
+        "dtype": FLAGS.dtype,
+    }
+    files.check(FLAGS.model, **options)
+    shell.announce(f"{FLAGS.jpegs} JPEGs to labels by {FLAGS.model}", file=sys.stderr)
+    result = files.compare(
+        FLAGS.model,
+        **options,
+        files=FLAGS.jpegs,
+        batch_size=FLAGS.batch_size or 32,
+        image_size=FLAGS.image_size,
+        rounds=FLAGS.rounds,
+    )
+    print(json.dumps(result, indent=2) if FLAGS.json else files.report(result))
 
 
 def _time_whole(task: str) -> None:

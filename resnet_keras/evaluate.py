@@ -125,7 +125,7 @@ def _exported(found: deployment.Exported, photographs: bool) -> _Measured:
     shown = _protocol(found) if photographs else Protocol()
 
     def score(*data, **options):
-        model = deployment.Classifier(found)
+        model = exports.opened(found)
         return protocols.score_model(model, shown, *data, **options)
 
     facts = {key: getattr(found, key) for key in ("network", "weights", "format", "quantize")}

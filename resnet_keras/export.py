@@ -4,8 +4,10 @@ r"""Writes a network for another runtime: a folder with the model, its labels an
         --dataset=digits
     python -m resnet_keras.export resnet50 --weights=imagenet --format=onnx
     python -m resnet_keras.export runs/mine --format=openvino --quantize=float16 --out=mine_openvino
+    python -m resnet_keras.export runs/detector --format=litert --sides=480,640
 
-MODEL is a network of the zoo with --weights, or a folder of zoo.save or of a run of train. Before
+MODEL is a network of the zoo with --weights, or a folder of zoo.save or of a run of train; or a
+detector: the folder of a run of detection.train, or a .keras file, with --sides. Before
 the folder is there, the file is run by its own runtime and compared with the network: the size and
 the largest difference are printed, and stand in the folder's README.md beside a few lines of code
 that predict with it. evaluate, predict and benchmark take the folder in a network's place.
@@ -23,39 +25,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import pipelines, processes, zoo
-from .commands import decoders, shared_flags, shell
-from .commands.definitions import Group, new_flags
+from .commands import decoders, export_flags, shared_flags, shell
+from .commands.parsing import check_groups
 from .deployment import calibration, formats, triton
+from .detection import loading
 from .errors import InputError
 
-FLAGS = new_flags()
-_run = Group(FLAGS, "Run")
-_run.path("out", "Folder to write. Without the flag, NAME_FORMAT or NAME_FORMAT_QUANTIZE here.")
-_run.path("triton", "Model repository of Triton to copy the model into. For onnx.")
-_model = Group(FLAGS, "Model")
-_model.path("weights", "Registered tag such as imagenet, or a weights file.")
-_model.path("weights_dir", "Folder with files of registered weights. For machines without network.")
-_file = Group(FLAGS, "File")
-_file.choice("format", None, [*formats.FORMATS], "savedmodel, litert, onnx or openvino.")
-_file.choice("quantize", "none", formats.QUANTIZATIONS, "none, float16, dynamic or int8.")
-_file.whole(
-    "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
-)
-_file.switch("any_size", False, "Take images of any size. Not for litert, nor for int8.")
-_file.whole(
-    "calibration_images",
-    None,
-    f"Images that int8 is calibrated with. Without the flag {calibration.DEFAULT:,}, or all of the "
-    f"training split where there are fewer; {calibration.LEAST} are the least.",
-)
-_file.switch(
-    "reduce_range",
-    None,
-    "Give weights of int8 in onnx 7 bits. Processors without VNNI lose accuracy otherwise. On "
-    "without the flag.",
-)
-shared_flags.define_data_flags(FLAGS, None)
-shared_flags.define_crop_flags(FLAGS)
+FLAGS = export_flags.FLAGS
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -69,8 +45,10 @@ def _main(arguments: list[str]) -> None:
     if FLAGS.format is None:
         raise InputError(f"Give --format: one of {', '.join(formats.FORMATS)}.")
     formats.check(FLAGS.format, FLAGS.quantize)
-    _check_flags()
     (name,) = arguments
+    if _is_detector(Path(name)):
+        return _export_detector(name)
+    _check_flags()
     network, file = shared_flags.find_classifier(name, FLAGS.weights, FLAGS.weights_dir)
     if network.takes_series:
         raise InputError(f"{network.name} takes series, and exports are of networks for images.")
@@ -115,8 +93,43 @@ def _main(arguments: list[str]) -> None:
         print(f"{triton.write(found, FLAGS.triton)}: for tritonserver --model-repository")
 
 
+def _is_detector(path):
+    """Whether it is a model in one piece, or the folder of a run that has such a one."""
+    return path.suffix == ".keras" or (path.is_dir() and any(path.glob("*.keras")))
+
+
+def _export_detector(name):
+    check_groups(FLAGS, "a detector", ("File", "Detector"))
+    if len(FLAGS.sides) != 2:
+        raise InputError("A detector is exported for images of one size: give --sides=480,640.")
+    height, width = shared_flags.whole_numbers("sides", FLAGS.sides)
+    file, out = loading.find(name), _out(name)
+    shell.announce(f"{file} as {FLAGS.format} in {out}", file=sys.stderr)
+    shell.start_tensorflow()
+
+    from .deployment import card, detecting, exporting
+
+    detecting.check(FLAGS.format, FLAGS.quantize)
+    exporting.free(out)
+    model = loading.load(file)
+    about = exporting.About(model.name, str(file), class_names=model.class_names)
+    found = _quietly(
+        lambda: detecting.export(
+            model,
+            out,
+            (height, width),
+            format=FLAGS.format,
+            about=about,
+            batch_size=FLAGS.batch_size or 1,
+        )
+    )
+    print(f"{out}: {sum(found.sizes.values()):,} bytes; {card.in_words(found)}")
+
+
 def _check_flags():
     """Refuses flags that contradict each other or have no effect."""
+    if FLAGS.sides:
+        raise InputError("--sides is for detectors; the side of a classifier's is --image_size.")
     int8 = FLAGS.quantize == formats.INT8
     if int8 and FLAGS.dataset is None:
         raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import InputError
@@ -100,6 +101,22 @@ def make_folder(path: str | os.PathLike) -> Path:
     except OSError as error:
         raise unwritable(path, error) from error
     return path
+
+
+def digest_of_all(paths: Iterable[Path]) -> str:
+    """SHA-256 of files, one behind the other.
+
+    Raises:
+        InputError: one cannot be read.
+    """
+    hashed = hashlib.sha256()
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                hashlib.file_digest(file, lambda: hashed)
+        except OSError as error:
+            raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    return hashed.hexdigest()
 
 
 def digest(path: str | os.PathLike, kind: str = "sha256") -> str:

@@ -2,6 +2,7 @@
 
     python -m resnet_keras.predict --model=resnet50 --weights=imagenet cat.jpg photographs/
     python -m resnet_keras.predict --model=my_published_model --json --plot=seen.png *.png
+    python -m resnet_keras.predict --model=resnet50 --weights=imagenet --engine=auto photographs/
     python -m resnet_keras.predict --model=exported/resnet50_onnx photographs/
     python -m resnet_keras.predict --model=runs/resnet1d_digits series.csv
 
@@ -16,13 +17,15 @@ A network for time series takes files with a series on each line: .csv with comm
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import deployment, drawing, processes, zoo
+from . import drawing, processes, zoo
 from .classification import prediction
 from .commands import decoders, exports, predict_flags, shared_flags, shell
 from .commands.predict_flags import MOST_DRAWN
+from .deployment import engines
 from .errors import InputError
 from .files import make_folder, readable, write_atomically
 from .pipelines import listing
@@ -45,6 +48,7 @@ def _main(arguments: list[str]) -> int:
         network, file = shared_flags.find_classifier(FLAGS.model, FLAGS.weights, FLAGS.weights_dir)
         if network.takes_series:
             return _predict_series(arguments, network, file)
+        _engine()  # is told of before anything takes time
     else:
         network, file = None, found
     paths = prediction.image_files(arguments)
@@ -57,10 +61,7 @@ def _main(arguments: list[str]) -> int:
     weights = f" {FLAGS.weights}" if FLAGS.weights else ""
     shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
     shell.start_tensorflow()
-    if network is None:
-        model = deployment.Classifier(found)
-    else:
-        model = zoo.build(network, file, input_shape=(shown.image_size, shown.image_size, 3))
+    model = exports.opened(found) if network is None else _model(network, file, shown.image_size)
     predictions = zoo.prediction.of_files(
         model,
         paths,
@@ -72,6 +73,38 @@ def _main(arguments: list[str]) -> int:
     )
     with decoders.quiet():
         return _report(predictions, len(paths))
+
+
+def _engine() -> str:
+    return engines.choose(FLAGS.engine, FLAGS.dtype or "float32")
+
+
+def _model(network, file, size):
+    """The network in its engine."""
+    engine = _engine()
+    if engine != engines.KERAS:
+        try:
+            return _opened(network, file, engine, size)
+        except InputError as error:
+            if FLAGS.engine != engines.AUTO:
+                raise
+            warnings.warn(f"keras predicts instead of {engine}: {error}", stacklevel=2)
+    dtype = {"dtype": FLAGS.dtype} if FLAGS.dtype else {}  # otherwise that of the weights
+    return zoo.build(network, file, input_shape=(size, size, 3), **dtype)
+
+
+def _opened(network, file, engine, size):
+    """The network in another engine, without what converters print."""
+    if not engines.is_kept(network, file, engine, image_size=size):
+        print(f"resnet_keras: exporting {network.name} for {engine}, once ...", file=sys.stderr)
+    with shell.captured_stderr():
+        try:
+            return engines.open_engine(
+                network, file, engine, image_size=size, dtype=FLAGS.dtype or "float32"
+            )
+        except InputError as error:
+            mistake = error
+    raise mistake
 
 
 def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int:
@@ -95,8 +128,8 @@ def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int
 
 
 def _predict_series(arguments, network, file) -> int:
-    for name in predict_flags.OF_IMAGES:
-        if FLAGS[name].value is not None:
+    for name in (*predict_flags.OF_IMAGES, *predict_flags.OF_SPEED):
+        if FLAGS[name].present:
             raise InputError(f"{network.name} takes series: leave --{name} out, it is for images.")
     examples = prediction.series_in(arguments, file)
     count = sum(len(values) for _, values in examples)

@@ -32,7 +32,7 @@ _pruning.choice(
     "Which channels go: gamma or l1. l1 are those whose filters have the least absolute sum, gamma "
     "those that batch normalization makes smallest.",
 )
-_pruning.path("out", "File of the smaller network's weights, NAME.safetensors.")
+_pruning.path("out", "Weights file to write, NAME.safetensors.")
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:

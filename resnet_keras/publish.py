@@ -46,7 +46,8 @@ def _main(arguments: list[str]) -> None:
     lines = _flag_lines(run)
     values = run_folder.flags_of("\n".join(lines))
     measured = _measured(run, FLAGS.which)
-    accuracy = _in_words(measured, values)
+    data = zoo.weights.own.description_in(path).get("training", {}).get("data")
+    accuracy = _in_words(measured, values, data)
     recipe = "\n".join(f"    {line}" for line in lines)
     zoo.weights.publish.of_file(
         path,
@@ -102,10 +103,12 @@ def _measured(run: Path, which: str) -> dict[str, Any]:
     return {"step": int(row["step"]), "evaluations": len(rows), **errors}
 
 
-def _in_words(measured: dict[str, Any], flags: dict[str, str]) -> str:
+def _in_words(measured: dict[str, Any], flags: dict[str, str], data: str | None) -> str:
+    """The accuracy; `data` is the name of series that a user brought."""
     if not measured:
         return "not measured"
-    where = f"{flags.get('dataset', 'its data')}/{flags.get('eval_split', 'test')}"
+    dataset = f"{flags.get('dataset', 'its data')}{f' {data}' if data else ''}"
+    where = f"{dataset}/{flags.get('eval_split', 'test')}"
     chosen = (
         f", the best of {measured['evaluations']} evaluations on these images"
         if FLAGS.which == "best"

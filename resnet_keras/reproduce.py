@@ -5,15 +5,21 @@
     python -m resnet_keras.reproduce depth --dataset=cifar10 --depths=20,56,1202 --seeds=0,1,2,3,4
     python -m resnet_keras.reproduce imagenet --data_dir=/data/tensorflow_datasets --trained=runs
     python -m resnet_keras.reproduce detection
+    python -m resnet_keras.reproduce lesion
+    python -m resnet_keras.reproduce gradients
     python -m resnet_keras.reproduce responses runs/plain20_digits runs/resnet20_digits
 
 degradation trains plain and residual networks of several depths (Fig. 6), shortcuts options A, B
 and C (Table 3), depth residual networks of 20 to 110 layers (Table 6); responses measures how
 strongly the layers of such networks respond (Fig. 7). Experiments share the runs they have in
-common. imagenet trains nothing: it evaluates networks trained here and public weights (Tables 2 to
-5). Nor does responses where it is given finished runs of `train`, or folders of such runs: each
-receives responses.json, the standard deviation of what each 3x3 convolution gives after batch
-normalization and before the nonlinearity or the addition, over the images of the run's evaluation.
+common. families trains the networks that followed beside the paper's, and times them. lesion
+deletes blocks of trained networks (Veit et al. 2016). gradients looks at networks before training
+(Balduzzi et al. 2017). imagenet trains nothing: it evaluates
+networks trained here and public weights (Tables 2 to 5). Nor do responses and lesion where they are
+given finished runs of `train`, or folders of such runs. Each of these receives responses.json, the
+standard deviation of what each 3x3 convolution gives after batch normalization and before the
+nonlinearity or the addition, over the images of the run's evaluation; or lesion.json, the errors
+without each block, and without several.
 detection trains detectors on images of shapes, with a plain and a residual backbone (Table 7) and
 with the improvements of Table 9, and measures them.
 
@@ -34,12 +40,14 @@ from .commands import evaluate_flags, reproduce_flags, shared_flags, shell, trai
 from .detection import train as detector
 from .errors import InputError, unknown
 from .files import make_folder, readable
-from .reproduction import course, detection, experiments, responses, results
+from .reproduction import course, detection, experiments, gradients, measuring, results
 from .reproduction.jobs import Machine
+from .reproduction.measuring import MEASURES
 
 FLAGS = reproduce_flags.FLAGS
 DETECTION = detection.EXPERIMENT
-TASKS = (*experiments.EXPERIMENTS, "imagenet", DETECTION)
+GRADIENTS = gradients.EXPERIMENT
+TASKS = (*experiments.EXPERIMENTS, GRADIENTS, "imagenet", DETECTION)
 # Flags that say where things are, or that only look: left out of the command that is written down.
 _PLACES = ("out", "data_dir", "weights_dir", "run")
 
@@ -53,7 +61,7 @@ def main(argv: Sequence[str] = sys.argv) -> int:
         FLAGS,
         own,
         __doc__,
-        positional=task == "responses",  # of these folders' runs
+        positional=task in MEASURES,  # of these folders' runs
         task=task,
         groups=_groups(task),
         after=_after(task),
@@ -65,6 +73,8 @@ def _groups(task):
     if task not in TASKS:
         return None
     own = {"imagenet": ("ImageNet",), DETECTION: ("Seeds",)}
+    if task == GRADIENTS:  # in this process
+        return ("Data", "Networks", "Seeds")
     return ("Data", *own.get(task, ("Networks", "Seeds")), "Devices")
 
 
@@ -77,7 +87,7 @@ def _after(task):
 
 def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
     if folders:
-        return _measure(folders, rest)
+        return _measure(task, folders, rest)
     if task not in TASKS:
         raise (
             unknown("experiment", task, TASKS)
@@ -94,19 +104,26 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
     folder = make_folder(Path(FLAGS.folder) / f"{dataset}_{FLAGS.scale}" / "runs")
     machine = Machine(FLAGS.workers, FLAGS.gpus_per_worker, FLAGS.run)
     order = course.Order(task, dataset, FLAGS.scale, folder, rest, FLAGS.data_dir, machine)
-    status, result = _evaluate(order) if task == "imagenet" else _train(order, depths, seeds)
+    if task == GRADIENTS:
+        if rest:
+            raise InputError(f"{task} trains nothing: no flags stand after --.")
+        status, result = course.gradients_of(order, depths, seeds)
+    elif task == "imagenet":
+        status, result = _evaluate(order)
+    else:
+        status, result = _train(order, depths, seeds)
     if result is not None:
         about = {"experiment": task, "dataset": dataset, "scale": FLAGS.scale, "flags": rest}
         results.write(out, result, **about, command=_command(task, rest))
     return status
 
 
-def _measure(folders, rest):
+def _measure(task, folders, rest):
     others = {f.name for f in shared_flags.all_flags(FLAGS) if f.present} - {"data_dir", "flagfile"}
     if rest or others:
-        raise InputError("responses RUN... takes no flag but --data_dir: it only measures runs.")
-    shell.announce("responses of the layers")
-    responses.measure(folders, FLAGS.data_dir)
+        raise InputError(f"{task} RUN... takes no flag but --data_dir: it only measures runs.")
+    shell.announce(f"{task} of trained networks")
+    measuring.measure(task, folders, FLAGS.data_dir)
     return 0
 
 

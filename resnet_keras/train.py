@@ -65,7 +65,7 @@ def _run(network, file, teacher, signals) -> int:
         tf.config.experimental.enable_op_determinism()
     identity = runs.flagfile(FLAGS, "train")
     if FLAGS.workdir and run_folder.finished(
-        FLAGS.workdir, identity, train_arguments.free(), runs.STEPS
+        FLAGS.workdir, identity, train_arguments.FREE, runs.STEPS
     ):
         print(train_messages.finished_line())
         return 0
@@ -103,7 +103,7 @@ def _run(network, file, teacher, signals) -> int:
         strategy=strategy,
         columns={**COLUMNS, **(teachers.COLUMNS if teacher else {})},
         keep=FLAGS.keep_checkpoints,
-        free=train_arguments.free(),
+        free=train_arguments.FREE,
         steps_name=runs.STEPS,
         test_name=FLAGS.eval_split,
         handle_signals=signals,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resnet_keras import benchmark, tuning
-from resnet_keras.benchmarks import clocks, detection, networks, segmentation
+from resnet_keras.benchmarks import clocks, detection, files, networks, segmentation
 
 TINY = ("--model=resnet50", "--batch_size=2", "--image_size=32", "--steps=2", "--rounds=2")
 FIGURES = ("wall", "cpu", "system", "faults", "peak_memory_gib")
@@ -110,6 +110,26 @@ def test_engines_predict_with_the_exported_network(capsys):
     assert len({len(line) for line in lines[1:6]}) == 1
 
 
+@pytest.mark.slow
+def test_labels_of_files_are_timed_by_each_engine(capsys):
+    pytest.importorskip("openvino")
+    arguments = ("files", "--model=resnet8", "--image_size=16", "--jpegs=5", "--batch_size=2")
+    arguments = (*arguments, "--engines=keras,openvino", "--peer=openvino", "--rounds=2", "--json")
+    assert benchmark.main(["benchmark", *arguments]) == 0, capsys.readouterr().err
+    result = json.loads(capsys.readouterr().out)
+    names = ["resnet_keras keras", "resnet_keras openvino", "openvino"]
+    assert list(result["timings"]) == list(result["times"]) == names
+    assert result["engine"] == "openvino"
+    for name in names:
+        assert result["timings"][name]["cpu"] > 0
+        assert result["timings"][name]["first_answer"]["cpu"] > 0
+        assert result["times"][name].keys() == {"engine"}
+    assert result["times"]["openvino"]["engine"] == {"wall": 1, "cpu": 1}
+    lines = files.report(result).splitlines()
+    assert "openvino alone x" in lines[1]
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
 @pytest.mark.parametrize("package", ["torch", "onnxruntime", "openvino"])
 def test_a_peer_that_is_not_installed_is_named(package, monkeypatch, tmp_path, capsys):
     # In the contestant's process, which inherits this path.
@@ -190,7 +210,7 @@ def test_segmenters_are_timed(step, head, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "train, predict, build, load, input, detection, segmentation"),
+        ([], "train, predict, build, load, files, input, detection, segmentation"),
         (["trian"], "Unknown task 'trian'. Did you mean 'train'?"),
         (["train", "--peer=toch"], "Did you mean 'torch'?"),
         (["train", "--peer=openvino"], "not timed at train, but at predict"),
@@ -201,6 +221,12 @@ def test_segmenters_are_timed(step, head, capsys):
         (["train", "--rounds=0"], "rounds"),
         (["train", "--image_size=16"], "32 or more"),
         (["train", "--model=resnet51"], "Unknown model"),
+        (["files", "--peer=torch"], "Unknown peer 'torch'"),
+        (["files", "--engines=auto"], "not auto"),
+        (["files", "--model=resnet18"], "leave it out of the peers"),
+        (["files", "--steps=2"], "leave --steps out"),
+        (["files", "--dtype=mixed_float16"], "in float32 and mixed_bfloat16"),
+        (["files", "--engines=litert", "--dtype=mixed_bfloat16"], "computes in float32 here"),
         (["predict", "--remat"], "--remat is no flag of predict"),
         (["input", "--model=resnet50"], "--model is no flag of input"),
         (["detection", "--dtype=float32"], "--dtype is no flag of detection"),

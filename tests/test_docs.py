@@ -19,7 +19,7 @@ from resnet_keras.commands import shared_flags
 from resnet_keras.training import replicas
 
 COMMANDS = ("train", "evaluate", "predict", "benchmark", "pipelines", "launch", "report")
-COMMANDS = (*COMMANDS, "reproduce", "publish", "prune")
+COMMANDS = (*COMMANDS, "reproduce", "publish", "prune", "export")
 ROOMS = ("detection", "localization", "segmentation")
 COMMANDS = (*COMMANDS, *(f"{r}.{n}" for r in ROOMS for n in ("train", "evaluate", "predict")))
 OTHERS = ("CONTRIBUTING.md", "RESULTS.md", "CHANGELOG.md")
@@ -173,7 +173,7 @@ def test_commands_parse():
             run = chosen[0].partition("=")[2] if chosen else "train"
             shared_flags.parse(module_of(run).FLAGS, [run, *arguments[place + 1 :]])
             arguments = arguments[:place]
-        positional = name in ("predict", "report", "publish") or name.endswith(".predict")
+        positional = name in ("predict", "report", "publish", "export") or name.endswith(".predict")
         if arguments and not arguments[0].startswith("-") and not positional:
             task = arguments.pop(0)
             assert task in module_of(name).TASKS

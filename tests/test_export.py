@@ -61,8 +61,8 @@ def test_every_combination(format, quantize, written, digits, capsys):
     if quantize in ("none", "float16"):
         np.testing.assert_array_equal(given.argmax(-1), logits.argmax(-1))
     size = sum(found.sizes.values())
-    # OpenVINO describes its graph in XML, and a SavedModel as TensorFlow's.
-    most = {"none": 1.5, "float16": 0.6, "dynamic": 0.3, "int8": 0.3}
+    # OpenVINO describes its graph in XML; a SavedModel has a graph that decodes images, too.
+    most = {"none": 1.6, "float16": 0.6, "dynamic": 0.3, "int8": 0.3}
     assert size <= most[quantize] * KERAS_BYTES
     assert f"{size:,} bytes; logits differ by {found.difference['largest']:.1e}" in said
     assert (found.network, found.weights, found.num_classes) == ("resnet20", "digits", 10)

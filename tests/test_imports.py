@@ -29,8 +29,8 @@ FLOORS = [
     ["classification", "detection", "segmentation"],
     ["localization", "deployment"],
     ["commands"],
-    ["reproduction", "benchmarks", "detection.flags", "segmentation.flags"],
-    ["localization.flags"],
+    ["benchmarks", "detection.flags", "segmentation.flags"],
+    ["reproduction", "localization.flags"],
     [
         "train",
         "evaluate",
@@ -101,7 +101,7 @@ def room_of(name):
     """The ground is one room; each command is its own."""
     if name in FLOORS[0]:
         return "ground"
-    return name if floor_of(name) > floor_of("benchmarks") else name.split(".")[0]
+    return name if floor_of(name) > floor_of("reproduction") else name.split(".")[0]
 
 
 @functools.cache

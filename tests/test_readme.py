@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from documentation import PAGES, ROOT, block, blocks
 
-from resnet_keras import optimizers, pipelines, predict, zoo
+from resnet_keras import export, optimizers, pipelines, predict, zoo
 from resnet_keras.classification import classifier
 from resnet_keras.training import checkpoint
 from resnet_keras.zoo import pages
@@ -28,6 +28,8 @@ PHOTOGRAPHS = "pipelines.View("
 BRIGHTNESS = "def brightness"
 RECIPE = "recipe.streams("
 LOCALIZER = "localization.Localizer("
+DEPLOYED = "deployment.open_runtime("
+ENGINE = "engines.open_engine("
 # In tests/deployment/test_serving.py.
 SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
 TEACHER = "distilled(student"
@@ -45,6 +47,8 @@ RUN = (
     RECIPE,
     LOCALIZER,
     PRUNING,
+    DEPLOYED,
+    ENGINE,
     SERVED,
     SERVED_OPTIONS,
     REQUEST,
@@ -84,6 +88,23 @@ def test_pruning_example(tmp_path, monkeypatch):
     names: dict[str, Any] = {}
     exec(block("python", PRUNING), names)
     assert zoo.get("pruned").count_params() < names["model"].count_params()
+
+
+def test_deployment_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert export.main(["export", "resnet20", "--weights=digits", "--format=litert"]) == 0
+    capsys.readouterr()
+    exec(block("python", DEPLOYED), {})
+    assert capsys.readouterr().out.strip().isdigit()
+
+
+def test_engine_example(tmp_path, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("RESNET_KERAS_HOME", str(tmp_path))
+    names: dict[str, Any] = {"images": np.zeros((2, 16, 16, 3), "uint8")}
+    exec(block("python", ENGINE), names)
+    assert names["logits"].shape == (2, 10)
+    assert [*(tmp_path / "engines").glob("resnet20-16-*/model.xml")]
 
 
 def test_a_network_of_ones_own(tmp_path):

@@ -111,9 +111,34 @@ def test_it_is_drawn_and_published(trained, run, tmp_path):
     card = (tmp_path / "mine" / "README.md").read_text()
     assert f"| input | series of {series_data.LENGTH} steps x 1 channel(s) |" in card
     assert "image" not in card.split("| classes")[0]
+    assert "| data | Toy |" in card
+    assert "top-1 error on ucr Toy/test after 40 steps" in card
+    assert "--data_sha256=" in card
+    assert "data_dir" not in card
     values = series_data.made(3, 1)[0][..., None].astype("float32")
     published, own = zoo.get(tmp_path / "mine"), zoo.get("resnet1d", weights=trained)
     np.testing.assert_array_equal(published(values), own(values))
+
+
+def test_a_run_is_bound_to_its_series_wherever_they_lie(trained, data, run, tmp_path):
+    moved, others = tmp_path / "moved", tmp_path / "others"
+    shutil.copytree(data, moved)
+    for path in moved.iterdir():
+        path.rename(path.with_name(path.name.replace("Toy", "Renamed")))
+    others.mkdir()
+    series_data.write(others, train=118, test=50)
+    status, out, err = run(train, *FLAGS, f"--data_dir={moved}", f"--workdir={trained}")
+    assert status == 0, err
+    assert "holds a finished run" in out
+    status, _, err = run(train, *FLAGS, f"--data_dir={others}", f"--workdir={trained}")
+    assert status == 2
+    assert "holds a run with other flags: --data_sha256=" in err
+    assert "data_dir" not in err
+    flags = f"--flagfile={trained / 'run.flags'}"
+    status, _, err = run(train, flags, f"--data_dir={others}", f"--workdir={tmp_path / 'run'}")
+    assert status == 2
+    assert f"{others} has other series, Toy, than those of --data_sha256=" in err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 from absl import flags
 
-from resnet_keras import deployment
-from resnet_keras.deployment import Exported
+from resnet_keras import deployment, tuning
+from resnet_keras.deployment import Classifier, Exported
 from resnet_keras.errors import InputError
 
 
@@ -19,8 +19,15 @@ def find(values: flags.FlagValues) -> Exported | None:
     found = deployment.read(model)
     deployment.check_classifier(found)
     _refuse(values, model, "weights", "it has its own weights")
+    _refuse(values, model, "engine", f"it is run by its own runtime, of {found.format}")
     _refuse(values, model, "dtype", f"its precision is that of the file, {precision(found)}")
     return found
+
+
+def opened(found: Exported) -> Classifier:
+    """The model in its own runtime, on all cores of this process's."""
+    threads = None if found.format == "savedmodel" else tuning.cores()  # TensorFlow has its own
+    return Classifier(found, threads=threads)
 
 
 def precision(found: Exported) -> str:

@@ -1,6 +1,7 @@
 """The flags of `resnet_keras.predict`."""
 
 from resnet_keras import zoo
+from resnet_keras.deployment import engines
 
 from . import shared_flags
 from .definitions import Group, new_flags
@@ -8,6 +9,7 @@ from .definitions import Group, new_flags
 FLAGS = new_flags()
 MOST_DRAWN = 100
 OF_IMAGES = ("image_size", "resize", "interpolation", "crop", "exif_orientation", "plot")
+OF_SPEED = ("engine", "dtype")  # which are for images, too
 
 
 shared_flags.define_model_flags(FLAGS, None)
@@ -26,7 +28,23 @@ _view.switch(
     "Turn photographs upright as EXIF says. Phones note it so. Without the flag they are turned, "
     "unless the network was trained on what Keras's loader shows, which does not.",
 )
-Group(FLAGS, "Speed").whole("batch_size", 32, "Images that are seen at once.", 1)
+_speed = Group(FLAGS, "Speed")
+_speed.whole("batch_size", 32, "Images that are seen at once.", 1)
+_speed.choice(
+    "engine",
+    engines.KERAS,
+    engines.ENGINES,
+    f"What computes: {', '.join(engines.ENGINES)}. All but keras are other runtimes, for which the "
+    "network is exported at the first use, into the cache folder. auto is the fastest of openvino "
+    "and onnxruntime that is installed, or keras.",
+)
+_speed.choice(
+    "dtype",
+    None,
+    ["float32", "mixed_bfloat16"],
+    "Precision: float32 or mixed_bfloat16. The latter is for --engine=keras, openvino and auto. "
+    "Without the flag keras takes that of the weights, and the others float32.",
+)
 _output = Group(FLAGS, "Output")
 _output.whole("top", 5, "Classes to name for each image.", 1)
 _output.switch("json", False, "Print JSON instead of a table.")

@@ -30,13 +30,9 @@ FREE = {
 }
 
 
-def free() -> set[str]:
-    """Those of them that hold for these flags: the folder of series or arrays is their name."""
-    return FREE - {"data_dir"} if FLAGS.dataset in ("ucr", "arrays") else FREE
-
-
 # Flags that, left out, are found out when a run begins, and written down for it.
 _FOUND_OUT = {
+    "data_sha256",
     "deterministic",
     "distill",
     "eval_split",
@@ -91,6 +87,21 @@ def _check_data():
     classifier.check_normalization(FLAGS.dataset, FLAGS.normalization)
     if not in_memory and FLAGS.exif_orientation is None:
         FLAGS.exif_orientation = pipelines.turns_by_exif(FLAGS.dataset)
+    _find_out_files()
+
+
+def _find_out_files():
+    """Finds out which files a user brings: a run is bound to them, wherever they lie."""
+    known = pipelines.fingerprint(FLAGS.dataset, FLAGS.data_dir)
+    if FLAGS.data_sha256 and known is None:
+        raise InputError("--data_sha256 is of --dataset=ucr or arrays: leave it out.")
+    name, found = known or (None, None)
+    if FLAGS.data_sha256 not in (None, found):
+        raise InputError(
+            f"{FLAGS.data_dir} has other {examples()}, {name}, than those of --data_sha256="
+            f"{FLAGS.data_sha256}: their files' is {found}."
+        )
+    FLAGS.data_sha256 = found
 
 
 def _choose_splits():
@@ -276,7 +287,9 @@ def optimizer() -> dict[str, Any]:
 def provenance(file: "zoo.weights.WeightsFile | None") -> dict[str, Any]:
     """How the weights come to be, for their file."""
     began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
-    return {**given("recipe", "seed"), **began, **train_teachers.provenance()}
+    arrays = pipelines.fingerprint(FLAGS.dataset, FLAGS.data_dir)
+    brought = {} if arrays is None else {"data": arrays[0]}
+    return {**given("recipe", "seed"), **brought, **began, **train_teachers.provenance()}
 
 
 def folder_name() -> str:

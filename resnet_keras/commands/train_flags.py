@@ -71,6 +71,11 @@ _data.split(
     "Split to train on. Without the flag, trainval, or train of photographs.",
 )
 _data.split("eval_split", "Split to evaluate on. Without the flag, test, or val of photographs.")
+_data.text(
+    "data_sha256",
+    None,
+    "SHA-256 of the files of ucr or arrays. A run writes it down, and refuses others.",
+)
 _data.choice(
     "normalization",
     "channel",

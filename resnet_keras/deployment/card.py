@@ -87,12 +87,13 @@ def _takes_files(found):
 def in_words(found: Exported) -> str:
     """How far the file's answers are from the network's."""
     difference = found.difference
-    where = f"of {difference['images']} of {difference['origin']}"
     if found.task != CLASSIFICATION:
         return (
-            f"boxes differ by {difference['largest']:.1e} pixels at most, scores by "
-            f"{difference['scores']:.1e} ({where})"
+            f"{difference['same']} of {difference['objects']} objects in {difference['images']} of "
+            f"{difference['origin']} are found again, their corners to "
+            f"{difference['largest']:.1e} pixels and their scores to {difference['scores']:.1e}"
         )
+    where = f"of {difference['images']} of {difference['origin']}"
     return (
         f"logits differ by {difference['largest']:.1e} of the largest at most; "
         f"{difference['same_class']} {where} have the network's class"

@@ -64,7 +64,9 @@ def _converted(traced):
             )
     except Exception as error:  # of classes that tf2onnx does not name publicly
         raise InputError(f"ONNX cannot take this network: {_reason(error)}.") from error
-    unknown = {node.op_type for node in model.graph.node if node.domain not in ("", "ai.onnx")}
+    # tf2onnx leaves what it does not know as it is.
+    has = require("onnx", "onnx").defs.has
+    unknown = {n.op_type for n in model.graph.node if not has(n.op_type, n.domain)}
     if unknown:
         raise InputError(f"ONNX has no operations {', '.join(sorted(unknown))} of this network.")
     return model

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.files import check_local, make_folder
 from resnet_keras.pipelines import decode, encoded
-from resnet_keras.zoo.entry import Preprocessing
-from resnet_keras.zoo.weights.file import check_preprocessing
 
 # The names of the signatures. The second is that of TensorFlow's own models for encoded images.
 PIXELS, FLOAT, IMAGES = "serving_default", "serving_float", "image_bytes"
@@ -43,7 +42,7 @@ def write(
     model: keras.Model,
     folder: str | os.PathLike,
     *,
-    preprocessing: Preprocessing | None,
+    preprocessing: zoo.Preprocessing | None,
     class_names: Sequence[str] | None = None,
     batch_size: int | None = None,
     top: int = 5,
@@ -127,7 +126,7 @@ def _check_fit(model, taken, preprocessing, class_names):
             "leave preprocessing out."
         )
     try:
-        size = check_preprocessing(preprocessing).image_size
+        size = zoo.weights.file.check_preprocessing(preprocessing).image_size
     except ValueError as error:
         raise InputError(f"preprocessing shows no image: {error}.") from error
     if any(side not in (None, size) for side in taken.shape[:2]):
@@ -169,14 +168,14 @@ def _signatures(module, taken):
         def serve(values):
             return module.answer(tf.cast(values, tf.float32))
 
-        return tf.function(serve, input_signature=[taken.spec(dtype)])
+        return tf.function(serve, input_signature=[taken.spec(dtype)], autograph=False)
 
     if taken.name == "series":
         return {PIXELS: of(tf.float32)}
     return {PIXELS: of(tf.uint8), FLOAT: of(tf.float32)}
 
 
-def _view(preprocessing: Preprocessing, **how: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+def _view(preprocessing: zoo.Preprocessing, **how: bool) -> Callable[[tf.Tensor], tf.Tensor]:
     """What `predict` shows of a file's content, as a function of string ().
 
     Args:
@@ -210,4 +209,4 @@ def _of_images(module, taken, view, class_names, top):
         answers = {"classes": best.indices, "probabilities": best.values}
         return answers if names is None else {**answers, "labels": tf.gather(names, best.indices)}
 
-    return tf.function(serve, input_signature=[spec])
+    return tf.function(serve, input_signature=[spec], autograph=False)

@@ -9,7 +9,7 @@ What is written gives the detections themselves, after suppression, as `FasterRC
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import keras
@@ -67,7 +67,7 @@ def export(
     if padded:
         inputs = {"image": inputs, "size": tf.TensorSpec((batch, 2), tf.int32, name="size")}
     make_folder(path.parent)
-    with _as_matmul(model, is_litert):
+    with as_matmul(model) if is_litert else nullcontext():
         detect = tf.function(lambda x: model(x, training=False), input_signature=[inputs])
         if is_litert:
             write_atomically(path, _litert(_module(detect, model), path))
@@ -77,10 +77,10 @@ def export(
 
 
 @contextmanager
-def _as_matmul(model: keras.Model, wanted: bool) -> Iterator[None]:
+def as_matmul(model: keras.Model) -> Iterator[None]:
     """Inside, a detector pools RoIs by operations that LiteRT has."""
     settings = getattr(model, "settings", None)
-    if not wanted or settings is None:
+    if settings is None:
         yield
         return
     model.settings = settings._replace(roi_form="matmul")

@@ -15,14 +15,15 @@ from resnet_keras.errors import InputError
 from resnet_keras.tables import NOT_RUN, Table, percent, spread
 from resnet_keras.zoo import paper
 
-from . import families, runs
+from . import families, lesion, runs
 from .monitor import TEST, TRAINING
-from .runs import Run
+from .runs import MISSING, Run
 
 DATASETS = ("digits", "cifar10")
 SCALES = ("paper", "quick")
-EXPERIMENTS = ("degradation", "shortcuts", "responses", "depth", families.EXPERIMENT)
-PLAIN_RESPONSES = 56  # layers of the deepest plain network of Fig. 7
+EXPERIMENTS = ("degradation", "shortcuts", "responses", "depth", families.EXPERIMENT, "lesion")
+# Layers of the deepest plain network: of Fig. 7; and of those that learn anything.
+_DEEPEST_PLAIN = {"responses": 56, "lesion": 20}
 
 _DEPTHS = {
     "paper": {
@@ -31,6 +32,7 @@ _DEPTHS = {
         "responses": (20, 56, 110),  # Fig. 7
         "depth": (20, 32, 44, 56, 110),  # Table 6; 1202 where it is asked for
         families.EXPERIMENT: tuple(families.BY_DEPTH),
+        "lesion": (20, 56, 110),
     },
     "quick": {
         "degradation": (20, 56),
@@ -38,6 +40,7 @@ _DEPTHS = {
         "responses": (20, 56),
         "depth": (20, 56),
         families.EXPERIMENT: (20,),
+        "lesion": (20, 56),
     },
 }
 _SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
@@ -96,7 +99,7 @@ def _networks(experiment, depth):
     plain, residual = (f"plain{depth}", None), (f"resnet{depth}", None)
     if experiment == "shortcuts":
         return [residual, *((f"resnet{depth}", option) for option in ("B", "C"))]
-    if experiment == "depth" or (experiment == "responses" and depth > PLAIN_RESPONSES):
+    if experiment == "depth" or depth > _DEEPEST_PLAIN.get(experiment, depth):
         return [residual]
     return [plain, residual]
 
@@ -227,6 +230,43 @@ def responses(
     return [Table(title, (*head, "mean of each run", "test error in %"), rows)]
 
 
+def lesions(
+    grouped: Mapping[str, list[Run]], measured: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[Table]:
+    """Errors without some blocks (Veit et al. 2016).
+
+    Args:
+        grouped: as of `groups`.
+        measured: of `lesion.of_run`, for each run of a group.
+    """
+    rows = []
+    for group in grouped:
+        some = measured.get(group, ())
+        single = [lesion.errors(one) for one in some]
+        of_growing = [e for one in some for n, e in one["single"].items() if n in one["grows"]]
+        known = [error for error in of_growing if error is not None]
+        several = [
+            spread([statistics.fmean(one["several"][str(n)]) for one in some])
+            if some and all(str(n) in one["several"] for one in some)
+            else MISSING
+            for n in _TOLD
+        ]
+        rows.append(
+            (
+                group,
+                f"{len(single[0])} of {len(some[0]['single'])}" if some else NOT_RUN,
+                spread([one["error"] for one in some]),
+                spread([statistics.median(errors) for errors in single]),
+                spread([max(errors) for errors in single]),
+                percent(statistics.fmean(known)) if known else MISSING,
+                *several,
+            )
+        )
+    head = ("network", "blocks that can be deleted", "error", "without one: median", "worst")
+    more = ("mean of those where features grow", *(f"without {n}: mean" for n in _TOLD))
+    return [Table("Without some blocks: test error in %", (*head, *more), rows)]
+
+
 def all_runs(members: Sequence[Member], begun: Mapping[Member, Run]) -> Table:
     """Every run, whatever came of it."""
     rows = []
@@ -281,6 +321,7 @@ def others(dataset: str) -> dict[str, dict[int, float]]:
     }
 
 
+_TOLD = (3, 5, 10)  # numbers of deleted blocks
 _ERRORS = ("training error", "test error", "test error of each run")
 
 

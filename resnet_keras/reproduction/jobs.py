@@ -12,9 +12,10 @@ from resnet_keras.errors import InputError
 from resnet_keras.processes import Job
 from resnet_keras.training.run_folder import last_weights
 
-from . import imagenet, responses
+from . import imagenet
 from .experiments import Member
 from .imagenet import Evaluation
+from .measuring import MEASURES
 from .runs import Run
 
 FAILED = 1
@@ -68,16 +69,18 @@ def training(
     return jobs
 
 
-def measuring(begun: Mapping[Member, Run], folder: Path, data_dir: str | None) -> list[Job]:
-    """A job for each finished run whose responses were not measured."""
+def measuring(
+    name: str, begun: Mapping[Member, Run], folder: Path, data_dir: str | None
+) -> list[Job]:
+    """A job for each finished run of which `measuring.measure(name, ...)` has not told yet."""
     return [
         _job(
             *(member.name, folder / f"{member.name}.log"),
-            *("reproduce", "responses", str(folder / member.name)),
+            *("reproduce", name, str(folder / member.name)),
             *_given(data_dir=data_dir),
         )
         for member, run in begun.items()
-        if run.finished and responses.read(folder / member.name) is None
+        if run.finished and MEASURES[name].read(folder / member.name) is None
     ]
 
 

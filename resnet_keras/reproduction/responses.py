@@ -5,67 +5,34 @@ before the nonlinearity or the addition, over the images that the run was evalua
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_keras import pipelines, zoo
-from resnet_keras.commands import shell
 from resnet_keras.errors import InputError
-from resnet_keras.files import write_atomically
-
-from . import runs
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
 FILE = "responses.json"
-BATCH = 50
 
 
-def measure(folders: Sequence[str], data_dir: str | None = None) -> None:
-    """Measures finished runs, writes each one's `FILE`, and prints a line for each.
-
-    Args:
-        folders: of runs of `train`, or folders of such runs.
-        data_dir: the folder of the data now; the runs' own without.
-
-    Raises:
-        InputError: a folder holds no run, one that is not finished, or one that is not of `train`.
-    """
-    finished = runs.read(runs.find(folders))
-    for run in finished:
-        if not run.finished:
-            raise InputError(f"The run {run.name} is not finished: it has no {runs.WEIGHTS}.")
-        if not {"model", "dataset", "eval_split"} <= run.flags.keys():
-            raise InputError(f"The run {run.name} is not of train, which says how to measure it.")
-    shell.start_tensorflow()
-    for run in finished:
-        deviations = standard_deviations(*_network_and_images(run, data_dir))
-        write_atomically(run.weights.parent / FILE, json.dumps(deviations, indent=1) + "\n")
-        mean = sum(deviations.values()) / len(deviations)
-        print(f"{run.name}: {len(deviations)} layers, mean standard deviation {mean:.3f}")
+def of_run(
+    model: "keras.Model", batches: "Iterable[tuple[np.ndarray, np.ndarray]]"
+) -> dict[str, float]:
+    """`standard_deviations` of a run's network over its evaluation, for `measuring`."""
+    return standard_deviations(model, (images for images, _ in batches))
 
 
-def _network_and_images(run, data_dir):
-    model = zoo.get(run.flags["model"], weights=run.weights)
-    dataset, data_dir = run.flags["dataset"], data_dir or run.flags.get("data_dir")
-    resizable = pipelines.info(dataset, data_dir).resizable
-    batches = pipelines.evaluation(
-        dataset,
-        run.flags["eval_split"],
-        BATCH,
-        image_size=model.input_shape[1] if resizable else None,
-        data_dir=data_dir,
-        exif_orientation=runs.switch(run.flags.get("exif_orientation")),
-        device=None,  # `predict_on_batch` moves what it needs
-    )
-    return model, (images for images, _ in batches)
+def in_words(deviations: dict[str, float]) -> str:
+    """What is printed of a run."""
+    mean = sum(deviations.values()) / len(deviations)
+    return f"{len(deviations)} layers, mean standard deviation {mean:.3f}"
 
 
 def read(folder: Path) -> dict[str, float] | None:
-    """Reads what `measure` wrote about a run, if it did.
+    """Reads what `measuring` wrote about a run, if it did.
 
     Raises:
         InputError: the file is no such thing.

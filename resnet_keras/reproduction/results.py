@@ -17,9 +17,13 @@ from . import (
     experiments,
     families,
     figures,
+    gradients,
     imagenet,
+    lesion,
+    lesions,
     precision,
     responses,
+    shattering,
 )
 from .experiments import Member
 from .imagenet import Evaluation
@@ -118,6 +122,27 @@ def _title(dataset, scale):
     return dataset if scale == "paper" else f"{dataset}, {scale} runs"
 
 
+def of_gradients(
+    listed: Sequence[gradients.Start], folder: Path, dataset: str, scale: str
+) -> Results:
+    """Puts together the gradients of networks, of which some may not have been measured.
+
+    Raises:
+        InputError: a file is not what `gradients` writes.
+    """
+    read = {start: gradients.read(folder, start) for start in listed}
+    measured = {start: result for start, result in read.items() if result is not None}
+    names = list(dict.fromkeys(start.network for start in listed))
+    grouped = gradients.by_network(measured)
+    return Results(
+        [shattering.table(names, grouped)],
+        shattering.draw(names, grouped, f"{_title(dataset, scale)}: of pixels, before training"),
+        None,
+        {},
+        {"gradients": list(measured.values())},
+    )
+
+
 def of_evaluations(evaluations: Sequence[Evaluation], scale: str) -> Results:
     """Reads what came of evaluations on ImageNet, of which some may not have been made.
 
@@ -154,18 +179,26 @@ def _depth(grouped: Grouped, title, dataset, folder):
     return experiments.depth(grouped, dataset), figure, {}
 
 
+def _measured(measure, grouped, folder):
+    """What a measure says of the runs of each group that it was taken of."""
+    read = {group: [measure.read(folder / run.name) for run in grouped[group]] for group in grouped}
+    return {group: [one for one in some if one] for group, some in read.items() if any(some)}
+
+
 def _responses(grouped: Grouped, title, dataset, folder):
-    measured = {}
-    for group, some in grouped.items():
-        by_run = [responses.read(folder / run.name) for run in some]
-        if any(by_run):
-            measured[group] = [deviations for deviations in by_run if deviations]
+    measured = _measured(responses, grouped, folder)
     drawn = {
         group: [list(deviations.values()) for deviations in measured.get(group, ())]
         for group in grouped
     }
     figure = figures.responses(drawn, f"{title}: responses of the 3x3 layers")
     return experiments.responses(grouped, measured), figure, {"deviations": measured}
+
+
+def _lesion(grouped: Grouped, title, dataset, folder):
+    measured = _measured(lesion, grouped, folder)
+    figure = lesions.draw(grouped, measured, f"{title}: without one block")
+    return experiments.lesions(grouped, measured), figure, {"lesions": measured}
 
 
 def _families(grouped: Grouped, title, dataset, folder):
@@ -180,6 +213,7 @@ _OF: dict[str, Callable[..., tuple[Sequence[Table], Any, dict[str, Any]]]] = {
     "responses": _responses,
     "depth": _depth,
     "families": _families,
+    "lesion": _lesion,
 }
 
 

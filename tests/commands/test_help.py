@@ -19,6 +19,7 @@ COMMANDS = (
         "launch",
         "publish",
         "prune",
+        "export",
     ),
     "pipelines.__main__",
 )

@@ -12,9 +12,11 @@ from resnet_keras.pipelines import catalog
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ("mnist", "tfds/mnist"),
-        ("MNIST", "tfds/mnist"),
-        ("fashion-mnist", "tfds/fashion_mnist"),
+        ("food101", "tfds/food101"),
+        ("KMNIST", "arrays/kmnist"),
+        ("MNIST", "mnist"),
+        ("fashion-mnist", "fashion_mnist"),
+        ("svhn", "svhn_cropped"),
         ("imagenet", "imagenet2012"),
         ("cifar", "cifar10"),
         ("CIFAR-100", "cifar100"),
@@ -27,7 +29,10 @@ def test_the_data_set_that_was_meant(given, meant):
     for function in (pipelines.info, pipelines.is_in_memory):
         with pytest.raises(InputError, match=words):
             function(given)
-    assert meant.startswith("tfds/") or meant in (*pipelines.DATASETS, pipelines.FOLDER)
+    assert meant.startswith(("tfds/", "arrays/")) or meant in (
+        *pipelines.DATASETS,
+        pipelines.FOLDER,
+    )
 
 
 def test_data_sets_in_memory_are_known_by_their_names():

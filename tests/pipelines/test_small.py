@@ -198,9 +198,10 @@ def test_padding_and_mirroring_are_as_asked(tmp_path):
 
 
 def test_what_a_data_set_is_not_varied_by_is_refused():
-    for name, given in (("digits", {"padding": 2}), ("digits_series", {"flip": True})):
-        with pytest.raises(InputError, match=f"{name} is not varied by {next(iter(given))}="):
-            pipelines.training(name, "train", 8, seed=0, **given)
+    with pytest.raises(InputError, match="digits is not varied by padding=2"):
+        pipelines.training("digits", "train", 8, seed=0, padding=2)
+    with pytest.raises(InputError, match="of series: flip=True is for images"):
+        pipelines.training("digits_series", "train", 8, seed=0, flip=True)
     with pytest.raises(InputError, match="folder is not varied by padding=4"):
         pipelines.check_padding("folder", 4, None)
 
@@ -228,6 +229,14 @@ def test_a_run_on_idx_files_learns_and_says_what_it_saw(tmp_path, capsys):
     ):
         assert train.main(["train", *flags, *given, f"--workdir={tmp_path / 'other'}"]) == 2
         assert message in capsys.readouterr().err
+    # The run is bound to what the files hold, and not to where they lie.
+    moved = folder.rename(tmp_path / "moved")
+    again = [*flags, f"--data_dir={moved}", f"--workdir={tmp_path / 'run'}"]
+    assert train.main(["train", *again]) == 0
+    assert "finished" in capsys.readouterr().out
+    write_idx(moved, train=90, test=40)
+    assert train.main(["train", *again]) == 2
+    assert "--data_sha256=" in capsys.readouterr().err
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from resnet_keras import pipelines, reproduce, train, zoo
 from resnet_keras.errors import InputError
-from resnet_keras.reproduction import responses
+from resnet_keras.reproduction import measuring, responses
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 3), "uint8")
 
@@ -67,7 +67,7 @@ def test_runs_that_train_did_not_make_are_refused(tmp_path):
     (tmp_path / "run.flags").write_text("--steps=60\n")
     (tmp_path / "weights.weights.h5").write_bytes(b"")
     with pytest.raises(InputError, match=f"The run {tmp_path.name} is not of train"):
-        responses.measure([str(tmp_path)])
+        measuring.measure("responses", [str(tmp_path)])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What the recipes of DenseNets and of stochastic depth say; see recipe_texts.py."""
 
+import recipe_texts
+
 CIFAR = """\
 # {network} on {title}, as in Sec. 4.2 of arXiv 1608.06993.
 #
@@ -102,7 +104,6 @@ _STANDARD = """\
 # README). Where memory is short: --remat.
 """
 
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 # By network and data set, errors in percent.
 ON_CIFAR = {
     ("densenet40_12", "cifar10"): "5.24",
@@ -123,7 +124,7 @@ def texts() -> dict[str, str]:
     for (network, dataset), paper in ON_CIFAR.items():
         found[f"{network}_{dataset}"] = CIFAR.format(
             network=network,
-            title=TITLES[dataset],
+            title=recipe_texts.TITLES[dataset],
             dataset=dataset,
             paper=paper,
             mark="C10+" if dataset == "cifar10" else "C100+",
@@ -131,7 +132,7 @@ def texts() -> dict[str, str]:
     for (network, dataset), paper in DROPPING.items():
         found[f"{network}_{dataset}_stochastic_depth"] = STOCHASTIC_DEPTH.format(
             network=network,
-            title=TITLES[dataset],
+            title=recipe_texts.TITLES[dataset],
             dataset=dataset,
             paper=paper,
             settings=_STANDARD if network == "resnet1202" else "",

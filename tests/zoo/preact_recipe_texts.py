@@ -1,5 +1,7 @@
 """What the recipes of pre-activation and wide networks say; see recipe_texts.py."""
 
+import recipe_texts
+
 PREACT_CIFAR = """\
 # {network} on {title}, as in the appendix of arXiv 1603.05027.
 #
@@ -120,7 +122,6 @@ IMAGENET = """\
 --weight_decay=1e-4
 """
 
-TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 # By network and data set: the papers' words. Medians of 5 runs.
 ON_CIFAR = {
     ("preact_resnet110", "cifar10"): "6.37 % test error (Table 3)",
@@ -152,7 +153,11 @@ def texts() -> dict[str, str]:
     for (network, dataset), paper in ON_CIFAR.items():
         name = f"{network}_{dataset}"
         found[name] = PREACT_CIFAR.format(
-            network=network, name=name, title=TITLES[dataset], dataset=dataset, paper=paper
+            network=network,
+            name=name,
+            title=recipe_texts.TITLES[dataset],
+            dataset=dataset,
+            paper=paper,
         )
     found["preact_resnet1001_cifar10_b64"] = RELEASED
     for (network, dataset, dropped), error in WIDE_ON_CIFAR.items():
@@ -161,7 +166,7 @@ def texts() -> dict[str, str]:
         found[name] = WIDE.format(
             network=network,
             name=name,
-            title=TITLES[dataset],
+            title=recipe_texts.TITLES[dataset],
             dataset=dataset,
             with_dropout=" with dropout" if dropped else "",
             dropout=dropout if dropped else "",

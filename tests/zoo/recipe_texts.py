@@ -4,8 +4,11 @@ The files hold all of it, so that each can be read and copied alone; here it is 
 """
 
 import json
+from typing import Any
 
-from resnet_keras import zoo
+from resnet_keras import train, zoo
+
+TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 CIFAR10 = """\
 # {network} on CIFAR-10, as in Sec. 4.2 of arXiv 1512.03385.
@@ -198,3 +201,20 @@ def digits_errors() -> dict[str, dict[str, str]]:
         }
         for network in ON_DIGITS
     }
+
+
+def parsed(name: str) -> Any:
+    """A recipe's flags."""
+    train.shared_flags.parse(train.FLAGS, ["train", f"--recipe={name}"])
+    return train.FLAGS
+
+
+def network_of(name: str) -> str:
+    """A recipe's network: what stands before its data set."""
+    return next(n for n in zoo.list_models() if name.startswith(f"{n}_"))
+
+
+def epochs(flags: Any, images: int) -> list[float]:
+    """Where the learning rate falls, and where the training ends."""
+    steps = [*map(int, flags.boundaries), flags.train_steps]
+    return [step * flags.batch_size / images for step in steps]

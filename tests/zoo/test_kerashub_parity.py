@@ -1,7 +1,9 @@
 """ResNets with KerasHub's presets and files answer as its networks do."""
 
 import json
+import os
 import re
+import shutil
 import sys
 
 import h5py
@@ -9,12 +11,18 @@ import kerashub_parity
 import numpy as np
 import parity
 import pytest
-from recorded import difference
+from recorded import IMAGENET, difference
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
 
 TOLERANCE = 5e-6  # the normalization divides here, and multiplies there
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """Of resnet18, not to be changed."""
+    return kerashub_parity.preset(tmp_path_factory.mktemp("presets") / "resnet18", "resnet18")
 
 
 def assert_answers(model, name):
@@ -89,15 +97,57 @@ def test_other_networks_of_its_are_refused_by_name(tmp_path):
         zoo.get(folder)
 
 
-@pytest.mark.parametrize("change", [{"scale": "much"}, {"scale": 0.0}, {"image_size": 224}])
-def test_converters_that_cannot_be_used(change, tmp_path):
-    folder = kerashub_parity.preset(tmp_path / "preset", "resnet18")
+def converting(folder, source, change):
+    """A preset whose converter differs; its large files are the source's."""
+    shutil.copytree(source, folder, copy_function=os.link)
     path = folder / "image_converter.json"
     converter = json.loads(path.read_text())
     converter["config"] |= change
+    path.unlink()
     path.write_text(json.dumps(converter))
+    return folder
+
+
+@pytest.mark.parametrize("change", [{"scale": "much"}, {"scale": 0.0}, {"image_size": 224}])
+def test_converters_that_cannot_be_used(change, preset, tmp_path):
+    folder = converting(tmp_path / "changed", preset, change)
     with pytest.raises(InputError, match="has a converter that cannot be used"):
         zoo.get("resnet18", weights=folder)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "mean", "std"),
+    [
+        ([1 / 50, 1 / 60, 1 / 70], [-2.0, -1.5, -1.0], (100, 90, 70), (50, 60, 70)),
+        (1 / 127.5, -1.0, (127.5,) * 3, (127.5,) * 3),
+        (1 / 255, [-0.5, -0.4, -0.2], (127.5, 102, 51), (255,) * 3),
+        ([1 / 50, 1 / 60, 1 / 70], 0.0, (0,) * 3, (50, 60, 70)),
+    ],
+)
+def test_the_converters_normalization_is_taken(scale, offset, mean, std, preset, tmp_path):
+    """And not the one of most presets: other pixels, which come to the same, are answered alike."""
+    folder = converting(tmp_path / "changed", preset, {"scale": scale, "offset": offset})
+    file = zoo.weights.find("resnet18", folder)[1]
+    assert file.options["mean"] == pytest.approx(mean, abs=1e-9)
+    assert file.options["std"] == pytest.approx(std)
+    model = zoo.get("resnet18", weights=folder, input_shape=(None, None, 3))
+    height, width = kerashub_parity.SIZES[0]
+    usual = (np.array(values) * 255 for values in IMAGENET)
+    pixels = np.divide(parity.images(height, width) - next(usual), next(usual)) * std + mean
+    with np.load(kerashub_parity.ANSWERS) as answers:
+        expected = answers[f"resnet18 {height}x{width}"]
+    assert difference(model(pixels.astype("float32")), expected) < TOLERANCE
+    assert difference(model(parity.images(height, width)), expected) > 100 * TOLERANCE
+    with pytest.raises(InputError, match="mean belongs to the weights"):
+        zoo.get("resnet18", weights=folder, mean=(0, 0, 0))
+
+
+def test_a_converter_that_stretches_leaves_it_to_the_user(preset, tmp_path):
+    """Its normalization is known; how images are shown must be assumed, which is said."""
+    change = {"crop_to_aspect_ratio": False, "scale": 1 / 255, "offset": 0.0}
+    file = zoo.weights.find("resnet18", converting(tmp_path / "changed", preset, change))[1]
+    assert file.options["mean"] == (0, 0, 0)
+    assert file.assumed
 
 
 if __name__ == "__main__":

@@ -1,13 +1,9 @@
-"""Packaged recipes are parsed and run for a step, on mock data but for the digits'."""
+"""The paper's recipes are as it says; test_recipe_runs.py runs them."""
 
-import contextlib
-import functools
 import re
 
 import pytest
 import recipe_texts
-import tensorflow as tf
-import tensorflow_datasets as tfds
 
 from resnet_keras import train, zoo
 from resnet_keras.errors import InputError
@@ -62,83 +58,6 @@ def test_recipe_says_what_it_is(name):
     place = "1611.06455" if name == SERIES else "Sec. 3.4" if "imagenet" in name else "Sec. 4.2"
     for word in (place, "Hardware", "Time", "measured"):
         assert word in header
-
-
-# One of each kind; the others have the same flags, which is tested above, and other depths.
-# Tracing takes minutes for ResNet-1202, in whose place test_resnet trains one of 362 layers.
-FOLLOWED = (
-    *("resnetv2_50_imagenet", "resnext50_32x4d_imagenet", "wide_resnet50_2_imagenet"),
-    *("resnet50d_imagenet", "seresnet50_imagenet"),
-)
-SLOW = ("plain20_cifar10", "resnet110_cifar10", "resnet34_imagenet_c", "resnet50_imagenet", MODERN)
-QUICK = ("resnet20_digits", "resnet20_cifar10", "plain18_imagenet", SERIES)
-RUNNABLE = [
-    *QUICK,
-    *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW),
-    *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.large]) for name in FOLLOWED),
-]
-SMALL_PHOTOGRAPHS = ("--image_size=64", "--scales=73,137", "--eval_batch_size=20")
-
-
-@pytest.fixture(scope="module")
-def imagenet_records(tmp_path_factory):
-    """TFDS's mock data for ImageNet, prepared on disk.
-
-    Read straight from TFDS's generator it can hang: closing an iterator holds Python's lock, which
-    the generator waits for.
-    """
-    with tfds.testing.mock_data(num_examples=20):
-        builder = tfds.builder("imagenet2012")
-        splits = {name: builder.as_dataset(split=name) for name in ("train", "validation")}
-        rows = {name: list(split) for name, split in splits.items()}
-        specs = {name: split.element_spec for name, split in splits.items()}
-    root = tmp_path_factory.mktemp("tfds")
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name="imagenet2012",
-        version=str(builder.version),
-        features=builder.info.features,
-        split_datasets={
-            name: tf.data.Dataset.from_generator(
-                functools.partial(iter, rows[name]), output_signature=specs[name]
-            )
-            for name in rows
-        },
-        data_dir=root,
-    )
-    return root
-
-
-@pytest.mark.parametrize("name", RUNNABLE)
-def test_recipe_runs_a_step(name, request, tmp_path, capsys):
-    photographs = "imagenet" in name
-    small = ()
-    if photographs:
-        small = (*SMALL_PHOTOGRAPHS, f"--data_dir={request.getfixturevalue('imagenet_records')}")
-    in_cifar = tfds.testing.mock_data(num_examples=20)
-    with in_cifar if "cifar" in name else contextlib.nullcontext():
-        status = train.main(
-            [
-                "train",
-                f"--recipe={name}",
-                f"--workdir={tmp_path / 'run'}",
-                "--train_steps=1",
-                "--batch_size=4",
-                "--strategy=one_device",
-                *(
-                    ["--warmup_steps=0"]
-                    if name.endswith(("_digits", MODERN, "50d_imagenet"))
-                    else []
-                ),
-                *small,
-            ]
-        )
-    assert status == 0, capsys.readouterr().err
-    tested = "val error" if photographs else "test error"
-    assert tested in capsys.readouterr().out.splitlines()[-1]
-    network = name.removesuffix("_imagenet") if name in FOLLOWED else name.split("_")[0]
-    model = zoo.get(network, weights=tmp_path / "run" / "weights.safetensors")
-    mean = model.get_layer("normalization").mean
-    assert mean.shape == ((32, 32, 3) if "cifar" in name else (1,) if name == SERIES else (3,))
 
 
 @pytest.mark.slow

@@ -3,9 +3,10 @@
 import re
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import DENSENET_BLOCKS, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import DENSENET_BLOCKS
 
-from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
+from .. import publishers
+from ..entry import Preprocessing
 from ..network import INNER, WIDTH, Family, Network
 
 _BUILDERS, _FILES = "resnet_keras.networks.densenet", "resnet_keras.zoo.weights.densenets"
@@ -82,63 +83,46 @@ def _cifar_of(match):
 PATTERNS = ((re.compile(r"densenet(_bc)?(\d{1,4})_(\d{1,3})"), _cifar_of),)
 
 
-def _entry(depth, tag, layout, address, checksum, licence, origin, source, top1, top5, **more):
-    return WeightsEntry(
-        model=f"densenet{depth}",
-        tag=tag,
-        layout=layout,
-        address=address,
-        checksum=checksum,
-        licence=licence,
-        dataset="imagenet2012",
-        origin=origin,
-        options={
-            **({} if depth == 161 else {"growth_rate": 32}),
-            "epsilon": 1.001e-5 if layout == "keras_applications" else 1e-5,
-        },
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        published=Published(
-            round(100 - top1, 3),
-            None if top5 is None else round(100 - top5, 3),
-            "single crop, 224",
-            source,
-        ),
-        **more,
-    )
-
-
 _TORCHVISION = "torchvision.models.densenet"
 _PORTED = "the authors' released network, as ported from LuaTorch by torchvision"
 
 
+def _options(depth, epsilon=1e-5):
+    return {**({} if depth == 161 else {"growth_rate": 32}), "epsilon": epsilon}
+
+
 def _torch(depth, sha256, top1, top5):
-    return _entry(
-        *(depth, "torchvision_in1k", "torch"),
-        f"https://download.pytorch.org/models/densenet{depth}-{sha256}.pth",
-        *(f"sha256:{sha256}", "BSD-3-Clause", _PORTED, _TORCHVISION, top1, top5),
+    return publishers.torchvision(
+        f"densenet{depth}",
+        "torchvision_in1k",
+        sha256,
+        origin=_PORTED,
+        options=_options(depth),
+        published=publishers.errors(top1, top5, _TORCHVISION),
     )
-
-
-def _timm(depth, tag, licence, origin, source, top1, top5, **more):
-    address = f"{HUB}/timm/densenet{depth}.{tag}/resolve/main/{HUB_FILE}"
-    return _entry(depth, tag, "torch", address, "hub", licence, origin, source, top1, top5, **more)
 
 
 def _timm_torch(depth, sha256, top1, top5):
     """timm's copy, which needs no torch to be read; shown and scored as torchvision does it."""
-    origin = f"{_PORTED}, timm's copy"
-    return _timm(depth, "tv_in1k", "BSD-3-Clause", origin, _TORCHVISION, top1, top5)
+    return publishers.hub(
+        f"densenet{depth}",
+        "tv_in1k",
+        licence="BSD-3-Clause",
+        origin=f"{_PORTED}, timm's copy",
+        options=_options(depth),
+        published=publishers.errors(top1, top5, _TORCHVISION),
+    )
 
 
 def _keras(depth, md5, top1, top5):
-    base = "https://storage.googleapis.com/tensorflow/keras-applications/densenet"
-    return _entry(
-        *(depth, "keras_in1k", "keras_applications"),
-        f"{base}/densenet{depth}_weights_tf_dim_ordering_tf_kernels.h5",
-        *(f"md5:{md5}", "BSD-3-Clause"),
-        "the authors' released network, as ported by keras.applications",
-        *("keras.applications", top1, top5),
+    return publishers.keras_applications(
+        f"densenet{depth}",
+        "densenet",
+        md5,
+        licence="BSD-3-Clause",
+        origin="the authors' released network, as ported by keras.applications",
+        options=_options(depth, 1.001e-5),
+        published=publishers.errors(top1, top5, "keras.applications"),
         notes="keras.applications names no resizing; this is the usual 1-crop test. The licence is "
         "the networks' authors'.",
     )
@@ -157,10 +141,14 @@ WEIGHTS = (
     _keras(121, "9d60b8095a5708f2dcce2bca79d332c7", 75.0, 92.3),
     _keras(169, "d699b8f76981ab1b30698df4c175e90b", 76.2, 93.2),
     _keras(201, "1ceb130c1ea1b78c3bf6114dbdfd8807", 77.3, 93.6),
-    _timm(
-        *(121, "ra_in1k", "Apache-2.0", "timm, RandAugment"),
-        *("timm's results-imagenet.csv, at 224", 75.57, None),
+    publishers.hub(
+        "densenet121",
+        "ra_in1k",
+        licence="Apache-2.0",
+        origin="timm, RandAugment",
+        options=_options(121),
         preprocessing=Preprocessing(224, 256, "bicubic"),
+        published=publishers.errors(75.57, None, "timm's results-imagenet.csv, at 224"),
     ),
 )
 

@@ -11,7 +11,8 @@ from resnet_keras.facts import (
     INCEPTION_STD,
 )
 
-from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
+from .. import publishers
+from ..entry import Preprocessing, Published
 from ..network import INNER, PRUNED, WIDTH, WIDTHS, Family, Network
 
 _BUILDERS, _FILES = "resnet_keras.networks.preact", "resnet_keras.zoo.weights.preacts"
@@ -153,15 +154,10 @@ PATTERNS = (
 
 
 def _timm(depth, top1_error):
-    name = f"resnetv2_{depth}"
-    return WeightsEntry(
-        model=name,
-        tag="a1h_in1k",
-        layout="torch",
-        address=f"{HUB}/timm/{name}.a1h_in1k/resolve/main/{HUB_FILE}",
-        checksum="hub",
+    return publishers.hub(
+        f"resnetv2_{depth}",
+        "a1h_in1k",
         licence="Apache-2.0",
-        dataset="imagenet2012",
         origin="timm, A1 of ResNet strikes back (arXiv 2110.00476) with changes of its own",
         options={"width": 64, "epsilon": 1e-5},
         mean=INCEPTION_MEAN,
@@ -175,25 +171,18 @@ def _timm(depth, top1_error):
 
 
 def _keras(depth, md5, top1, top5):
-    name = f"resnet{depth}v2"
-    base = "https://storage.googleapis.com/tensorflow/keras-applications/resnet"
-    return WeightsEntry(
-        model=name,
-        tag="keras_in1k",
-        layout="keras_applications",
-        address=f"{base}/{name}_weights_tf_dim_ordering_tf_kernels.h5",
-        checksum=f"md5:{md5}",
+    return publishers.keras_applications(
+        f"resnet{depth}v2",
+        "resnet",
+        md5,
         licence="Apache-2.0",
-        dataset="imagenet2012",
         origin="keras.applications, which refers to TF-Slim's resnet_v2 and fb.resnet.torch's "
         "preresnet",
         options={"epsilon": 1.001e-5, "input_shape": (299, 299, 3)},
         mean=INCEPTION_MEAN,
         std=INCEPTION_STD,
         preprocessing=Preprocessing(299, 342),
-        published=Published(
-            round(100 - top1, 3), round(100 - top5, 3), "single crop, 299", "keras-applications"
-        ),
+        published=publishers.errors(top1, top5, "keras-applications", 299),
         notes="keras.applications names neither a resizing, which here is the usual one before a "
         "crop, nor a licence of these weights, which here is Keras's own and TF-Slim's.",
     )

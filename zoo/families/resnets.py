@@ -15,8 +15,8 @@ from resnet_keras.facts import (
     IMAGENET_STD,
 )
 
-from .. import paper
-from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
+from .. import paper, publishers
+from ..entry import Preprocessing, Published, WeightsEntry
 from ..network import WIDTHS, Family, Network
 
 IMAGENET_DEPTHS = tuple(IMAGENET_BLOCKS)
@@ -90,23 +90,16 @@ PATTERNS = ((re.compile(r"(resnet|plain)(\d{1,5})"), _resnet_of),)
 
 
 def _keras(depth, md5, top1, top5):
-    name = f"resnet{depth}"
-    base = "https://storage.googleapis.com/tensorflow/keras-applications/resnet"
-    return WeightsEntry(
-        model=name,
-        tag="keras_in1k",
-        layout="keras_applications",
-        address=f"{base}/{name}_weights_tf_dim_ordering_tf_kernels.h5",
-        checksum=f"md5:{md5}",
+    return publishers.keras_applications(
+        f"resnet{depth}",
+        "resnet",
+        md5,
         licence="MIT",
-        dataset="imagenet2012",
         origin="the authors' released Caffe network, as ported by keras.applications",
         options={"shortcut": "B", "stride_in_1x1": True, "epsilon": 1.001e-5},
         mean=CAFFE_MEAN,
         std=CAFFE_STD,
-        published=Published(
-            round(100 - top1, 3), round(100 - top5, 3), "single crop, 224", "keras.applications"
-        ),
+        published=publishers.errors(top1, top5, "keras.applications"),
         notes="keras.applications names no resizing; this is the authors' own 1-crop test.",
     )
 
@@ -190,45 +183,34 @@ _TIMM_ACCURACY = {
 
 
 def _timm(depth, tag, top1, top5):
-    name = f"resnet{depth}"
     licence, origin, preprocessing, source = _TIMM_TAGS[tag]
-    options: dict[str, Any] = {"shortcut": "B", "epsilon": 1e-5}
-    if depth >= 50:
-        options["stride_in_1x1"] = False  # "v1.5"
-    return WeightsEntry(
-        model=name,
-        tag=tag,
-        layout="torch",
-        address=f"{HUB}/timm/{name}.{tag}/resolve/main/{HUB_FILE}",
-        checksum="hub",
+    return publishers.hub(
+        f"resnet{depth}",
+        tag,
         licence=licence,
-        dataset="imagenet2012",
         origin=origin,
-        options=options,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        options=_torch_options(depth),
         preprocessing=preprocessing,
-        published=Published(round(100 - top1, 3), round(100 - top5, 3), "single crop, 224", source),
+        published=publishers.errors(top1, top5, source),
     )
 
 
-def _microsoft(depth):
-    """transformers' own; of 101 layers its repository has pickles alone."""
+def _torch_options(depth):
     options: dict[str, Any] = {"shortcut": "B", "epsilon": 1e-5}
     if depth >= 50:
         options["stride_in_1x1"] = False  # "v1.5"
-    return WeightsEntry(
-        model=f"resnet{depth}",
-        tag="microsoft_in1k",
-        layout="torch",
-        address=f"{HUB}/microsoft/resnet-{depth}/resolve/main/{HUB_FILE}",
-        checksum="hub",
+    return options
+
+
+def _microsoft(depth):
+    """transformers' own; of 101 layers its repository has pickles (an open request safetensors)."""
+    return publishers.hub(
+        f"resnet{depth}",
+        "microsoft_in1k",
+        f"microsoft/resnet-{depth}",
         licence="Apache-2.0",
-        dataset="imagenet2012",
         origin="microsoft's repository for the library transformers, which names no recipe",
-        options=options,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        options=_torch_options(depth),
         preprocessing=Preprocessing(224, 256, "bicubic"),
         notes="Its model card gives no accuracy.",
     )

@@ -14,7 +14,8 @@ from resnet_keras.facts import (
     IMAGENET_STD,
 )
 
-from ..entry import HUB, HUB_FILE, Preprocessing, Published, WeightsEntry
+from .. import publishers
+from ..entry import Preprocessing, Published, WeightsEntry
 from ..network import INNER, WIDTH, WIDTHS, Family, Network
 
 _FILES = "resnet_keras.zoo.weights.variants"
@@ -160,20 +161,14 @@ _TV = {
 }
 
 
-def _torchvision(name, tag, sha256, top1_error, file=None):
+def _torchvision(name, tag, sha256, top1_error):
     origin, preprocessing = _TV[tag]
-    return WeightsEntry(
-        model=name,
-        tag=tag,
-        layout="torch",
-        address=f"https://download.pytorch.org/models/{file or name}-{sha256}.pth",
-        checksum=f"sha256:{sha256}",
-        licence="BSD-3-Clause",
-        dataset="imagenet2012",
+    return publishers.torchvision(
+        name,
+        tag,
+        sha256,
         origin=origin,
         options={"shortcut": "B", "epsilon": 1e-5},
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
         preprocessing=preprocessing,
         published=Published(top1_error, None, "single crop, 224", "torchvision.models.resnet"),
     )
@@ -205,29 +200,24 @@ _LEGACY = {
 }
 
 
-def _timm(name, tag, top1_error, *, image_size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+def _timm(name, tag, top1_error, *, image_size=224, **more):
     origin, preprocessing = _TIMM[tag]
     if image_size != 224:
         preprocessing = Preprocessing(image_size, int(image_size / 0.95), "bicubic")
     options: dict[str, Any] = {"epsilon": 1e-5}
     if name.startswith(("resnext", "wide")):
         options["shortcut"] = "B"
-    return WeightsEntry(
-        model=name,
-        tag=tag,
-        layout="torch",
-        address=f"{HUB}/timm/{name}.{tag}/resolve/main/{HUB_FILE}",
-        checksum="hub",
+    return publishers.hub(
+        name,
+        tag,
         licence="Apache-2.0",
-        dataset="imagenet2012",
         origin=origin,
         options=options,
-        mean=mean,
-        std=std,
         preprocessing=preprocessing,
         published=Published(
             top1_error, None, f"single crop, {image_size}", "timm's results-imagenet.csv"
         ),
+        **more,
     )
 
 

@@ -1,9 +1,8 @@
 """VGG networks: their names, and their public weights."""
 
-from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD
 
-from .. import paper
-from ..entry import Published, WeightsEntry
+from .. import paper, publishers
 from ..network import INNER, Family, Network
 
 _VGG = Family(
@@ -31,45 +30,28 @@ PATTERNS = ()
 
 
 def _torch_vgg(name, sha256, top1, top5):
-    return WeightsEntry(
-        model=name,
-        tag="tv_in1k",
-        layout="torch",
-        address=f"https://download.pytorch.org/models/{name}-{sha256}.pth",
-        checksum=f"sha256:{sha256}",
-        licence="BSD-3-Clause",
-        dataset="imagenet2012",
+    return publishers.torchvision(
+        name,
+        "tv_in1k",
+        sha256,
         origin="torchvision V1: its references' recipe"
         + ("" if name.endswith("_bn") else ", from a learning rate of 0.01"),
         options={"width": 64, "hidden": 4096, "epsilon": 1e-5},
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        published=Published(
-            round(100 - top1, 3),
-            round(100 - top5, 3),
-            "single crop, 224",
-            "torchvision.models.vgg",
-        ),
+        published=publishers.errors(top1, top5, "torchvision.models.vgg"),
     )
 
 
 def _keras_vgg(name, md5, top1, top5):
-    base = "https://storage.googleapis.com/tensorflow/keras-applications"
-    return WeightsEntry(
-        model=name,
-        tag="keras_in1k",
-        layout="keras_applications",
-        address=f"{base}/{name}/{name}_weights_tf_dim_ordering_tf_kernels.h5",
-        checksum=f"md5:{md5}",
+    return publishers.keras_applications(
+        name,
+        name,
+        md5,
         licence="CC-BY-4.0",
-        dataset="imagenet2012",
         origin="its authors' released Caffe network, as ported by keras.applications",
         options={"width": 64, "hidden": 4096},
         mean=CAFFE_MEAN,
         std=CAFFE_STD,
-        published=Published(
-            round(100 - top1, 3), round(100 - top5, 3), "single crop, 224", "keras.applications"
-        ),
+        published=publishers.errors(top1, top5, "keras.applications"),
         notes="keras.applications names no resizing; this is the usual 1-crop test. The licence is "
         "the networks' authors'.",
     )

@@ -174,14 +174,14 @@ def _foreign(path, opened, network):
     try:
         named = foreign.by_layer_names(kerashub.with_head(path, opened))
         bare = wrappers.bare(path, named, getattr(network.files, "WRAPPED", (wrappers.RESNET,)))
-        if network.files not in (None, densenets):
-            densenets.elsewhere(path, bare, network.name)
         layout = layouts.recognise(bare, network)
-        if layout is None:
-            raise preacts.elsewhere(path, bare) or foreign.unknown(path, bare, opened)
-        tensors = layouts.translate(layout, bare, network, opened.layers)
+        tensors = bare
+        if layout is not None:
+            tensors = layouts.translate(layout, bare, network, opened.layers)
         if network.files not in (None, densenets):
             densenets.elsewhere(path, tensors, network.name)
+        if layout is None:
+            raise preacts.elsewhere(path, bare) or foreign.unknown(path, bare, opened)
     except InputError as error:
         if str(path) in str(error):
             raise

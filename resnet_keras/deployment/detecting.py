@@ -1,0 +1,169 @@
+"""Detectors as exported folders: boxes after suppression, for images of one size.
+
+detecting.export(model, "detector_litert", (480, 640), format="litert", about=about)
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from resnet_keras.detection.exporting import as_matmul
+from resnet_keras.errors import InputError
+
+from . import calibration, exported, exporting, formats, litert, onnx, runtimes, tracing
+from .calibration import Images
+from .exported import Exported, Tensor
+from .exporting import About
+from .formats import NONE
+
+FORMATS = ("savedmodel", "litert", "onnx")
+# A detection of the network's is in the file's answer if that has one of its class so near.
+NEAR = 1.0  # pixels, of any corner
+LIMIT = 0.9  # the least share of detections that must be
+
+
+def check(format: str, quantize: str) -> None:
+    """Raises `InputError` for what a detector cannot be exported to, as `formats.check` does."""
+    formats.check(format, quantize)
+    if format not in FORMATS:
+        raise InputError(
+            f"Detectors are exported as {', '.join(FORMATS)}, and not as "
+            f"{formats.FORMATS[format].title}."
+        )
+    if quantize != NONE:
+        raise InputError(f"Detectors are exported in float32: leave quantize={quantize} out.")
+
+
+def export(
+    model: keras.Model,
+    folder: str | os.PathLike,
+    size: tuple[int, int],
+    *,
+    format: str,
+    about: About,
+    batch_size: int = 1,
+    compared: Images | None = None,
+) -> Exported:
+    """Writes a detector for another runtime, with its non-maximum suppression.
+
+    Args:
+        model: of `detection`, without masks.
+        folder: made here; nothing may be there yet.
+        size: height and width of the images.
+        format: one of `FORMATS`. LiteRT's file has built-in operations only, none of Flex.
+        about: what is told of the detector.
+        batch_size: images at once.
+        compared: uint8 images of that size that file and network are asked about; made-up ones
+            without.
+
+    Returns:
+        What was written, with its largest difference from the network. It takes uint8 `image`
+        and gives "boxes", "scores", "labels" and "count", as `FasterRCNN.predict` does.
+
+    Raises:
+        InputError: the format cannot take the detector, the file's answers are not the network's,
+            or the folder cannot be written to. Nothing is left then.
+    """
+    check(format, NONE)
+    if min(*size, batch_size) < 1:
+        raise InputError(f"size and batch_size must be positive, not {size} and {batch_size}.")
+    images = compared or calibration.made_up(size, 4)
+    shape = (batch_size, *size, 3)
+
+    def convert(aside: Path) -> tuple[Tensor, tuple[Tensor, ...]]:
+        path = aside / exported.FILES[format]
+        # LiteRT has no operation for the other form of RoIAlign.
+        form = as_matmul(model) if format == "litert" else contextlib.nullcontext()
+        with form:
+            traced = tracing.trace(model, shape, "image", "uint8")
+            outputs = _outputs(traced)
+            if format == "litert":
+                litert.write(traced, path)
+            elif format == "onnx":
+                onnx.write(traced, path)
+            else:
+                signatures = {"serving_default": traced.concrete}
+                tf.saved_model.save(traced.module, os.fspath(path), signatures)
+        return Tensor("image", "uint8", shape), outputs
+
+    def compare(found: Exported) -> Mapping[str, Any]:
+        given = runtimes.open_runtime(found)(images.pixels, pad=True)
+        parts = [model.predict_on_batch(image[None]) for image in images.pixels]
+        expected = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return difference(given, expected, images.origin)
+
+    facts = {
+        "task": exported.DETECTION,
+        "format": format,
+        "quantize": NONE,
+        "num_classes": model.num_classes,
+        "calibration": None,
+    }
+    return exporting.write(folder, about, facts, convert, compare)
+
+
+def _outputs(traced):
+    outputs = traced.concrete.structured_outputs
+    if "masks" in outputs:
+        raise InputError("Detectors with masks are exported by detection.export alone.")
+    return tuple(
+        Tensor(name, outputs[name].dtype.name, tuple(outputs[name].shape))
+        for name in traced.outputs
+    )
+
+
+def difference(
+    given: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray], origin: str
+) -> dict[str, Any]:
+    """How far detections are from the network's, each from the nearest of its class.
+
+    Equal scores and overlaps near the limit may fall otherwise in another runtime, so that not
+    all need be there.
+
+    Args:
+        given, expected: "boxes", "scores", "labels" and "count" of the same images.
+        origin: of these, in words.
+
+    Returns:
+        Of those that are there, the largest difference of a corner in pixels, and of a score; and
+        how many there are.
+
+    Raises:
+        InputError: too few are.
+    """
+    rows = [row for n in range(len(expected["count"])) for row in _nearest(given, expected, n)]
+    near = [row for row in rows if row[0] <= NEAR]
+    if len(near) < LIMIT * len(rows):
+        raise InputError(
+            f"The file finds {len(near)} of the network's {len(rows)} objects in "
+            f"{len(expected['count'])} images, of {origin}. Nothing was written."
+        )
+    return {
+        "largest": max((corners for corners, _ in near), default=0.0),
+        "scores": max((score for _, score in near), default=0.0),
+        "same": len(near),
+        "objects": len(rows),
+        "images": len(expected["count"]),
+        "origin": origin,
+    }
+
+
+def _nearest(given, expected, n):
+    """(largest difference of a corner, difference of the score) of each detection in image n."""
+    found = slice(0, int(given["count"][n]))
+    labels, boxes = given["labels"][n, found], given["boxes"][n, found]
+    for place in range(int(expected["count"][n])):
+        same = np.flatnonzero(labels == expected["labels"][n, place])
+        if not len(same):
+            yield np.inf, np.inf
+            continue
+        far = np.abs(boxes[same] - expected["boxes"][n, place]).max(axis=-1)
+        nearest = same[far.argmin()]
+        score = abs(given["scores"][n, nearest] - expected["scores"][n, place])
+        yield float(far.min()), float(score)

@@ -1,0 +1,107 @@
+"""Detectors as exported folders, whose runtimes find what the network does."""
+
+import os
+import sys
+
+import keras
+import numpy as np
+import pytest
+from detectors import detector, images
+
+from resnet_keras import deployment, export
+from resnet_keras.deployment import detecting
+from resnet_keras.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A file of a small detector, as a run of training keeps it, and the detector."""
+    model = detector(class_names=["one", "two", "three"])
+    path = tmp_path_factory.mktemp("run") / "best.keras"
+    model.save(path)
+    return path, keras.models.load_model(path)
+
+
+def run(path, out, *flags):
+    return export.main(["export", str(path), f"--out={out}", "--sides=64,96", *flags])
+
+
+@pytest.mark.parametrize(
+    "format",
+    ["savedmodel", *(pytest.param(f, marks=pytest.mark.slow) for f in ("litert", "onnx"))],
+)
+def test_a_run_of_training(format, saved, tmp_path, capsys, monkeypatch):
+    path, model = saved
+    out = tmp_path / "exported"
+    assert run(path.parent, out, f"--format={format}") == 0, capsys.readouterr().err
+    assert "objects in 4 of made-up images are found again" in capsys.readouterr().out
+    found = deployment.read(out)
+    assert (found.task, found.num_classes, found.preprocessing) == ("detection", 3, None)
+    assert found.class_names == ("one", "two", "three")
+    assert found.input == ("image", "uint8", (1, 64, 96, 3))
+    assert found.difference["objects"] > 10
+    given = images()
+    answers, expected = deployment.open_runtime(found)(given), model.predict_on_batch(given)
+    assert set(answers) == set(expected) == {output.name for output in found.outputs}
+    for name, values in expected.items():
+        assert answers[name].dtype == values.dtype
+        np.testing.assert_allclose(answers[name], values, rtol=0, atol=1e-3, err_msg=name)
+    monkeypatch.chdir(out)
+    exec((out / "README.md").read_text().split("```")[1].removeprefix("python"), {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--format=openvino"], "Detectors are exported as savedmodel, litert, onnx"),
+        (["--format=litert", "--quantize=int8"], "leave --quantize=int8 out"),
+        (["--format=onnx", "--dataset=digits"], "--dataset is no flag of a detector"),
+        (["--format=onnx", "--any_size"], "--any_size is no flag of a detector"),
+        (["--format=onnx", "--sides=64"], "give --sides=480,640"),
+        (["--format=onnx", "--sides=64,x"], "--sides is a list of whole numbers"),
+        (["--format=onnx", "--sides=0,96"], "must be positive"),
+    ],
+)
+def test_mistakes_end_in_one_sentence(flags, words, saved, tmp_path, capsys):
+    assert run(saved[0], tmp_path / "x", *flags) == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if "starting" not in line]
+    assert len(said) == 1
+    assert said[0].startswith("error: ")
+    assert words in said[0]
+    assert not os.listdir(tmp_path)
+
+
+def test_masks_are_left_to_the_library(tmp_path):
+    model = detector(masks=True)
+    about = detecting.About("mine")
+    with pytest.raises(InputError, match="with masks"):
+        detecting.export(model, tmp_path / "x", (64, 96), format="savedmodel", about=about)
+    assert not os.listdir(tmp_path)
+
+
+def found(boxes, labels=(0, 1), scores=(0.9, 0.5)):
+    """Detections of one image, with one of padding."""
+    return {
+        "boxes": np.array([[*boxes, [0, 0, 0, 0]]], "float32"),
+        "labels": np.array([[*labels, -1]], "int32"),
+        "scores": np.array([[*scores, 0]], "float32"),
+        "count": np.array([len(boxes)], "int32"),
+    }
+
+
+def test_detections_are_compared_with_the_nearest_of_their_class():
+    one, other = [0, 0, 10, 10], [20, 20, 40, 40]
+    expected = found([one, other])
+    turned = found([[20, 20, 40, 40.5], one], labels=(1, 0), scores=(0.5, 0.75))
+    said = detecting.difference(turned, expected, "noise")
+    assert (said["largest"], said["same"], said["objects"], said["images"]) == (0.5, 2, 2, 1)
+    assert said["scores"] == pytest.approx(0.15)
+    for wrong in (found([one, one]), found([one, other], labels=(0, 2)), found([one])):
+        with pytest.raises(InputError, match="finds 1 of the network's 2 objects in 1 images"):
+            detecting.difference(wrong, expected, "noise")
+    nothing = found([])
+    assert detecting.difference(nothing, nothing, "noise")["objects"] == 0
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))
