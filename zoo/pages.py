@@ -37,6 +37,12 @@ NOTES = {
     "is best, as there. The two runs of 2,500 steps with other seeds were not made.",
     "depth_digits": "Deeper is not better here: the means are within two of 360 images of each "
     "other.",
+    "gradients_digits": "At points of a straight line from one image to another the gradients of "
+    "deep plain networks have nothing in common, from 32 layers on, and those of residual networks "
+    "resemble each other less with depth, too, but slowly, as Balduzzi et al. say. The paper holds "
+    "that its plain networks' gradients do not vanish (Sec. 4.1), and before training they do not: "
+    "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing was "
+    "trained for this; of later steps it tells nothing.",
     "responses_digits": "At equal depth residual networks respond less than plain ones, as in Fig. "
     "7: by 3 % at 20 layers, and by 15 % at 56, where the plain network had hardly learned. But "
     "ResNet-110 responds more than ResNet-56, unlike there. The gains of batch normalization begin "

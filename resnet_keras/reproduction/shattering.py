@@ -51,7 +51,10 @@ def _spread(numbers):
 def _geometric(numbers):
     """The geometric mean, for norms that differ by orders of magnitude."""
     positive = [number for number in numbers if number > 0]
-    return f"{statistics.geometric_mean(positive):.2g}" if positive else NOT_RUN
+    if not positive:
+        return NOT_RUN
+    mean = float(f"{statistics.geometric_mean(positive):.2g}")
+    return f"{mean:,.0f}" if mean >= 10 else f"{mean:g}"
 
 
 def draw(names: Sequence[str], grouped: Grouped, title: str) -> "Figure":
