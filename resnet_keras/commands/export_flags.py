@@ -1,6 +1,8 @@
 """The flags of `resnet_keras.export`."""
 
+from resnet_keras import pipelines
 from resnet_keras.deployment import calibration, formats
+from resnet_keras.errors import InputError
 
 from . import shared_flags
 from .definitions import Group, new_flags
@@ -36,3 +38,30 @@ _classifier.switch(
 )
 shared_flags.define_data_flags(FLAGS, None)
 shared_flags.define_crop_flags(FLAGS)
+
+
+def check() -> None:
+    """Refuses flags of a classifier that contradict each other or have no effect."""
+    if FLAGS.sides:
+        raise InputError("--sides is for detectors; the side of a classifier's is --image_size.")
+    int8 = FLAGS.quantize == formats.INT8
+    if int8 and FLAGS.dataset is None:
+        raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")
+    if FLAGS.calibration_images is not None:
+        if not int8:
+            raise InputError("--calibration_images is for --quantize=int8: leave it out.")
+        calibration.check_count(FLAGS.calibration_images)
+    if FLAGS.reduce_range is not None and not (int8 and FLAGS.format == "onnx"):
+        raise InputError("--reduce_range is for --format=onnx --quantize=int8: leave it out.")
+    if FLAGS.triton and FLAGS.format != "onnx":
+        raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
+    if FLAGS.any_size and (int8 or not formats.FORMATS[FLAGS.format].free):
+        raise InputError("--any_size is neither for --format=litert nor for --quantize=int8.")
+    if FLAGS.dataset is None:
+        for name in ("data_dir", "exif_orientation"):
+            if FLAGS[name].present:
+                raise InputError(f"--{name} belongs to --dataset, which is not given.")
+    else:
+        pipelines.check_images(FLAGS.dataset, "an export")
+        place = {"data_dir": FLAGS.data_dir, "exif_orientation": FLAGS.exif_orientation}
+        pipelines.check_names(FLAGS.dataset, ("train",), **place)
