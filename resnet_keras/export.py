@@ -24,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import pipelines, processes, zoo
+from . import processes, zoo
 from .commands import decoders, export_flags, shared_flags, shell
 from .commands.parsing import check_groups
 from .deployment import calibration, formats, triton
@@ -50,7 +50,7 @@ def _main(arguments: list[str]) -> None:
     (name,) = arguments
     if _is_detector(Path(name)):
         return _export_detector(name)
-    _check_flags()
+    export_flags.check()
     network, file = shared_flags.find_classifier(name, FLAGS.weights, FLAGS.weights_dir)
     if network.takes_series:
         raise InputError(f"{network.name} takes series, and exports are of networks for images.")
@@ -140,31 +140,6 @@ def _finish(found, out):
     print(f"{out}: {sum(found.sizes.values()):,} bytes; {card.in_words(found)}")
     if FLAGS.triton:
         print(f"{triton.write(found, FLAGS.triton)}: for tritonserver --model-repository")
-
-
-def _check_flags():
-    """Refuses flags that contradict each other or have no effect."""
-    if FLAGS.sides:
-        raise InputError("--sides is for detectors; the side of a classifier's is --image_size.")
-    int8 = FLAGS.quantize == formats.INT8
-    if int8 and FLAGS.dataset is None:
-        raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")
-    if FLAGS.calibration_images is not None:
-        if not int8:
-            raise InputError("--calibration_images is for --quantize=int8: leave it out.")
-        calibration.check_count(FLAGS.calibration_images)
-    if FLAGS.reduce_range is not None and not (int8 and FLAGS.format == "onnx"):
-        raise InputError("--reduce_range is for --format=onnx --quantize=int8: leave it out.")
-    if FLAGS.any_size and (int8 or not formats.FORMATS[FLAGS.format].free):
-        raise InputError("--any_size is neither for --format=litert nor for --quantize=int8.")
-    if FLAGS.dataset is None:
-        for name in ("data_dir", "exif_orientation"):
-            if FLAGS[name].present:
-                raise InputError(f"--{name} belongs to --dataset, which is not given.")
-    else:
-        pipelines.check_images(FLAGS.dataset, "an export")
-        place = {"data_dir": FLAGS.data_dir, "exif_orientation": FLAGS.exif_orientation}
-        pipelines.check_names(FLAGS.dataset, ("train",), **place)
 
 
 def _out(name):

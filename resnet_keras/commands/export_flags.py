@@ -1,6 +1,8 @@
 """The flags of `resnet_keras.export`."""
 
+from resnet_keras import pipelines
 from resnet_keras.deployment import calibration, formats
+from resnet_keras.errors import InputError
 
 from . import shared_flags
 from .definitions import Group, new_flags
@@ -12,14 +14,21 @@ _model = Group(FLAGS, "Model")
 _model.path("weights", "Registered tag such as imagenet, or a weights file.")
 _model.path("weights_dir", "Folder with files of registered weights. For machines without network.")
 _file = Group(FLAGS, "File")
-_file.choice("format", None, [*formats.FORMATS], "savedmodel, litert, onnx or openvino.")
-_file.choice("quantize", "none", formats.QUANTIZATIONS, "none, float16, dynamic or int8.")
+_file.choice(
+    "format", None, [*formats.FORMATS], "What to write: savedmodel, litert, onnx or openvino."
+)
+_file.choice(
+    "quantize",
+    "none",
+    formats.QUANTIZATIONS,
+    "Kind: none, float16, dynamic or int8.",
+)
 _file.whole(
     "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
 )
 _file.path("triton", "Model repository of Triton to copy the model into. For onnx.")
 _detector = Group(FLAGS, "Detector")
-_detector.items("sides", [], "Height and width of a detector's images, such as 480,640.")
+_detector.items("sides", [], "Height and width of a detector's images. For instance 480,640.")
 _classifier = Group(FLAGS, "Classifier")
 _classifier.switch("any_size", False, "Take images of any size. Not for litert, nor for int8.")
 _classifier.whole(
@@ -36,3 +45,30 @@ _classifier.switch(
 )
 shared_flags.define_data_flags(FLAGS, None)
 shared_flags.define_crop_flags(FLAGS)
+
+
+def check() -> None:
+    """Refuses flags of a classifier that contradict each other or have no effect."""
+    if FLAGS.sides:
+        raise InputError("--sides is for detectors; the side of a classifier's is --image_size.")
+    int8 = FLAGS.quantize == formats.INT8
+    if int8 and FLAGS.dataset is None:
+        raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")
+    if FLAGS.calibration_images is not None:
+        if not int8:
+            raise InputError("--calibration_images is for --quantize=int8: leave it out.")
+        calibration.check_count(FLAGS.calibration_images)
+    if FLAGS.reduce_range is not None and not (int8 and FLAGS.format == "onnx"):
+        raise InputError("--reduce_range is for --format=onnx --quantize=int8: leave it out.")
+    if FLAGS.triton and FLAGS.format != "onnx":
+        raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
+    if FLAGS.any_size and (int8 or not formats.FORMATS[FLAGS.format].free):
+        raise InputError("--any_size is neither for --format=litert nor for --quantize=int8.")
+    if FLAGS.dataset is None:
+        for name in ("data_dir", "exif_orientation"):
+            if FLAGS[name].present:
+                raise InputError(f"--{name} belongs to --dataset, which is not given.")
+    else:
+        pipelines.check_images(FLAGS.dataset, "an export")
+        place = {"data_dir": FLAGS.data_dir, "exif_orientation": FLAGS.exif_orientation}
+        pipelines.check_names(FLAGS.dataset, ("train",), **place)
