@@ -88,7 +88,7 @@ _files = Group(FLAGS, "Files")
 _files.items(
     "engines",
     ["keras", "openvino", "onnxruntime"],
-    "Engines of predict that are timed. Some of keras, openvino, onnxruntime and litert.",
+    "Engines of predict. Some of keras, openvino, onnxruntime and litert.",
 )
 _files.whole("jpegs", 1000, "JPEGs that each labels in a round. They are made.", 1)
 

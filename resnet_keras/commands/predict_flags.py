@@ -34,9 +34,9 @@ _speed.choice(
     "engine",
     engines.KERAS,
     engines.ENGINES,
-    f"What computes: {', '.join(engines.ENGINES)}. All but keras are other runtimes, for which the "
-    "network is exported at the first use, into the cache folder. auto is the fastest of openvino "
-    "and onnxruntime that is installed, or keras.",
+    f"Runtime that computes, or auto. It is one of {', '.join(engines.ENGINES)}. For all but keras "
+    "the network is exported at the first use, into the cache folder. auto is the fastest of "
+    "openvino and onnxruntime that is installed, or keras.",
 )
 _speed.choice(
     "dtype",
