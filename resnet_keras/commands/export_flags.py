@@ -12,14 +12,18 @@ _model = Group(FLAGS, "Model")
 _model.path("weights", "Registered tag such as imagenet, or a weights file.")
 _model.path("weights_dir", "Folder with files of registered weights. For machines without network.")
 _file = Group(FLAGS, "File")
-_file.choice("format", None, [*formats.FORMATS], "savedmodel, litert, onnx or openvino.")
-_file.choice("quantize", "none", formats.QUANTIZATIONS, "none, float16, dynamic or int8.")
+_file.choice(
+    "format", None, [*formats.FORMATS], "Kind of file: savedmodel, litert, onnx or openvino."
+)
+_file.choice(
+    "quantize", "none", formats.QUANTIZATIONS, "Quantize to: none, float16, dynamic or int8."
+)
 _file.whole(
     "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
 )
 _file.path("triton", "Model repository of Triton to copy the model into. For onnx.")
 _detector = Group(FLAGS, "Detector")
-_detector.items("sides", [], "Height and width of a detector's images, such as 480,640.")
+_detector.items("sides", [], "Height and width of a detector's images. Such as 480,640.")
 _classifier = Group(FLAGS, "Classifier")
 _classifier.switch("any_size", False, "Take images of any size. Not for litert, nor for int8.")
 _classifier.whole(
