@@ -6,13 +6,15 @@
     python -m resnet_keras.reproduce imagenet --data_dir=/data/tensorflow_datasets --trained=runs
     python -m resnet_keras.reproduce detection
     python -m resnet_keras.reproduce lesion
+    python -m resnet_keras.reproduce gradients
     python -m resnet_keras.reproduce responses runs/plain20_digits runs/resnet20_digits
 
 degradation trains plain and residual networks of several depths (Fig. 6), shortcuts options A, B
 and C (Table 3), depth residual networks of 20 to 110 layers (Table 6); responses measures how
 strongly the layers of such networks respond (Fig. 7). Experiments share the runs they have in
 common. families trains the networks that followed beside the paper's, and times them. lesion
-deletes blocks of trained networks (Veit et al. 2016). imagenet trains nothing: it evaluates
+deletes blocks of trained networks (Veit et al. 2016). gradients looks at networks before training
+(Balduzzi et al. 2017). imagenet trains nothing: it evaluates
 networks trained here and public weights (Tables 2 to 5). Nor do responses and lesion where they are
 given finished runs of `train`, or folders of such runs. Each of these receives responses.json, the
 standard deviation of what each 3x3 convolution gives after batch normalization and before the
@@ -38,13 +40,14 @@ from .commands import evaluate_flags, reproduce_flags, shared_flags, shell, trai
 from .detection import train as detector
 from .errors import InputError, unknown
 from .files import make_folder, readable
-from .reproduction import course, detection, experiments, measuring, results
+from .reproduction import course, detection, experiments, gradients, measuring, results
 from .reproduction.jobs import Machine
 from .reproduction.measuring import MEASURES
 
 FLAGS = reproduce_flags.FLAGS
 DETECTION = detection.EXPERIMENT
-TASKS = (*experiments.EXPERIMENTS, "imagenet", DETECTION)
+GRADIENTS = gradients.EXPERIMENT
+TASKS = (*experiments.EXPERIMENTS, GRADIENTS, "imagenet", DETECTION)
 # Flags that say where things are, or that only look: left out of the command that is written down.
 _PLACES = ("out", "data_dir", "weights_dir", "run")
 
@@ -70,6 +73,8 @@ def _groups(task):
     if task not in TASKS:
         return None
     own = {"imagenet": ("ImageNet",), DETECTION: ("Seeds",)}
+    if task == GRADIENTS:  # in this process
+        return ("Data", "Networks", "Seeds")
     return ("Data", *own.get(task, ("Networks", "Seeds")), "Devices")
 
 
@@ -99,7 +104,14 @@ def _main(task: str | None, folders: Sequence[str], rest: Sequence[str]) -> int:
     folder = make_folder(Path(FLAGS.folder) / f"{dataset}_{FLAGS.scale}" / "runs")
     machine = Machine(FLAGS.workers, FLAGS.gpus_per_worker, FLAGS.run)
     order = course.Order(task, dataset, FLAGS.scale, folder, rest, FLAGS.data_dir, machine)
-    status, result = _evaluate(order) if task == "imagenet" else _train(order, depths, seeds)
+    if task == GRADIENTS:
+        if rest:
+            raise InputError(f"{task} trains nothing: no flags stand after --.")
+        status, result = course.gradients_of(order, depths, seeds)
+    elif task == "imagenet":
+        status, result = _evaluate(order)
+    else:
+        status, result = _train(order, depths, seeds)
     if result is not None:
         about = {"experiment": task, "dataset": dataset, "scale": FLAGS.scale, "flags": rest}
         results.write(out, result, **about, command=_command(task, rest))

@@ -69,6 +69,9 @@ def run(tmp_path, monkeypatch, capfd):
         (("responses", "nowhere"), "There is no folder nowhere"),
         (("responses", "nowhere", "--seeds=1"), "responses RUN... takes no flag but --data_dir"),
         (("responses", "nowhere", "--", "--seed=1"), "takes no flag but --data_dir"),
+        (("gradients", "--depths=18"), "plain18 is a network for ImageNet: depths are 8, 14, 20"),
+        (("gradients", "--norun", "--", "--seed=1"), "trains nothing: no flags stand after --"),
+        (("gradients", "--workers=2"), "--workers is no flag of gradients"),
         (("depth", "nowhere"), "Unexpected argument 'nowhere'"),
     ],
 )
@@ -135,7 +138,7 @@ def test_detectors_are_trained_and_measured_once(run, tmp_path):
 
 
 def test_what_was_not_run_is_told_beside_the_paper(run, tmp_path):
-    for task in ("degradation", "shortcuts", "responses", "families", "depth"):
+    for task in ("degradation", "shortcuts", "responses", "families", "lesion", "depth"):
         status, out, err = run(task, "--dataset=cifar10", "--norun")
         assert (status, err) == (0, "")
         assert " | not run |" in out

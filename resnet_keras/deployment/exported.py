@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.files import check_local, digest, write_atomically
 from resnet_keras.zoo import Preprocessing
-from resnet_keras.zoo.weights.file import check_preprocessing
 
 VERSION = 1  # of preprocessing.json
 DESCRIPTION, LABELS, CARD = "preprocessing.json", "labels.txt", "README.md"
@@ -178,7 +178,7 @@ def _parsed(folder, facts):
         *(facts[key] for key in ("task", "network", "weights", "format", "quantize")),
         _tensor(facts["input"]),
         tuple(map(_tensor, facts["outputs"])),
-        None if shown is None else check_preprocessing(Preprocessing(**shown)),
+        None if shown is None else zoo.weights.file.check_preprocessing(Preprocessing(**shown)),
         str(facts["assumed"]),
         count,
         names,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from resnet_keras import pipelines
 from resnet_keras.errors import unknown
 
-from . import detection, experiments, families, imagenet, improvements, jobs, results
+from . import detection, experiments, families, gradients, imagenet, improvements, jobs, results
 from .jobs import FAILED, Machine
 from .measuring import MEASURES
 from .results import Results
@@ -131,6 +131,26 @@ def detect(
         improvements.measure(order.folder, listed, begun)
     rows = detection.measured(order.folder, listed, begun)
     return status, results.of_detectors(members, begun, rows, order.dataset, order.scale)
+
+
+def gradients_of(
+    order: Order, depths: Sequence[int], seeds: Sequence[int]
+) -> tuple[int, Results | None]:
+    """Measures the gradients of networks that were not trained, where that was not done.
+
+    Args:
+        order: what is asked.
+        depths: of the networks; none for the scale's own.
+        seeds: of their weights; none for the scale's own.
+
+    Raises:
+        InputError: there are no such networks or data.
+    """
+    listed = gradients.starts(depths, seeds, order.scale)
+    folder = order.folder.parent / gradients.EXPERIMENT
+    if order.machine.run:
+        gradients.measure(folder, listed, order.dataset, order.data_dir)
+    return 0, results.of_gradients(listed, folder, order.dataset, order.scale)
 
 
 def evaluate(

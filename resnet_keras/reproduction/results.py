@@ -17,11 +17,13 @@ from . import (
     experiments,
     families,
     figures,
+    gradients,
     imagenet,
     lesion,
     lesions,
     precision,
     responses,
+    shattering,
 )
 from .experiments import Member
 from .imagenet import Evaluation
@@ -118,6 +120,27 @@ def of_detectors(
 
 def _title(dataset, scale):
     return dataset if scale == "paper" else f"{dataset}, {scale} runs"
+
+
+def of_gradients(
+    listed: Sequence[gradients.Start], folder: Path, dataset: str, scale: str
+) -> Results:
+    """Puts together the gradients of networks, of which some may not have been measured.
+
+    Raises:
+        InputError: a file is not what `gradients` writes.
+    """
+    read = {start: gradients.read(folder, start) for start in listed}
+    measured = {start: result for start, result in read.items() if result is not None}
+    names = list(dict.fromkeys(start.network for start in listed))
+    grouped = gradients.by_network(measured)
+    return Results(
+        [shattering.table(names, grouped)],
+        shattering.draw(names, grouped, f"{_title(dataset, scale)}: of pixels, before training"),
+        None,
+        {},
+        {"gradients": list(measured.values())},
+    )
 
 
 def of_evaluations(evaluations: Sequence[Evaluation], scale: str) -> Results:

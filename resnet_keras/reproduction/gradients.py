@@ -1,0 +1,206 @@
+"""What reaches the pixels and the kernels of networks that were not trained yet, by their depth.
+
+Balduzzi, Frean, Leary, Lewis, Ma and McWilliams, *The Shattered Gradients Problem: If resnets are
+the answer, then what is the question?*, arXiv 1702.08591: the gradients of plain networks at
+neighbouring inputs resemble each other less and less with depth, until they are noise, and those of
+residual networks far less so (Sec. 2, Fig. 2 and 3 there). He et al. (Sec. 4.1) say that the
+gradients of their plain networks do not vanish: the norms of the kernels' gradients are measured,
+too.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from resnet_keras import pipelines, zoo
+from resnet_keras.commands import shell
+from resnet_keras.errors import InputError
+from resnet_keras.files import make_folder, write_atomically
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+EXPERIMENT = "gradients"
+DEPTHS = {"paper": (8, 20, 32, 56, 110), "quick": (8, 20)}
+SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
+BATCH = 128  # images whose statistics all normalizations have
+LINES, POINTS = 10, 65  # straight lines between two images each, and points on them
+LAGS = 16
+
+
+class Start(NamedTuple):
+    """A network that is measured as it is before training."""
+
+    network: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.network}-seed{self.seed}"
+
+
+def starts(depths: Sequence[int], seeds: Sequence[int], scale: str) -> list[Start]:
+    """Plain and residual networks of several depths, all of one seed after those of another.
+
+    Raises:
+        InputError: there is no network of a depth for small images.
+    """
+    names = [f"{kind}{depth}" for depth in depths or DEPTHS[scale] for kind in ("plain", "resnet")]
+    for name in names:
+        if zoo.networks.find(name).dataset != "cifar10":
+            raise InputError(f"{name} is a network for ImageNet: depths are 8, 14, 20, 26, ...")
+    return [Start(name, seed) for seed in seeds or SEEDS[scale] for name in names]
+
+
+def measure(
+    folder: Path, listed: Sequence[Start], dataset: str, data_dir: str | None = None
+) -> None:
+    """Measures what was not, and writes each as soon as it is made.
+
+    Args:
+        folder: that receives NETWORK-seedN.json.
+        listed: of `starts`.
+        dataset: whose training images are seen, the first of them in a shuffled order.
+        data_dir: as `pipelines.arrays` takes it.
+    """
+    missing = [start for start in listed if read(folder, start) is None]
+    if not missing:
+        return
+    shell.announce(f"gradients of {len(missing)} network(s)")
+    shell.start_tensorflow()
+    import keras
+    import numpy as np
+
+    side = {"image_size": 16} if dataset == "digits" else {}
+    images, labels = pipelines.arrays(dataset, "trainval", data_dir=data_dir, **side)
+    chosen = np.random.default_rng(0).permutation(len(images))[:BATCH]
+    known = pipelines.info(dataset, data_dir)
+    for start in missing:
+        keras.utils.set_random_seed(start.seed)
+        shape = known.input_shape(side.get("image_size"))
+        options = {"num_classes": known.num_classes, "mean": known.mean, "std": known.std}
+        model = zoo.get(start.network, input_shape=shape, **options)
+        result = {
+            "network": start.network,
+            "seed": start.seed,
+            "autocorrelation": autocorrelation(model, images[chosen]),
+            "norms": kernel_norms(model, images[chosen], labels[chosen]),
+        }
+        write_atomically(
+            make_folder(folder) / f"{start.name}.json", json.dumps(result, indent=1) + "\n"
+        )
+        norms = [*result["norms"].values()]
+        print(
+            f"[{start.name}] autocorrelation {result['autocorrelation'][1]:.2f} at a lag of 1, "
+            f"gradient of the first kernel {norms[0]:.3g}",
+            flush=True,
+        )
+        keras.utils.clear_session()
+
+
+def autocorrelation(model: "keras.Model", images: "np.ndarray") -> list[float]:
+    """How alike the gradients at points of a straight line from one image to another are.
+
+    Of the first logit with respect to the pixels, at `POINTS` points on each of `LINES` lines. All
+    points see the batch statistics of the images, as in training.
+
+    Args:
+        model: of `zoo.get`.
+        images: pixels (batch, height, width, channels), of which pairs are the lines' ends.
+
+    Returns:
+        For each lag from 0 to `LAGS` the mean over lines of the autocorrelation of the gradients,
+        less their mean over the line: 1 at a lag of 0; of white noise 0 at any other.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    watched = _with_statistics_of(model, images)
+    sums = np.zeros(LAGS + 1)
+    shares = np.linspace(0, 1, POINTS, dtype="float32")[:, None, None, None]
+    for first, last in zip(images[:LINES], images[LINES : 2 * LINES], strict=True):
+        points = tf.constant((1 - shares) * first.astype("float32") + shares * last)
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            total = tf.reduce_sum(watched(points, training=False)[:, 0])
+        gradients = tape.gradient(total, points).numpy().reshape(POINTS, -1).astype("float64")
+        sums += _autocorrelation(gradients)
+    return (sums / LINES).tolist()
+
+
+def _autocorrelation(series):
+    """Of a series of vectors, (points, size), by lag; pairs are averaged, as there are fewer."""
+    import numpy as np
+
+    centred = series - series.mean(axis=0)
+    variance = np.mean(np.sum(centred**2, axis=1))
+    pairs = [(centred[: len(centred) - lag], centred[lag:]) for lag in range(LAGS + 1)]
+    if not variance:  # all gradients are equal
+        return np.ones(LAGS + 1)
+    return np.array([np.mean(np.sum(a * b, axis=1)) for a, b in pairs]) / variance
+
+
+def _with_statistics_of(model, images):
+    """The model, whose moving statistics become those of a batch."""
+    normalizations = [layer for layer in model.layers if hasattr(layer, "moving_mean")]
+    kept = [layer.momentum for layer in normalizations]
+    for layer in normalizations:
+        layer.momentum = 0.0
+    model(images, training=True)
+    for layer, momentum in zip(normalizations, kept, strict=True):
+        layer.momentum = momentum
+    return model
+
+
+def kernel_norms(
+    model: "keras.Model", images: "np.ndarray", labels: "np.ndarray"
+) -> dict[str, float]:
+    """The Euclidean norm of the loss's gradient with respect to each kernel, by layer, in order.
+
+    Args:
+        model: of `zoo.get`.
+        images: pixels (batch, height, width, channels).
+        labels: of their classes, (batch,).
+    """
+    import tensorflow as tf
+
+    kernels = {layer.name: layer.kernel.value for layer in model.layers if hasattr(layer, "kernel")}
+    with tf.GradientTape() as tape:
+        logits = model(images, training=True)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        loss = tf.reduce_mean(losses)
+    gradients = tape.gradient(loss, [*kernels.values()])
+    return {
+        name: float(tf.norm(gradient)) for name, gradient in zip(kernels, gradients, strict=True)
+    }
+
+
+def read(folder: Path, start: Start) -> dict[str, Any] | None:
+    """Reads what `measure` wrote of a network; None before.
+
+    Raises:
+        InputError: it is not what `measure` writes.
+    """
+    path = folder / f"{start.name}.json"
+    try:
+        result = json.loads(path.read_text())
+        lags, norms = result["autocorrelation"], [*result["norms"].values()]
+        if len(lags) != LAGS + 1 or not all(map(math.isfinite, [*lags, *norms])):
+            raise ValueError("numbers are missing")
+        return result
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise InputError(f"{path} cannot be used: remove it ({error}).") from error
+
+
+def by_network(results: Mapping[Start, Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """What was measured, by the name of the network, in the order of its seeds."""
+    grouped: dict[str, list[Mapping[str, Any]]] = {}
+    for start, result in results.items():
+        grouped.setdefault(start.network, []).append(result)
+    return grouped
