@@ -15,13 +15,10 @@ _model.path("weights", "Registered tag such as imagenet, or a weights file.")
 _model.path("weights_dir", "Folder with files of registered weights. For machines without network.")
 _file = Group(FLAGS, "File")
 _file.choice(
-    "format", None, [*formats.FORMATS], "What to write: savedmodel, litert, onnx or openvino."
+    "format", None, [*formats.FORMATS], "Kind of file: savedmodel, litert, onnx or openvino."
 )
 _file.choice(
-    "quantize",
-    "none",
-    formats.QUANTIZATIONS,
-    "Kind: none, float16, dynamic or int8.",
+    "quantize", "none", formats.QUANTIZATIONS, "Quantize to: none, float16, dynamic or int8."
 )
 _file.whole(
     "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
