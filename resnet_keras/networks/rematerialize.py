@@ -26,7 +26,8 @@ def rematerialize(model: keras.Model) -> keras.Model:
 
     The two share every layer and variable, in the same order and under the same paths: train one,
     and save either (of this one, a `.keras` file needs this module to be loaded). Outputs,
-    gradients, moving statistics and random draws are the same, on CPUs to the bit. Under a strategy
+    gradients, moving statistics and random draws are the same, on CPUs to the bit (but for what
+    oneDNN rounds in another way where a network is cut, seen of DenseNet-121). Under a strategy
     call this in its scope, as the network itself is built there.
 
     Args:

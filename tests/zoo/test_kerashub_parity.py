@@ -124,16 +124,23 @@ def test_converters_that_cannot_be_used(change, preset, tmp_path):
         ([1 / 50, 1 / 60, 1 / 70], 0.0, (0,) * 3, (50, 60, 70)),
     ],
 )
-def test_the_converters_normalization_is_taken(scale, offset, mean, std, preset, tmp_path):
-    """And not the one of most presets: other pixels, which come to the same, are answered alike."""
+def test_numbers_or_lists_of_a_converter_are_its_normalization(
+    scale, offset, mean, std, preset, tmp_path
+):
     folder = converting(tmp_path / "changed", preset, {"scale": scale, "offset": offset})
     file = zoo.weights.find("resnet18", folder)[1]
     assert file.options["mean"] == pytest.approx(mean, abs=1e-9)
     assert file.options["std"] == pytest.approx(std)
+
+
+def test_the_converters_normalization_is_taken(preset, tmp_path):
+    """And not that of most presets: other pixels, which come to the same, are answered alike."""
+    change = {"scale": [1 / 50, 1 / 60, 1 / 70], "offset": [-2.0, -1.5, -1.0]}
+    folder = converting(tmp_path / "changed", preset, change)
     model = zoo.get("resnet18", weights=folder, input_shape=(None, None, 3))
     height, width = kerashub_parity.SIZES[0]
-    usual = (np.array(values) * 255 for values in IMAGENET)
-    pixels = np.divide(parity.images(height, width) - next(usual), next(usual)) * std + mean
+    mean, std = (np.array(values) * 255 for values in IMAGENET)
+    pixels = (parity.images(height, width) - mean) / std * (50, 60, 70) + (100, 90, 70)
     with np.load(kerashub_parity.ANSWERS) as answers:
         expected = answers[f"resnet18 {height}x{width}"]
     assert difference(model(pixels.astype("float32")), expected) < TOLERANCE
