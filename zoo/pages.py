@@ -41,7 +41,7 @@ NOTES = {
     "deep plain networks have nothing in common, from 32 layers on, and those of residual networks "
     "resemble each other less with depth, too, but slowly, as Balduzzi et al. say. The paper holds "
     "that its plain networks' gradients do not vanish (Sec. 4.1), and before training they do not: "
-    "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing was "
+    "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing is "
     "trained for this; of later steps it tells nothing.",
     "responses_digits": "At equal depth residual networks respond less than plain ones, as in Fig. "
     "7: by 3 % at 20 layers, and by 15 % at 56, where the plain network had hardly learned. But "

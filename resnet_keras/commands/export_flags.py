@@ -57,8 +57,6 @@ def check() -> None:
         calibration.check_count(FLAGS.calibration_images)
     if FLAGS.reduce_range is not None and not (int8 and FLAGS.format == "onnx"):
         raise InputError("--reduce_range is for --format=onnx --quantize=int8: leave it out.")
-    if FLAGS.triton and FLAGS.format != "onnx":
-        raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
     if FLAGS.any_size and (int8 or not formats.FORMATS[FLAGS.format].free):
         raise InputError("--any_size is neither for --format=litert nor for --quantize=int8.")
     if FLAGS.dataset is None:
