@@ -24,7 +24,9 @@ from .files import make_folder
 FLAGS = new_flags()
 shared_flags.define_model_flags(FLAGS, None)
 _pruning = Group(FLAGS, "Pruning")
-_pruning.number("share", None, "Share of each block's inner channels that goes, such as 0.3.")
+_pruning.number(
+    "share", None, "Share of inner channels to remove. For instance 0.3, of each block."
+)
 _pruning.choice(
     "by",
     "l1",
