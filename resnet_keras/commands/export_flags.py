@@ -23,10 +23,10 @@ _file.choice(
 _file.whole(
     "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
 )
-_file.path("triton", "Model repository of Triton to copy the model into. For onnx.")
 _detector = Group(FLAGS, "Detector")
 _detector.items("sides", [], "Height and width of a detector's images. For instance 480,640.")
 _classifier = Group(FLAGS, "Classifier")
+_classifier.path("triton", "Model repository of Triton to copy the model into. For onnx.")
 _classifier.switch("any_size", False, "Take images of any size. Not for litert, nor for int8.")
 _classifier.whole(
     "calibration_images",

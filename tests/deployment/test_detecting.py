@@ -33,12 +33,7 @@ def run(path, out, *flags):
 def test_a_run_of_training(format, saved, tmp_path, capsys, monkeypatch):
     path, model = saved
     out = tmp_path / "exported"
-    flags = [f"--triton={tmp_path / 'models'}"] if format == "onnx" else []
-    assert run(path.parent, out, f"--format={format}", *flags) == 0, capsys.readouterr().err
-    if flags:
-        config = (tmp_path / "models/exported/config.pbtxt").read_text()
-        assert config.count("output {") == 4
-        assert "dims: [ 1, 64, 96, 3 ]" in config  # with the batch, which is fixed
+    assert run(path.parent, out, f"--format={format}") == 0, capsys.readouterr().err
     assert "objects in 4 of made-up images are found again" in capsys.readouterr().out
     found = deployment.read(out)
     assert (found.task, found.num_classes, found.preprocessing) == ("detection", 3, None)
