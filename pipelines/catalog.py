@@ -162,12 +162,10 @@ def _images_info(dataset, data_dir):
     from . import small
 
     images = small.images(dataset, data_dir)
-    mean = images.train.mean(axis=(0, 1, 2), dtype="float64")
-    std = images.train.std(axis=(0, 1, 2), dtype="float64")
     return DatasetInfo(
         *("small", len(images.class_names), images.side, False),
-        tuple(map(float, mean)),
-        tuple(float(value) or 1.0 for value in std),
+        images.mean,
+        images.std,
         class_names=images.class_names,
         flip=False,
         **_PADDED,
@@ -269,14 +267,16 @@ def fingerprint(dataset: str, data_dir: str | os.PathLike | None) -> tuple[str, 
     Raises:
         InputError: there are no such files.
     """
-    if dataset not in (UCR, ARRAYS):
-        return None
     from . import small, ucr
 
     if dataset == UCR:
         return ucr.called(data_dir), digest_of_all(ucr.files(data_dir))
-    paths = small.own_files(data_dir)
-    name = paths[0].stem if len(paths) == 1 else paths[0].parent.name
+    if dataset != ARRAYS and dataset not in small.KNOWN:
+        return None
+    paths = small.own_files(data_dir) if dataset == ARRAYS else small.files(data_dir)
+    if not paths:
+        return None  # TensorFlow Datasets'
+    name = paths[0].stem if len(paths) == 1 else paths[0].resolve().parent.name
     return name, digest_of_all(paths)
 
 

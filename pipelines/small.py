@@ -28,18 +28,21 @@ _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _LAYOUT = f"the IDX files {_IDX[0]} and so on, or one .npz file of {', '.join(_ARRAYS)}"
 # The sides of images, and the numbers of classes, of data sets that are known by name.
 KNOWN = {"fashion_mnist": (28, 10), "mnist": (28, 10), "svhn_cropped": (32, 10)}
-VAL = splits.Split("trainval", "90%", "")  # what is held out of the training images
-TRAIN = splits.Split("trainval", "", "90%")
 
 
 class Images(NamedTuple):
-    """A data set: uint8 RGB (examples, side, side, 3), int32 labels, the classes in their order."""
+    """A data set: uint8 RGB (examples, side, side, 3), int32 labels, the classes in their order.
+
+    `mean` and `std` are those of the training images, per channel.
+    """
 
     train: np.ndarray
     train_labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
     class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     @property
     def side(self) -> int:
@@ -93,7 +96,7 @@ def images(dataset: str, data_dir: str | os.PathLike | None) -> Images:
     Raises:
         InputError: there are no such files, or names the file and what is wrong with it.
     """
-    paths = own_files(data_dir) if dataset == NAME else files(data_dir)
+    paths = _paths(dataset, data_dir)
     if not paths:
         return _of_tfds(dataset.removeprefix(f"{NAME}/"), data_dir and str(data_dir))
     stamps = tuple((path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
@@ -104,7 +107,19 @@ def images(dataset: str, data_dir: str | os.PathLike | None) -> Images:
             f"{paths[0]} has images of side {read.side} in {len(read.class_names)} classes, and "
             f'{dataset} has side {side} and {classes} classes: dataset="{NAME}" takes any.'
         )
+    if dataset in KNOWN and read.class_names != tuple(map(str, range(classes))):
+        raise InputError(
+            f"{paths[0]} has the classes {', '.join(read.class_names)}, and {dataset} numbers them "
+            f'from 0 to {classes - 1}: dataset="{NAME}" takes any.'
+        )
     return read
+
+
+def _paths(dataset, data_dir):
+    """The user's files; none of NAME/..., which is TensorFlow Datasets', whatever else is there."""
+    if dataset == NAME:
+        return own_files(data_dir)
+    return files(data_dir) if dataset in KNOWN else ()
 
 
 @functools.lru_cache(2)
@@ -135,7 +150,19 @@ def _of_files(paths, stamps):
     if len(classes) < 2:
         raise InputError(f"{whats[1]} has one class only, {classes[0]!s}.")
     train_labels, test_labels = (np.searchsorted(classes, own).astype("int32") for own in numbered)
-    return Images(train, train_labels, test, test_labels, tuple(map(str, classes)))
+    names = tuple(map(str, classes))
+    return Images(train, train_labels, test, test_labels, names, *_statistics(train))
+
+
+def _statistics(images):
+    """Mean and standard deviation of each channel; 1 in place of a deviation of 0."""
+    mean, std = [], []
+    for channel in range(3):
+        # By how often each level occurs: floats of all pixels would take eight times the memory.
+        counts = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., 0].size
+        mean.append(float(counts @ np.arange(256)))
+        std.append(float(np.sqrt(counts @ (np.arange(256) - mean[-1]) ** 2)) or 1.0)
+    return tuple(mean), tuple(std)
 
 
 def _checked(array, what):
@@ -190,7 +217,8 @@ def _of_tfds(name, data_dir):
         pixels = np.concatenate([batch["image"] for batch in batches])
         labels = np.concatenate([batch["label"] for batch in batches])
         arrays += [_checked(pixels, f"{name}/{split}"), labels.astype("int32")]
-    return Images(*arrays, class_names=tuple(builder.info.features["label"].names))
+    names = tuple(builder.info.features["label"].names)
+    return Images(*arrays, names, *_statistics(arrays[0]))
 
 
 def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
@@ -204,6 +232,5 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
         return known.test, known.test_labels
     if split == "trainval":
         return known.train, known.train_labels
-    names = [str(number).encode() for number in range(len(known.train))]
-    chosen = splits.share(VAL if split == "val" else TRAIN, known.train_labels, names)
+    chosen = splits.tenth(split, known.train_labels)
     return known.train[chosen], known.train_labels[chosen]

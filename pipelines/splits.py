@@ -102,6 +102,23 @@ def share(split: Split, labels: Sequence[int], names: Sequence[bytes]) -> np.nda
     return np.sort(spread[start:stop])
 
 
+def tenth(name: str, labels: Sequence[int]) -> np.ndarray:
+    """Picks "val", a tenth of the training examples in memory, or "train", the others.
+
+    The tenth has its share of each class, and is the same on every machine.
+
+    Args:
+        name: "train" or "val".
+        labels: (examples,) of all training examples.
+
+    Returns:
+        The numbers of its examples, int64, ascending.
+    """
+    bounds = ("90%", "") if name == "val" else ("", "90%")
+    places = [str(number).encode() for number in range(len(labels))]
+    return share(Split("trainval", *bounds), labels, places)
+
+
 def held_out(names: Sequence[bytes], share: float = 0.2) -> list[bool]:
     """Which examples of one class are held out: those whose names' hashes are the smallest.
 

@@ -21,8 +21,6 @@ NAME = "ucr"
 _ENDINGS = (".tsv", ".ts")
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _LAYOUT = "NAME_TRAIN.tsv and NAME_TEST.tsv, the same as .ts, or one .npz file"
-VAL = splits.Split("trainval", "90%", "")  # what is held out of the archive's training series
-TRAIN = splits.Split("trainval", "", "90%")
 
 
 class Problem(NamedTuple):
@@ -153,8 +151,7 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
         return known.test, known.test_labels
     if split == "trainval":
         return known.train, known.train_labels
-    names = [str(number).encode() for number in range(len(known.train))]
-    chosen = splits.share(VAL if split == "val" else TRAIN, known.train_labels, names)
+    chosen = splits.tenth(split, known.train_labels)
     return known.train[chosen], known.train_labels[chosen]
 
 

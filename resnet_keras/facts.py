@@ -36,11 +36,11 @@ CAFFE_MEAN, CAFFE_STD = (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)
 INCEPTION_MEAN, INCEPTION_STD = (127.5,) * 3, (127.5,) * 3
 CIFAR10_MEAN, CIFAR10_STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 CIFAR100_MEAN, CIFAR100_STD = (129.3, 124.1, 112.4), (68.2, 65.4, 70.4)
-# Measured over all images at the digits' own 8x8.
 FASHION_MNIST_MEAN, FASHION_MNIST_STD = (72.94,) * 3, (90.02,) * 3  # measured
 # Those of MNIST and SVHN as they are commonly given, 0.1307 and 0.3081 and so on of 255.
 MNIST_MEAN, MNIST_STD = (33.33,) * 3, (78.57,) * 3
 SVHN_MEAN, SVHN_STD = (111.61, 113.17, 120.56), (50.49, 51.26, 50.24)
+# Measured over all images at the digits' own 8x8.
 DIGITS_MEAN, DIGITS_STD = (78.0,) * 3, (96.0,) * 3
 DIGITS_SERIES_MEAN, DIGITS_SERIES_STD = (4.88,), (6.02,)  # of their ink, 0 to 16
 

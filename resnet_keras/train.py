@@ -83,7 +83,7 @@ def _run(network, file, teacher, signals) -> int:
         ),
         # Once, for it opens a split.
         "class_names": class_names(data.dataset, data.eval_split, data.data_dir)
-        if is_chief
+        if is_chief or teacher is not None  # whose classes every worker checks
         else None,
     }
     if teacher is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from resnet_keras import pipelines, zoo
 from resnet_keras.classification import classifier, recipe
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.networks import widths
 from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import limits, run_folder
 from resnet_keras.zoo import building
@@ -94,12 +95,15 @@ def _find_out_files():
     """Finds out which files a user brings: a run is bound to them, wherever they lie."""
     known = pipelines.fingerprint(FLAGS.dataset, FLAGS.data_dir)
     if FLAGS.data_sha256 and known is None:
-        raise InputError("--data_sha256 is of --dataset=ucr or arrays: leave it out.")
+        raise InputError(
+            "--data_sha256 is of files that you bring, as with --dataset=ucr or arrays: leave it "
+            "out."
+        )
     name, found = known or (None, None)
     if FLAGS.data_sha256 not in (None, found):
         raise InputError(
             f"{FLAGS.data_dir} has other {examples()}, {name}, than those of --data_sha256="
-            f"{FLAGS.data_sha256}: their files' is {found}."
+            f"{FLAGS.data_sha256}: their files have {found}."
         )
     FLAGS.data_sha256 = found
 
@@ -181,6 +185,7 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
     classifier.check_inputs(network, FLAGS.dataset)
     options = {name: value for name, value in _options().items() if value is not None}
     building.check_options(network, file, **options)
+    _warn_of_few_channels(network)
     if FLAGS.stochastic_depth and not network.residual:
         raise InputError(
             f"{network.name} has no residual branches to drop: leave --stochastic_depth out."
@@ -203,6 +208,16 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         raise InputError("--freeze is for networks with --weights.")
     if FLAGS.freeze and FLAGS.freeze not in _STAGES:
         raise unknown("stage", FLAGS.freeze, _STAGES)
+
+
+def _warn_of_few_channels(network):
+    counts = "width" in network.options and "width" not in network.late
+    if counts and FLAGS.width is not None and FLAGS.width <= widths.WIDEST:
+        warnings.warn(
+            f"--width={FLAGS.width:g} of {network.name} is the number of channels of its first "
+            f"stage, {network.options['width']} by its paper",
+            stacklevel=2,
+        )
 
 
 def check_longer() -> None:

@@ -78,10 +78,6 @@ def check_network(network) -> None:
             INNER, "its blocks have no channels that nothing else sees"
         )
         raise InputError(f"{network.name} cannot be pruned: {reason}.")
-    if network.arguments.get("cardinality", 1) > 1:  # of SE networks
-        raise InputError(
-            f"{network.name} cannot be pruned: its channels belong together in groups."
-        )
 
 
 def _kept(model, share, criterion) -> "dict[str, np.ndarray]":

@@ -90,10 +90,14 @@ def measure(
             "autocorrelation": autocorrelation(model, images[chosen]),
             "norms": kernel_norms(model, images[chosen], labels[chosen]),
         }
+        norms = [*result["norms"].values()]
+        if not all(map(math.isfinite, [*result["autocorrelation"], *norms])):
+            raise InputError(
+                f"The gradients of {start.network} are too large for float32: leave its depth out."
+            )
         write_atomically(
             make_folder(folder) / f"{start.name}.json", json.dumps(result, indent=1) + "\n"
         )
-        norms = [*result["norms"].values()]
         print(
             f"[{start.name}] autocorrelation {result['autocorrelation'][1]:.2f} at a lag of 1, "
             f"gradient of the first kernel {norms[0]:.3g}",

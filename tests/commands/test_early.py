@@ -61,7 +61,7 @@ CONTRADICTIONS = [
     ([*DIGITS, "--dataset=beans"], "Did you mean 'tfds/beans'?"),
     ([*DIGITS, "--train_split=training"], "Did you mean 'train'?"),
     ([*DIGITS, "--mixup=0.2"], "digits has its own augmentation"),
-    ([*DIGITS, "--data_sha256=0a"], "--data_sha256 is of --dataset=ucr or arrays"),
+    ([*DIGITS, "--data_sha256=0a"], "--data_sha256 is of files that you bring"),
     ([*DIGITS, "--exif_orientation"], "--exif_orientation is for photographs"),
     ([*DIGITS, "--eval_resize=20"], "digits is evaluated as it is, without --eval_resize"),
     ([*CIFAR, "--image_size=64"], "not --image_size=64: leave --image_size out"),

@@ -12,6 +12,7 @@ from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 from resnet_keras.networks import counts, resnet, widths
+from resnet_keras.zoo.weights import widths as file_widths
 
 SMALL = {"input_shape": (16, 16, 3), "num_classes": 3}
 
@@ -200,7 +201,7 @@ def test_widths_that_are_none(width):
         ("wrn16_8", "has no option width: how many times wider it is stands in its name"),
         ("resnet50v2", "has no option width: it is as keras.applications has it"),
         ("densenet121", "has no option width: growth_rate tells"),
-        ("seresnext50_32x4d", "have their widths in cardinality"),
+        ("seresnext50_32x4d", "are in its name, groups x channels"),
         ("vgg16", r"must be a positive whole number, not 0.5: it is the channels of the first"),
         ("resnetv2_50", r"must be a positive whole number, not 0.5: it is the channels of the ste"),
         ("resnet1d", r"must be a positive whole number, not 0.5: it is the channels of the first"),
@@ -215,6 +216,15 @@ def test_features_are_as_wide():
     backbone = zoo.backbone("resnet18", width=0.5, input_shape=(64, 64, 3))
     channels = {endpoint: tensor.shape[-1] for endpoint, tensor in backbone.output.items()}
     assert channels == {"conv2": 32, "conv3": 64, "conv4": 128, "conv5": 256}
+
+
+@pytest.mark.parametrize("name", ["seresnext50_32x4d", "resnext50_32x4d", "wide_resnet50_2"])
+def test_networks_whose_names_have_their_widths_are_taken_for_no_pruned_ones(name):
+    """Their first 1x1 convolutions are wider than their stage's."""
+    network = zoo.networks.find(name)
+    tensors = {"conv2_block1_1_conv/kernel": np.zeros((1, 1, 64, 128), "float32")}
+    assert file_widths.shown(tensors, network) == {}
+    assert not {"width", "inner_widths"} & {*network.options}
 
 
 if __name__ == "__main__":

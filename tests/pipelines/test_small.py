@@ -115,6 +115,12 @@ def test_files_that_are_no_data_set_are_refused(tmp_path):
         pipelines.check_names("mnist", ("train",), data_dir=str(folder))
     write_npz(tmp_path / "a.npz")
     write_npz(tmp_path / "b.npz")
+    side = np.zeros((40, 28, 28), "uint8")
+    ten = np.arange(40) % 10
+    one = {"x_train": side, "x_test": side[:20], "y_train": ten + 1, "y_test": ten[:20] + 1}
+    path = write_npz(tmp_path / "idx" / "from_one.npz", **one)
+    with pytest.raises(InputError, match=r"has the classes 1, 2, .* and mnist numbers them from 0"):
+        pipelines.arrays("mnist", "train", data_dir=str(path))
     with pytest.raises(InputError, match=r"a.npz and b.npz: name the one"):
         pipelines.arrays("arrays", "train", data_dir=str(tmp_path))
     with pytest.raises(
@@ -156,6 +162,7 @@ def test_known_names_are_read_by_tensorflow_datasets_or_from_files(tmp_path, nam
 
 
 def test_any_small_data_set_of_tensorflow_datasets(tmp_path):
+    write_npz(tmp_path / "stray.npz")
     with tfds.testing.mock_data(num_examples=30):
         images, labels = pipelines.arrays("arrays/kmnist", "test", data_dir=str(tmp_path))
         info = pipelines.info("arrays/kmnist", str(tmp_path))

@@ -35,6 +35,7 @@ _CIFAR_RESNEXT = Family(
 _RESNET_D = Family(f"{_BUILDERS}.resnet_d:resnet_d", _IMAGENET, _FILES)
 _CIFAR_RESNET_D = Family(f"{_BUILDERS}.resnet_d:cifar_resnet_d", _CIFAR, _FILES)
 _SERESNET = Family(f"{_BUILDERS}.senet:seresnet", _IMAGENET, _FILES)
+_SERESNEXT = _SERESNET._replace(lacks=_LACKS)
 _CIFAR_SERESNET = Family(f"{_BUILDERS}.senet:cifar_seresnet", _CIFAR, _FILES)
 
 # What their papers and authors print, of one crop of 224.
@@ -50,7 +51,7 @@ _RESULTS = {
 
 def _row(name, family, arguments, dataset, **options):
     stride = 32 if dataset == "imagenet" else 4
-    late = {} if family in (_RESNEXT, _CIFAR_RESNEXT) else WIDTHS
+    late = {} if family.lacks else WIDTHS
     return Network(
         name=name,
         family=family,
@@ -97,7 +98,7 @@ def _seresnet(depth, legacy=False):
 def _seresnext(depth, cardinality, base_width, legacy=False):
     name = f"{'legacy_' if legacy else ''}seresnext{depth}_{cardinality}x{base_width}d"
     arguments = {**_grouped(depth, cardinality, base_width), "legacy": legacy}
-    return _row(name, _SERESNET, arguments, "imagenet")
+    return _row(name, _SERESNEXT, arguments, "imagenet")
 
 
 _DEPTHS = (18, 34, 50, 101, 152)
