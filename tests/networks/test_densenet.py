@@ -15,6 +15,8 @@ from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.networks import counts, densenet, layers, rematerialize, surgery
 
+LARGE = [pytest.mark.slow, pytest.mark.large]
+
 # Parameters and multiply-adds: torchvision's; of CIFAR in closed form and bearpaw's.
 COUNTS = {
     "densenet121": (7_978_856, 2_834_161_664),
@@ -58,7 +60,7 @@ def randomized(model):
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in COUNTS],
+    [name if name in QUICK else pytest.param(name, marks=LARGE) for name in COUNTS],
 )
 def test_counts(name):
     model = zoo.get(name)

@@ -11,6 +11,8 @@ from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.networks import counts, preact, rematerialize, surgery
 
+LARGE = [pytest.mark.slow, pytest.mark.large]
+
 # Parameters and multiply-adds: timm's; keras.applications'; of CIFAR in closed form and bearpaw's.
 COUNTS = {
     "resnetv2_50": (25_549_352, 4_089_184_256),
@@ -64,7 +66,7 @@ def randomized(model):
 
 @pytest.mark.parametrize(
     "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in COUNTS],
+    [name if name in QUICK else pytest.param(name, marks=LARGE) for name in COUNTS],
 )
 def test_counts(name):
     model = zoo.get(name)

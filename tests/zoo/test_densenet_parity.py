@@ -63,6 +63,7 @@ def test_files_of_torchs_own_format(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("name", densenet_parity.FULL)
 def test_logits_of_torch_networks(name, tmp_path):
     path = RECORD.torch_file(tmp_path / f"{name}.safetensors", name)
@@ -168,6 +169,7 @@ def with_older_names(path, target):
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("kind", ["h5", "keras", "weights.h5"])
 def test_logits_of_keras_applications(kind, applications, tmp_path):
     """In the released files' format, and as Keras 3 saves such a model today."""

@@ -47,6 +47,7 @@ def test_dilated_stages_are_timms(stride, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.large
 def test_registered_weights_are_built_for_the_images_they_were_measured_on(
     applications, tmp_path, monkeypatch
 ):

@@ -15,6 +15,8 @@ import tensorflow_datasets as tfds
 
 from resnet_keras import train, zoo
 
+LARGE = [pytest.mark.slow, pytest.mark.large]
+
 # Names of networks, and what is trained in their place; the first that matches.
 SMALL = {
     r"plain\d+": "plain8",
@@ -153,7 +155,7 @@ def ran(request, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in RUNS]
+    "name", [name if name in QUICK else pytest.param(name, marks=LARGE) for name in RUNS]
 )
 def test_recipe_runs_a_step(name, ran):
     overlay, left = small_run(name)
@@ -164,6 +166,7 @@ def test_recipe_runs_a_step(name, ran):
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize(
     "name", [*OWN, *(pytest.param(name, marks=pytest.mark.large) for name in BY_HAND)]
 )

@@ -38,6 +38,7 @@ def test_logits_of_thin_torch_networks(name, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize("name", vgg_parity.FULL)
 def test_logits_of_torch_networks(name, tmp_path):
     path = RECORD.torch_file(tmp_path / f"{name}.safetensors", name)

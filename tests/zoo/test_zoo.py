@@ -20,6 +20,8 @@ from resnet_keras.facts import BOTTLENECK_DEPTHS
 from resnet_keras.networks import network
 from resnet_keras.zoo import networks, pages
 
+LARGE = [pytest.mark.slow, pytest.mark.large]
+
 PAPER = [
     "resnet18",
     "resnet34",
@@ -108,7 +110,7 @@ QUICK = ("resnet18", "resnet50", "plain18", "resnet20", "plain20")
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        pytest.param(name, marks=() if name in QUICK else LARGE)
         for name in PAPER
         if name != "resnet1202"
     ],

@@ -127,6 +127,7 @@ def test_weights_of_the_network_and_of_others(name, options, kind, others, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.parametrize(("name", "options", "kind", "others"), listed(DEEP))
 def test_weights_of_deep_networks(name, options, kind, others, tmp_path, monkeypatch):
     check(name, options, kind, others, tmp_path, monkeypatch)
