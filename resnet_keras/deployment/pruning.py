@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.zoo.network import INNER
-from resnet_keras.zoo.weights import own, publish, record
+from resnet_keras.zoo import network as rows
+from resnet_keras.zoo import weights as files
 
 if TYPE_CHECKING:
     import keras
@@ -44,22 +44,22 @@ def prune(model: "keras.Model", share: float, *, by: str = "l1") -> "keras.Model
             channels that could be removed.
     """
     check(share, by)
-    network, options = own.identity(model)
+    network, options = files.own.identity(model)
     check_network(network)
     kept = _kept(model, share, CRITERIA[by])
     pixels = model.get_layer("normalization")
     options = {
         **options,
-        INNER: tuple(len(kept[place]) for place in kept if place.endswith("_1_conv")),
+        rows.INNER: tuple(len(kept[place]) for place in kept if place.endswith("_1_conv")),
         "mean": pixels.initial_mean,
         "std": pixels.initial_std,
     }
     smaller = network.build(**options)
-    record.write(smaller, network, options)
+    files.record.write(smaller, network, options)
     weights = {variable.path: variable for variable in model.weights}
     for variable in smaller.weights:
         variable.assign(_remaining(weights[variable.path], kept))
-    publish.pass_on(model, smaller)
+    files.publish.pass_on(model, smaller)
     return smaller
 
 
@@ -73,9 +73,9 @@ def check(share: float, by: str) -> None:
 
 def check_network(network) -> None:
     """Raises `InputError` for a row of the zoo whose blocks have no inner channels to remove."""
-    if INNER not in network.late:
+    if rows.INNER not in network.late:
         reason = network.family.lacks.get(
-            INNER, "its blocks have no channels that nothing else sees"
+            rows.INNER, "its blocks have no channels that nothing else sees"
         )
         raise InputError(f"{network.name} cannot be pruned: {reason}.")
 

@@ -12,7 +12,7 @@ from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.facts import BOTTLENECK_DEPTHS, IMAGENET_BLOCKS
 from resnet_keras.networks import counts, resnet, widths
-from resnet_keras.zoo.weights import widths as file_widths
+from resnet_keras.zoo import weights as files
 
 SMALL = {"input_shape": (16, 16, 3), "num_classes": 3}
 
@@ -223,7 +223,7 @@ def test_networks_whose_names_have_their_widths_are_taken_for_no_pruned_ones(nam
     """Their first 1x1 convolutions are wider than their stage's."""
     network = zoo.networks.find(name)
     tensors = {"conv2_block1_1_conv/kernel": np.zeros((1, 1, 64, 128), "float32")}
-    assert file_widths.shown(tensors, network) == {}
+    assert files.widths.shown(tensors, network) == {}
     assert not {"width", "inner_widths"} & {*network.options}
 
 

@@ -8,15 +8,14 @@ import tensorflow as tf
 
 from resnet_keras import facts, pipelines
 from resnet_keras.errors import InputError
-from resnet_keras.pipelines import stream
-from resnet_keras.pipelines.augment import padded_crop
+from resnet_keras.pipelines import augment, stream
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), "uint8")
 LABELS = np.arange(50, dtype="int32")
 
 
 def batches(count, **kwargs):
-    kwargs = {"seed": 1, "augment": padded_crop(32, facts.CIFAR10_MEAN, 4, True), **kwargs}
+    kwargs = {"seed": 1, "augment": augment.padded_crop(32, facts.CIFAR10_MEAN, 4, True), **kwargs}
     dataset = stream.prefetch(stream.training(IMAGES, LABELS, 16, **kwargs))
     return list(dataset.take(count).as_numpy_iterator())
 
