@@ -48,7 +48,7 @@ def _main(arguments: list[str]) -> None:
     if FLAGS.triton and FLAGS.format != "onnx":
         raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
     (name,) = arguments
-    if _is_detector(Path(name)):
+    if not zoo.networks.is_name(name) and _is_detector(Path(name)):
         return _export_detector(name)
     export_flags.check()
     network, file = shared_flags.find_classifier(name, FLAGS.weights, FLAGS.weights_dir)
@@ -74,7 +74,8 @@ def _main(arguments: list[str]) -> None:
         file.class_names,
         file.entry.licence if file.entry else None,
     )
-    options = {} if FLAGS.reduce_range is None else {"reduce_range": FLAGS.reduce_range}
+    names = ("reduce_range", "exif_orientation")
+    options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     found = _quietly(
         lambda: exporting.export(
             model,
@@ -110,6 +111,7 @@ def _export_detector(name):
     detecting.check(FLAGS.format, FLAGS.quantize)
     _check_free(out)
     model = loading.load(file)
+    detecting.check_precision(model)
     about = exporting.About(model.name, str(file), class_names=model.class_names)
     found = _quietly(
         lambda: detecting.export(

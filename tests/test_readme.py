@@ -31,7 +31,7 @@ LOCALIZER = "localization.Localizer("
 DEPLOYED = "deployment.open_runtime("
 ENGINE = "engines.open_engine("
 # In tests/deployment/test_serving.py.
-SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50/1")', '"digits/1"', "request.json"
+SERVED, SERVED_OPTIONS, REQUEST = 'load("resnet50_served/1")', '"digits/1"', "request.json"
 TEACHER = "distilled(student"
 SHORT = ('print(zoo.info("resnet20"))', "tune_cpu()", 'zoo.get("resnet1d"')
 PRUNING = "pruning.prune("

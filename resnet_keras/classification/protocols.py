@@ -188,7 +188,7 @@ def score(
 
 def _own_side(model, dataset, data_dir):
     """The side the model was built for, where the data set can be resized to it."""
-    side = model.input_shape[1]
+    side = model.input_shape[1] or getattr(model, "image_size", None)  # of an exported model
     return side if side is not None and pipelines.info(dataset, data_dir).resizable else None
 
 

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from resnet_keras import deployment, tuning
+from resnet_keras import deployment, tuning, zoo
 from resnet_keras.deployment import Classifier, Exported
 from resnet_keras.errors import InputError
 
@@ -14,8 +14,8 @@ def find(values: flags.FlagValues) -> Exported | None:
         InputError: it is damaged, is no classifier, or other flags do not fit a model as a file.
     """
     model = values["model"].value
-    if model is None or not deployment.is_export(model):
-        return None
+    if model is None or zoo.networks.is_name(model) or not deployment.is_export(model):
+        return None  # a network's name is no folder's: that is ./NAME
     found = deployment.read(model)
     deployment.check_classifier(found)
     _refuse(values, model, "weights", "it has its own weights")

@@ -35,8 +35,8 @@ _speed.choice(
     engines.KERAS,
     engines.ENGINES,
     f"Runtime that computes, or auto. It is one of {', '.join(engines.ENGINES)}. For all but keras "
-    "the network is exported at the first use, into the cache folder. auto is the fastest of "
-    "openvino and onnxruntime that is installed, or keras.",
+    "the network is exported at the first use, into the cache folder. With auto, openvino or else "
+    "onnxruntime computes on the CPU, where one is installed, and else keras.",
 )
 _speed.choice(
     "dtype",

@@ -36,7 +36,7 @@ class Data(NamedTuple):
     def compared(self, count: int = COMPARED) -> Images:
         """Images that no calibration sees; arguments and errors as of `calibrating`."""
         if self._facts().in_memory:
-            return self._read(f"test[:{count}]")
+            return self._read(f"test[:{min(count, self._examples('test'))}]")
         return self._read(f"train[-{min(count, self._examples('train'))}:]")
 
     def calibrating(self, count: int = DEFAULT) -> Images:

@@ -24,7 +24,8 @@ _RUN = {
     ),
     "openvino": (
         "import openvino",
-        'model = openvino.Core().compile_model("{file}", "CPU")',
+        'precision = {{"INFERENCE_PRECISION_HINT": "f32"}}  # or it may compute in bfloat16',
+        'model = openvino.Core().compile_model("{file}", "CPU", precision)',
         'found = model({{"{input}": image}})',
     ),
     "savedmodel": (
@@ -81,7 +82,7 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
 
 
 def _takes_files(found):
-    return found.format == "savedmodel" and found.task == CLASSIFICATION
+    return found.format == "savedmodel" and found.preprocessing is not None
 
 
 def in_words(found: Exported) -> str:

@@ -21,6 +21,8 @@ class Classifier:
         name: what errors call it: its folder.
         input_shape: (None, height, width, 3); sides that are free are None.
         output_shape: (None, classes).
+        image_size: side at which images are shown where the model takes any; None if that is not
+            known.
     """
 
     def __init__(self, exported: Exported, *, threads: int | None = None, dtype: str = "float32"):
@@ -29,6 +31,7 @@ class Classifier:
         self.name = str(exported.folder)
         self.input_shape = (None, *exported.image_shape, 3)
         self.output_shape = (None, exported.num_classes)
+        self.image_size = exported.preprocessing and exported.preprocessing.image_size
         self._run: Runtime = open_runtime(exported, threads=threads, dtype=dtype)
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:

@@ -108,6 +108,16 @@ def export(
     return exporting.write(folder, about, facts, convert, compare)
 
 
+def check_precision(model: keras.Model) -> None:
+    """Raises `InputError` for a detector that computes in another precision than float32."""
+    other = {layer.compute_dtype for layer in model._flatten_layers()} - {"float32"}
+    if other:
+        raise InputError(
+            f"{model.name} computes in {other.pop()}, and exported detectors in float32: train it "
+            "with dtype=float32, or load its weights into one that is built so."
+        )
+
+
 def _outputs(traced):
     outputs = traced.concrete.structured_outputs
     if "masks" in outputs:
@@ -137,7 +147,19 @@ def difference(
     Raises:
         InputError: too few are.
     """
-    rows = [row for n in range(len(expected["count"])) for row in _nearest(given, expected, n)]
+    images = range(len(expected["count"]))
+    rows = [row for n in images for row in _nearest(given, expected, n)]
+    if not rows:
+        raise InputError(
+            f"The network finds nothing in {len(images)} images, of {origin}, so that the file "
+            "cannot be compared with it. Nothing was written: take a smaller score_threshold."
+        )
+    more = [row for n in images for row in _nearest(expected, given, n)]
+    if sum(row[0] <= NEAR for row in more) < LIMIT * len(more):
+        raise InputError(
+            f"The file finds {len(more)} objects in {len(images)} images, of {origin}, where the "
+            f"network finds {len(rows)} others. Nothing was written."
+        )
     near = [row for row in rows if row[0] <= NEAR]
     if len(near) < LIMIT * len(rows):
         raise InputError(

@@ -10,6 +10,7 @@ no TensorFlow.
 """
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import json
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from resnet_keras import tuning, zoo
 from resnet_keras.errors import InputError, require, unknown
-from resnet_keras.files import digest, make_folder, unwritable
+from resnet_keras.files import digest, digest_of_all, make_folder, unwritable
 
 from . import exported, formats
 from .classifier import Classifier
@@ -36,7 +37,7 @@ _IN_OTHER_PRECISION = ("openvino",)
 
 
 def choose(engine: str, dtype: str = "float32") -> str:
-    """The engine that is meant: of "auto" the fastest that is installed, or Keras.
+    """The engine that is meant: of "auto" the first of `FASTEST` that is installed, or Keras.
 
     Args:
         engine: one of `ENGINES`.
@@ -138,11 +139,19 @@ def _place(network, file, engine, image_size, folder):
         "arguments": dict(network.arguments),
         "options": {**file.defaults, **file.options},
         "weights": digest(file.path),
+        "code": _code(),
     }
     name = re.sub(r"\W", "_", network.name)
     stem = f"{name}-{image_size}-{format}-{_hash(told)}"
     folder = folder or zoo.weights.download.cache_folder() / "engines"
     return folder / f"{stem}-{_hash(formats.versions(format))}", stem
+
+
+@functools.cache
+def _code():
+    """SHA-256 of what builds and exports networks, of which another version makes another file."""
+    folders = [Path(__file__).parent.parent / "networks", Path(__file__).parent]
+    return digest_of_all(sorted(path for folder in folders for path in folder.glob("*.py")))
 
 
 def _hash(facts):

@@ -97,7 +97,11 @@ class Exported(NamedTuple):
         Raises:
             InputError: it takes images of another size, or such as are not square.
         """
-        assert self.preprocessing is not None, "of a classifier"
+        if self.preprocessing is None:
+            raise InputError(
+                f"{self.path} was exported without preprocessing: run it by "
+                "deployment.open_runtime, or export it again with preprocessing."
+            )
         height, width = self.image_shape
         if height != width:
             raise InputError(

@@ -61,6 +61,7 @@ def export(
     calibration: Images | None = None,
     batch_size: int | None = None,
     reduce_range: bool = True,
+    exif_orientation: bool | None = None,
 ) -> Exported:
     """Writes a classifier for another runtime.
 
@@ -74,6 +75,7 @@ def export(
         calibration: of int8, see `calibration.Data.calibrating`.
         batch_size: images at once; any number without, and 1 for LiteRT.
         reduce_range: of ONNX and int8, see `onnx.write`.
+        exif_orientation: of SavedModel, see `saved_model.write`.
 
     Returns:
         What was written, with its largest difference from the network.
@@ -98,6 +100,7 @@ def export(
         path = aside / exported.FILES[format]
         if format == "savedmodel":
             options = {"preprocessing": about.preprocessing, "class_names": about.class_names}
+            options["exif_orientation"] = exif_orientation
             saved_model.write(model, path, batch_size=batch_size, **options)
         else:
             traced = tracing.trace(model, shape, "pixels")

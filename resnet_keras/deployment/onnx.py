@@ -106,17 +106,26 @@ def _static(model, path, images, traced, reduce_range):
             batch = next(self.batches, None)
             return None if batch is None else {traced.spec.name: batch}
 
-    with _written(path) as aside:
-        quantization.quantize_static(
-            model,
-            aside,
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=reduce_range,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
+    if not len(starts):
+        raise InputError(
+            f"{len(images)} calibration images make no batch of {size}: take a smaller batch_size."
         )
+    with _written(path) as aside:
+        try:
+            quantization.quantize_static(
+                model,
+                aside,
+                Reader(),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=reduce_range,
+                activation_type=quantization.QuantType.QUInt8,
+                weight_type=quantization.QuantType.QInt8,
+            )
+        except (ValueError, RuntimeError, NotImplementedError, KeyError) as error:
+            raise InputError(
+                f"onnxruntime cannot quantize this network: {str(error).splitlines()[0]}"
+            ) from error
         return require("onnx", "onnx").load(aside)
 
 

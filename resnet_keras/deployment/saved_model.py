@@ -1,6 +1,6 @@
 """Networks as SavedModels, as TensorFlow Serving takes them. TensorFlow.
 
-    saved_model.write(model, "resnet50/1", preprocessing=zoo.Preprocessing())
+    saved_model.write(model, "resnet50_served/1", preprocessing=zoo.Preprocessing())
     tensorflow_model_server --model_name=resnet50 --model_base_path=$PWD/resnet50
 
 TensorFlow Serving is given the folder above, and what a SavedModel's own folder is called, a

@@ -18,7 +18,7 @@ from resnet_keras.pipelines import encoded
 
 SHOWN = zoo.Preprocessing(24, 32, "bicubic")
 NAMES = ["cat", "dog", "größe", "other"]
-PYTHON, OPTIONS, REQUEST = 'tf.saved_model.load("resnet50/1")', '"digits/1"', "request.json"
+PYTHON, OPTIONS, REQUEST = 'tf.saved_model.load("resnet50_served/1")', '"digits/1"', "request.json"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def folder(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving")
     zoo.save(model, folder / "network", preprocessing=SHOWN, class_names=NAMES)
     for out, options in (
-        ("resnet50", ["--format=savedmodel"]),
+        ("resnet50_served", ["--format=savedmodel"]),
         ("resnet50_onnx", ["--format=onnx", f"--triton={folder / 'models'}"]),
     ):
         command = ["export", str(folder / "network"), f"--out={folder / out}", *options]
@@ -65,14 +65,14 @@ def test_the_saved_model_in_python(model, capsys):
 
 
 def test_the_exported_folder_is_what_tensorflow_serving_takes(folder):
-    found = deployment.read(folder / "resnet50")
-    assert found.path == folder / "resnet50/1"
+    found = deployment.read(folder / "resnet50_served")
+    assert found.path == folder / "resnet50_served/1"
     assert (found.input.name, found.input.dtype) == ("pixels", "uint8")
     signatures = tf.saved_model.load(str(found.path)).signatures
     page = block("sh", "docker run --rm -p 8501")
-    assert "$PWD/resnet50:/models/resnet50" in page
+    assert "$PWD/resnet50_served:/models/resnet50" in page
     assert set(signatures) == {"serving_default", "serving_float", "image_bytes"}
-    assert "image_bytes" in (folder / "resnet50/README.md").read_text()
+    assert "image_bytes" in (folder / "resnet50_served/README.md").read_text()
 
 
 def test_options_in_python(folder):
