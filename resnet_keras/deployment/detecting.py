@@ -154,17 +154,17 @@ def difference(
             f"The network finds nothing in {len(images)} images, of {origin}, so that the file "
             "cannot be compared with it. Nothing was written: take a smaller score_threshold."
         )
-    more = [row for n in images for row in _nearest(expected, given, n)]
-    if sum(row[0] <= NEAR for row in more) < LIMIT * len(more):
-        raise InputError(
-            f"The file finds {len(more)} objects in {len(images)} images, of {origin}, where the "
-            f"network finds {len(rows)} others. Nothing was written."
-        )
     near = [row for row in rows if row[0] <= NEAR]
     if len(near) < LIMIT * len(rows):
         raise InputError(
             f"The file finds {len(near)} of the network's {len(rows)} objects in "
             f"{len(expected['count'])} images, of {origin}. Nothing was written."
+        )
+    more = [row for n in images for row in _nearest(expected, given, n)]
+    if sum(row[0] <= NEAR for row in more) < LIMIT * len(more):
+        raise InputError(
+            f"The file finds {len(more)} objects in {len(images)} images, of {origin}, and the "
+            f"network finds {len(rows)} only. Nothing was written."
         )
     return {
         "largest": max((corners for corners, _ in near), default=0.0),
