@@ -134,7 +134,8 @@ def _preview() -> int:
         return _preview_scenes()
     in_memory = catalog.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
-    catalog.check_padding(FLAGS.dataset, FLAGS.padding, FLAGS.flip if in_memory else None)
+    small = shared_flags.small_view_of(FLAGS, in_memory=in_memory)
+    catalog.check_padding(FLAGS.dataset, small.get("padding", FLAGS.padding), small.get("flip"))
     catalog.check_names(
         FLAGS.dataset,
         (FLAGS.split,),
@@ -158,7 +159,7 @@ def _preview() -> int:
             augmented=FLAGS.augment,
             data_dir=FLAGS.data_dir,
             exif_orientation=FLAGS.exif_orientation,
-            **({"padding": FLAGS.padding, "flip": FLAGS.flip} if in_memory else {}),
+            **small,
         )
     )
     return 0

@@ -53,7 +53,7 @@ def training(
         padding: of small images in memory: pixels on each side, before a random crop; None for the
             data set's own, 4 (Sec. 4.2).
         flip: of small images in memory: mirror half of them; None for the data set's own, which is
-            True for CIFAR and Fashion-MNIST.
+            False for digits, those of MNIST and SVHN among them.
         max_corrupt: how many images that cannot be decoded are replaced, see `encoded.training`.
         parts: each batch is delivered as so many equal smaller ones, for gradients that are
             accumulated over them; `start_step` still counts whole ones.

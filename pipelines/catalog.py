@@ -167,8 +167,7 @@ def _images_info(dataset, data_dir):
         images.mean,
         images.std,
         class_names=images.class_names,
-        flip=False,
-        **_PADDED,
+        **_MIRRORED,
     )
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -163,9 +163,8 @@ def define_view_flags(values: flags.FlagValues) -> None:
     )
     group.switch(
         "flip",
-        None,
-        "Mirror half of the images. Without the flag, photographs and the images of CIFAR and "
-        "Fashion-MNIST are mirrored, and those of MNIST, SVHN and arrays are not.",
+        True,
+        "Mirror half of the images. Digits, those of MNIST and SVHN among them, never are.",
     )
     group.whole(
         "padding",
@@ -217,13 +216,20 @@ def view_of(values: flags.FlagValues, *, in_memory: bool) -> "View | None":
     return None
 
 
+def small_view_of(values: flags.FlagValues, *, in_memory: bool) -> dict[str, Any]:
+    """`padding` and `flip` of `pipelines.training` for images in memory; nothing for others."""
+    if not in_memory:
+        return {}
+    # What is not refused is left to the data set.
+    return {"padding": values["padding"].value, "flip": None if values["flip"].value else False}
+
+
 def view(values: flags.FlagValues) -> "View":
     """Returns the training view that the flags of `define_view_flags` describe."""
     from resnet_keras.pipelines import View
 
     names = set(View._fields) - {"image_size", "scales"}
     given = {name: values[name].value for name in names}
-    given["flip"] = given["flip"] is not False
     if values["scales"].value is None:
         return View(**given)
     scales = whole_numbers("scales", values["scales"].value)

@@ -79,7 +79,8 @@ def _check_data():
     )
     in_memory = pipelines.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
-    pipelines.check_padding(FLAGS.dataset, FLAGS.padding, FLAGS.flip if in_memory else None)
+    small = shared_flags.small_view_of(FLAGS, in_memory=in_memory)
+    pipelines.check_padding(FLAGS.dataset, small.get("padding", FLAGS.padding), small.get("flip"))
     if view is not None:
         if FLAGS.image_size:
             view = view._replace(image_size=FLAGS.image_size)
@@ -268,7 +269,7 @@ def streams(data: recipe.Data) -> dict[str, Any]:
     names = ("batch_size", "eval_batch_size", "accumulate_steps", "seed", "max_corrupt", "services")
     evaluated = ("eval_resize", "interpolation")
     view = shared_flags.view_of(FLAGS, in_memory=data.in_memory)
-    small = given("padding", "flip") if data.in_memory else {}
+    small = shared_flags.small_view_of(FLAGS, in_memory=data.in_memory)
     return {"view": view, **small, **given(*names, *evaluated, "threads", "ram_budget")}
 
 

@@ -99,7 +99,7 @@ def test_detections_are_compared_with_the_nearest_of_their_class():
     for wrong in (found([one, one]), found([one, other], labels=(0, 2)), found([one])):
         with pytest.raises(InputError, match="finds 1 of the network's 2 objects in 1 images"):
             detecting.difference(wrong, expected, "noise")
-    with pytest.raises(InputError, match="The file finds 2 objects in 1 images, .* 1 only"):
+    with pytest.raises(InputError, match=r"The file finds 2 objects in 1 images, .* 1 only"):
         detecting.difference(expected, found([one]), "noise")
     with pytest.raises(InputError, match="The network finds nothing in 1 images"):
         detecting.difference(expected, found([]), "noise")
