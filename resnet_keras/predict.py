@@ -97,14 +97,20 @@ def _opened(network, file, engine, size):
     """The network in another engine, without what converters print."""
     if not engines.is_kept(network, file, engine, image_size=size):
         print(f"resnet_keras: exporting {network.name} for {engine}, once ...", file=sys.stderr)
-    with shell.captured_stderr():
+    with warnings.catch_warnings(record=True) as told, shell.captured_stderr():
+        warnings.simplefilter("always", UserWarning)
         try:
-            return engines.open_engine(
+            opened = engines.open_engine(
                 network, file, engine, image_size=size, dtype=FLAGS.dtype or "float32"
             )
         except InputError as error:
-            mistake = error
-    raise mistake
+            opened = error
+    for warning in told:  # such as of a damaged file; converters' are of other modules
+        if warning.filename == engines.__file__:
+            print(f"warning: {warning.message}", file=sys.stderr)
+    if isinstance(opened, InputError):
+        raise opened
+    return opened
 
 
 def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int:

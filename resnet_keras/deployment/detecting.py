@@ -94,7 +94,8 @@ def export(
 
     def compare(found: Exported) -> Mapping[str, Any]:
         given = runtimes.open_runtime(found)(images.pixels, pad=True)
-        parts = [model.predict_on_batch(image[None]) for image in images.pixels]
+        with exporting.in_float32():
+            parts = [model.predict_on_batch(image[None]) for image in images.pixels]
         expected = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return difference(given, expected, images.origin)
 

@@ -139,12 +139,12 @@ def _place(network, file, engine, image_size, folder):
         "arguments": dict(network.arguments),
         "options": {**file.defaults, **file.options},
         "weights": digest(file.path),
-        "code": _code(),
     }
     name = re.sub(r"\W", "_", network.name)
     stem = f"{name}-{image_size}-{format}-{_hash(told)}"
     folder = folder or zoo.weights.download.cache_folder() / "engines"
-    return folder / f"{stem}-{_hash(formats.versions(format))}", stem
+    made_by = {**formats.versions(format), "code": _code()}
+    return folder / f"{stem}-{_hash(made_by)}", stem
 
 
 @functools.cache

@@ -4,10 +4,11 @@ exporting.export(model, "resnet20_int8", format="litert", quantize="int8", about
                  compared=images, calibration=images)
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,8 +157,21 @@ def _described(calibration):
 
 
 def _answers(model, images):
-    parts = [model.predict_on_batch(images[n : n + 32]) for n in range(0, len(images), 32)]
+    with in_float32():
+        parts = [model.predict_on_batch(images[n : n + 32]) for n in range(0, len(images), 32)]
     return np.concatenate(parts)
+
+
+@contextlib.contextmanager
+def in_float32() -> Iterator[None]:
+    """Has GPUs multiply in float32 and not in TF32, by which a comparison would fail."""
+    settings = tf.config.experimental
+    before = settings.tensor_float_32_execution_enabled()
+    settings.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        settings.enable_tensor_float_32_execution(before)
 
 
 def _difference(given, expected, limit, compared):
