@@ -38,8 +38,8 @@ NOTES = {
     "depth_digits": "Deeper is not better here: the means are within two of 360 images of each "
     "other.",
     "families_digits": "Half as many steps as the other experiments have, for all alike, and the "
-    "recipe of ResNet-20. One error is 0.28 %, and with three seeds most networks cannot be told "
-    "apart. What is seen: plain-56 does not learn, DenseNets and pre-activation networks are the best "
+    "recipe of ResNet-20. One error is 0.28 %, and with three seeds most cannot be told "
+    "apart. What is seen: plain-56 does not learn, DenseNets and pre-activation networks do best "
     "of their size, and the ResNeXt, whose groups have four channels, is the worst of its own. Speed "
     "and memory are of batches of 64 on 2 cores of an Intel Xeon with AVX-512, with nothing beside.",
     "gradients_digits": "At points of a straight line from one image to another the gradients of "
