@@ -40,18 +40,18 @@ NOTES = {
     "families_digits": "Half as many steps as the other experiments have, for all alike, and the "
     "recipe of ResNet-20. One error is 0.28 %, and with three seeds most cannot be told "
     "apart. What is seen: plain-56 does not learn, DenseNets and pre-activation networks do best "
-    "of their size, and the ResNeXt, whose groups have four channels, is the worst of its own. Speed "
-    "and memory are of batches of 64 on 2 cores of an Intel Xeon with AVX-512, with nothing beside.",
+    "of their size, and the ResNeXt, whose groups have four channels, is the worst of its. Speed "
+    "and memory are of batches of 64 on 2 cores of an Intel Xeon with AVX-512, at rest.",
     "gradients_digits": "At points of a straight line from one image to another the gradients of "
     "deep plain networks have nothing in common, from 32 layers on, and those of residual networks "
     "resemble each other less with depth, too, but slowly, as Balduzzi et al. say. The paper holds "
     "that its plain networks' gradients do not vanish (Sec. 4.1), and before training they do not: "
-    "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing is "
-    "trained for this; of later steps it tells nothing.",
+    "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing "
+    "is trained for this; of later steps it tells nothing.",
     "lesion_digits": "As Veit et al. say: without any one block but the first few ResNet-56 errs no "
-    "more than whole, and a plain network without one is lost. Unlike there, the blocks in which "
-    "features grow are as dispensable as others in ResNet-56; in ResNet-20 they are not. The runs are "
-    "those of `families`, of 600 steps.",
+    "more than whole, and a plain network without one is lost. Unlike there, blocks in which "
+    "features grow are as dispensable as others in ResNet-56; in ResNet-20 they are not. The "
+    "runs are those of `families`, of 600 steps.",
     "responses_digits": "At equal depth residual networks respond less than plain ones, as in Fig. "
     "7: by 3 % at 20 layers, and by 15 % at 56, where the plain network had hardly learned. But "
     "ResNet-110 responds more than ResNet-56, unlike there. The gains of batch normalization begin "

@@ -74,7 +74,7 @@ _data.split("eval_split", "Split to evaluate on. Without the flag, test, or val 
 _data.text(
     "data_sha256",
     None,
-    "SHA-256 of the files of ucr or arrays. A run writes it down, and refuses others.",
+    "SHA-256 of what ucr or arrays hold. A run writes it down, and refuses others.",
 )
 _data.choice(
     "normalization",

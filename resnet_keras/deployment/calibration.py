@@ -36,6 +36,7 @@ class Data(NamedTuple):
     def compared(self, count: int = COMPARED) -> Images:
         """Images that no calibration sees; arguments and errors as of `calibrating`."""
         if self._facts().in_memory:
+            self._views()  # before anything is downloaded
             return self._read(f"test[:{min(count, self._examples('test'))}]")
         return self._read(f"train[-{min(count, self._examples('train'))}:]")
 
@@ -70,19 +71,24 @@ class Data(NamedTuple):
             return len(pipelines.arrays(self.dataset, split, data_dir=self.data_dir)[1])
         return pipelines.open_split(self.dataset, split, data_dir=self.data_dir).num_examples
 
-    def _read(self, split):
-        facts, views, turned = self._facts(), {}, self.exif_orientation
-        side = self.preprocessing.image_size
+    def _views(self):
+        """How `pipelines.evaluation` is to show the images."""
+        facts, side = self._facts(), self.preprocessing.image_size
         if not facts.in_memory:
-            views = {**self.preprocessing._asdict(), "crops": "centre"}
-            turned = False if turned is None and not self.preprocessing.heeds_exif else turned
-        elif facts.resizable:
-            views = {"image_size": side}
-        elif facts.image_size != side:
+            return {**self.preprocessing._asdict(), "crops": "centre"}
+        if facts.resizable:
+            return {"image_size": side}
+        if facts.image_size != side:
             raise InputError(
                 f"The network takes images of side {side} and {self.dataset} has "
                 f"{facts.image_size}: take the data set that it was trained on."
             )
+        return {}
+
+    def _read(self, split):
+        views, turned = self._views(), self.exif_orientation
+        if not self._facts().in_memory and not self.preprocessing.heeds_exif and turned is None:
+            turned = False
         batches = pipelines.evaluation(
             self.dataset,
             split,

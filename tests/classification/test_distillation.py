@@ -132,7 +132,7 @@ def test_two_replicas_make_the_same_update(networks, mirrored):
         assert one[name][0] == pytest.approx(two[name][0], rel=1e-5)
         assert one[name][1] == pytest.approx(two[name][1], rel=1e-3)  # rounding has grown
     for value, other in zip(weights, others, strict=True):
-        np.testing.assert_allclose(other, value, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(other, value, rtol=1e-3, atol=1e-3)  # rounding
 
 
 def test_losses_are_scaled_for_float16(networks):
