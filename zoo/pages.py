@@ -48,7 +48,7 @@ NOTES = {
     "that its plain networks' gradients do not vanish (Sec. 4.1), and before training they do not: "
     "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing "
     "is trained for this; of later steps it tells nothing.",
-    "lesion_digits": "As Veit et al. say: without any one block but the first few ResNet-56 errs no "
+    "lesion_digits": "As Veit et al. say, without any block but the first few ResNet-56 errs no "
     "more than whole, and a plain network without one is lost. Unlike there, blocks in which "
     "features grow are as dispensable as others in ResNet-56; in ResNet-20 they are not. The "
     "runs are those of `families`, of 600 steps.",
