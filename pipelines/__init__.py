@@ -34,6 +34,7 @@ from .catalog import (
     is_in_memory,
     is_series,
     open_split,
+    own_files,
     turns_by_exif,
 )
 from .listing import SUFFIXES
@@ -63,6 +64,7 @@ __all__ = [
     "masks",
     "objects",
     "open_split",
+    "own_files",
     "test_side",
     "training",
     "turns_by_exif",

@@ -135,7 +135,7 @@ def _preview() -> int:
     in_memory = catalog.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
     small = shared_flags.small_view_of(FLAGS, in_memory=in_memory)
-    catalog.check_padding(FLAGS.dataset, small.get("padding", FLAGS.padding), small.get("flip"))
+    catalog.check_padding(FLAGS.dataset, FLAGS.padding, small.get("flip"))
     catalog.check_names(
         FLAGS.dataset,
         (FLAGS.split,),

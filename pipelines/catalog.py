@@ -256,12 +256,12 @@ def check_names(
         check_installed(*package)
 
 
-def fingerprint(dataset: str, data_dir: str | os.PathLike | None) -> tuple[str, str] | None:
-    """What tells series or arrays that a user brings from others; needs no TensorFlow.
+def own_files(
+    dataset: str, data_dir: str | os.PathLike | None
+) -> tuple[str, tuple[Path, ...]] | None:
+    """The name and the files of series or arrays that a user brings; needs no TensorFlow.
 
-    Returns:
-        The name and the SHA-256 of their files, wherever they lie; None of any other data set,
-        which is told by its name, or is too large to be read for this.
+    None of any other data set, which is told by its name, or is too large to be read for this.
 
     Raises:
         InputError: there are no such files.
@@ -269,14 +269,19 @@ def fingerprint(dataset: str, data_dir: str | os.PathLike | None) -> tuple[str, 
     from . import small, ucr
 
     if dataset == UCR:
-        return ucr.called(data_dir), digest_of_all(ucr.files(data_dir))
+        return ucr.called(data_dir), ucr.files(data_dir)
     if dataset != ARRAYS and dataset not in small.KNOWN:
         return None
     paths = small.own_files(data_dir) if dataset == ARRAYS else small.files(data_dir)
     if not paths:
         return None  # TensorFlow Datasets'
-    name = paths[0].stem if len(paths) == 1 else paths[0].resolve().parent.name
-    return name, digest_of_all(paths)
+    return paths[0].stem if len(paths) == 1 else paths[0].resolve().parent.name, paths
+
+
+def fingerprint(dataset: str, data_dir: str | os.PathLike | None) -> tuple[str, str] | None:
+    """The name of `own_files` and their SHA-256, wherever they lie; None where there are none."""
+    own = own_files(dataset, data_dir)
+    return own and (own[0], digest_of_all(own[1]))
 
 
 def _has_class_folders(data_dir):

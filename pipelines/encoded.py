@@ -148,9 +148,6 @@ def evaluation(
     return examples.map(lambda _, image, label: (image, label)).batch(batch_size)
 
 
-_ATTEMPTED = 8  # files
-
-
 def images(
     paths: Sequence[str],
     *,
@@ -184,15 +181,13 @@ def images(
         image = decode.decode(tf.io.read_file(path), exif_orientation=exif_orientation)
         return centre_view(image, **shown)
 
-    def load(paths):
-        good, views = decode.attempt(view, (paths,), result)
-        count, places = tf.shape(paths)[0], good[:, None]
-        images = tf.scatter_nd(places, views, [count, *result.shape])
-        return images, tf.scatter_nd(places, tf.ones_like(good, tf.bool), [count])
+    def load(path):
+        good, views = decode.attempt(view, (path[None],), result)
+        black = tf.zeros([1, *result.shape], tf.uint8)
+        return tf.concat([views, black], axis=0)[0], tf.size(good) > 0
 
-    # Several at a time, for an attempt costs three times what an image does.
-    files = tf.data.Dataset.from_tensor_slices(names).batch(_ATTEMPTED)
-    return files.map(load, num_parallel_calls=os.cpu_count(), deterministic=True).unbatch()
+    files = tf.data.Dataset.from_tensor_slices(names)
+    return files.map(load, num_parallel_calls=os.cpu_count(), deterministic=True)
 
 
 def views(

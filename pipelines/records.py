@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 
 from resnet_keras import hosts
@@ -143,6 +144,30 @@ def loaded(dataset: str, data_dir: str | None) -> Any:
     except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
         raise cannot_load(dataset, data_dir, error) from error
     return builder
+
+
+def arrays(dataset: str, data_dir: str | None, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Loads a whole split of images of one size into memory, in TFDS's fixed order.
+
+    Returns:
+        The images as TFDS has them, and int32 labels.
+
+    Raises:
+        InputError: the data set is not on disk and cannot be downloaded.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        check_hosts(tfds.builder(dataset, data_dir=expanded(data_dir)))
+        loaded = tfds.load(dataset, split=split, data_dir=expanded(data_dir))
+        # Not batch_size=-1, which aborts the process where TFDS does not know the split's size.
+        batches = list(tfds.as_numpy(loaded.batch(1000)))
+    except InputError:
+        raise
+    except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
+        raise cannot_load(dataset, data_dir, error) from error
+    images = np.concatenate([batch["image"] for batch in batches])
+    return images, np.concatenate([batch["label"] for batch in batches]).astype(np.int32)
 
 
 def check_hosts(builder: "tfds.core.DatasetBuilder") -> None:

@@ -14,6 +14,8 @@ import numpy as np
 
 from resnet_keras.errors import InputError
 
+from . import npz
+
 FORMATS = ".tsv, .ts, .npz and .csv"
 SUFFIXES = (".tsv", ".ts", ".npz", ".csv")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
@@ -53,7 +55,7 @@ def read(path: str | os.PathLike) -> Series:
     if path.suffix not in SUFFIXES:
         raise InputError(f"Series are read from {FORMATS} files, and {path} is none of them.")
     if path.suffix == ".npz":
-        arrays = read_arrays(path)
+        arrays = npz.read(path)
         name = next((name for name in ("x", "x_test") if name in arrays), None)
         if name is None:
             raise InputError(
@@ -87,17 +89,6 @@ def _check_no_header(path, values):
 
 def _is(value):
     return value is not None
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file; `InputError` where it is none, or has pickled objects in it."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, KeyError) as error:
-        raise InputError(f"{path} is no .npz file of plain arrays: {error}.") from error
-    except Exception as error:  # zipfile has errors of its own
-        raise InputError(f"{path} is no .npz file that can be read: {error}.") from error
 
 
 def checked(array: np.ndarray, what: str) -> np.ndarray:

@@ -14,8 +14,7 @@ import numpy as np
 
 from resnet_keras.errors import InputError
 
-from . import idx, splits
-from .series_files import read_arrays
+from . import idx, npz, splits
 
 NAME = "arrays"  # of a user's own
 LARGEST = 96  # pixels on a side of what TensorFlow Datasets has
@@ -24,8 +23,7 @@ _IDX = tuple(
     for split in ("train", "t10k")
     for kind in ("images-idx3", "labels-idx1")
 )
-_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-_LAYOUT = f"the IDX files {_IDX[0]} and so on, or one .npz file of {', '.join(_ARRAYS)}"
+_LAYOUT = f"the IDX files {_IDX[0]} and so on, or one .npz file of {', '.join(npz.SPLITS)}"
 # The sides of images, and the numbers of classes, of data sets that are known by name.
 KNOWN = {"fashion_mnist": (28, 10), "mnist": (28, 10), "svhn_cropped": (32, 10)}
 
@@ -126,12 +124,9 @@ def _paths(dataset, data_dir):
 def _of_files(paths, stamps):
     del stamps
     if len(paths) == 1:
-        found = read_arrays(paths[0])
-        missing = [name for name in _ARRAYS if name not in found]
-        if missing:
-            raise InputError(f"{paths[0]} lacks the array {missing[0]}: it has {', '.join(found)}.")
-        arrays = [found[name] for name in _ARRAYS]
-        whats = [f"{name} of {paths[0]}" for name in _ARRAYS]
+        found = npz.read_splits(paths[0])
+        arrays = [found[name] for name in npz.SPLITS]
+        whats = [f"{name} of {paths[0]}" for name in npz.SPLITS]
     else:
         arrays, whats = [idx.read(path) for path in paths], [str(path) for path in paths]
     train, test = _checked(arrays[0], whats[0]), _checked(arrays[2], whats[2])
@@ -196,11 +191,9 @@ def _labels(labels, examples, what):
 
 @functools.lru_cache(2)
 def _of_tfds(name, data_dir):
-    import tensorflow_datasets as tfds
+    from . import records
 
-    from .records import cannot_load, prepare
-
-    builder = prepare(name, data_dir)
+    builder = records.prepare(name, data_dir)
     shape = builder.info.features["image"].shape
     if None in shape or shape[0] != shape[1] or shape[0] > LARGEST:
         raise InputError(
@@ -209,14 +202,8 @@ def _of_tfds(name, data_dir):
         )
     arrays = []
     for split in ("train", "test"):
-        try:
-            loaded = tfds.load(name, split=split, data_dir=data_dir)
-            batches = list(tfds.as_numpy(loaded.batch(1000)))
-        except Exception as error:  # TFDS lets through what protobuf, urllib3 and the disk raise
-            raise cannot_load(name, data_dir, error) from error
-        pixels = np.concatenate([batch["image"] for batch in batches])
-        labels = np.concatenate([batch["label"] for batch in batches])
-        arrays += [_checked(pixels, f"{name}/{split}"), labels.astype("int32")]
+        pixels, labels = records.arrays(name, data_dir, split)
+        arrays += [_checked(pixels, f"{name}/{split}"), labels]
     names = tuple(builder.info.features["label"].names)
     return Images(*arrays, names, *_statistics(arrays[0]))
 
@@ -228,9 +215,4 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
     """
     del image_size
     known = images(dataset, data_dir)
-    if split == "test":
-        return known.test, known.test_labels
-    if split == "trainval":
-        return known.train, known.train_labels
-    chosen = splits.tenth(split, known.train_labels)
-    return known.train[chosen], known.train_labels[chosen]
+    return splits.of_arrays(split, *known[:4])

@@ -119,6 +119,25 @@ def tenth(name: str, labels: Sequence[int]) -> np.ndarray:
     return share(Split("trainval", *bounds), labels, places)
 
 
+def of_arrays(
+    name: str,
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A split of training and test examples in memory: (examples, labels).
+
+    "trainval" is all training examples, "val" a `tenth` of them, "train" the others.
+    """
+    if name == "test":
+        return test, test_labels
+    if name == "trainval":
+        return train, train_labels
+    chosen = tenth(name, train_labels)
+    return train[chosen], train_labels[chosen]
+
+
 def held_out(names: Sequence[bytes], share: float = 0.2) -> list[bool]:
     """Which examples of one class are held out: those whose names' hashes are the smallest.
 

@@ -14,12 +14,11 @@ import numpy as np
 
 from resnet_keras.errors import InputError
 
-from . import splits
-from .series_files import Series, checked, class_order, numbered, read, read_arrays
+from . import npz, splits
+from .series_files import Series, checked, class_order, numbered, read
 
 NAME = "ucr"
 _ENDINGS = (".tsv", ".ts")
-_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _LAYOUT = "NAME_TRAIN.tsv and NAME_TEST.tsv, the same as .ts, or one .npz file"
 
 
@@ -122,10 +121,7 @@ def _problem(paths, stamps):
 
 def _of_arrays(path):
     """Training and test series of an .npz file."""
-    arrays = read_arrays(path)
-    missing = [name for name in _ARRAYS if name not in arrays]
-    if missing:
-        raise InputError(f"{path} lacks the array {missing[0]}: it has {', '.join(arrays)}.")
+    arrays = npz.read_splits(path)
     return [_of_pair(path, arrays, split) for split in ("train", "test")]
 
 
@@ -147,12 +143,7 @@ def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):
     """
     del dataset, image_size
     known = problem(data_dir)
-    if split == "test":
-        return known.test, known.test_labels
-    if split == "trainval":
-        return known.train, known.train_labels
-    chosen = splits.tenth(split, known.train_labels)
-    return known.train[chosen], known.train_labels[chosen]
+    return splits.of_arrays(split, *known[:4])
 
 
 def augmentation(dataset: str, image_size: int) -> None:

@@ -1,11 +1,13 @@
 """Results are never partly overwritten: write aside, sync, rename."""
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import InputError
@@ -50,7 +52,7 @@ def write_atomically(path: str | os.PathLike, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(aside, 0o666 & ~_umask())  # mkstemp makes files for the owner only
+        os.chmod(aside, 0o666 & ~umask())  # mkstemp makes files for the owner only
         os.replace(aside, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -103,13 +105,9 @@ def make_folder(path: str | os.PathLike) -> Path:
     return path
 
 
-def digest_of_all(paths: Iterable[Path]) -> str:
-    """SHA-256 of files, one behind the other.
-
-    Raises:
-        InputError: one cannot be read.
-    """
-    hashed = hashlib.sha256()
+def digest_of_all(paths: Iterable[str | os.PathLike], kind: str = "sha256") -> str:
+    """The hash of files, one behind the other; arguments and errors as of `digest`."""
+    hashed = hashlib.new(kind)
     for path in paths:
         try:
             with open(path, "rb") as file:
@@ -128,11 +126,36 @@ def digest(path: str | os.PathLike, kind: str = "sha256") -> str:
     Raises:
         InputError: the file cannot be read.
     """
+    return digest_of_all([path], kind)
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting: str | None = None) -> Iterator[None]:
+    """Has other processes that ask for the same path wait until this one is done.
+
+    Args:
+        path: beside which there is a file PATH.lock then.
+        waiting: what is printed where another process has it.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    import filelock
+
+    lock = filelock.FileLock(f"{path}.lock")
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, kind).hexdigest()
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            if waiting:
+                print(waiting, file=sys.stderr)
+            lock.acquire()
     except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise unwritable(path.parent, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _sync_folder(folder):
@@ -152,7 +175,8 @@ def unwritable(path: str | os.PathLike, error: OSError) -> InputError:
     )
 
 
-def _umask() -> int:
+def umask() -> int:
+    """What this process takes from the permissions of files that it makes."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

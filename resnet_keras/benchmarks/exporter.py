@@ -14,12 +14,8 @@ from typing import Any, NamedTuple
 from resnet_keras import zoo
 from resnet_keras.commands import shell
 from resnet_keras.deployment import formats
-from resnet_keras.errors import require
 
 from . import contestants
-
-# What runs each format, and is asked for before anything takes time.
-_PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_litert"}
 
 
 class Spec(NamedTuple):
@@ -45,8 +41,7 @@ def _make(spec: Spec) -> tuple[Callable[[], Any], dict[str, Any]]:
         InputError: a package is not installed, or a format does not take the network.
     """
     for format in spec.formats:
-        extra = formats.check(format, formats.NONE).extra
-        require(_PACKAGES[format], extra)
+        formats.check(format, formats.NONE)
     shell.start_tensorflow()
     import keras
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from resnet_keras import deployment, tuning, zoo
 from resnet_keras.commands import shell
+from resnet_keras.deployment import engines
 from resnet_keras.errors import require
 
 from . import clocks, contestants
@@ -28,7 +29,7 @@ OURS, UNTUNED = "resnet_keras", "untuned"
 KERAS_APPLICATIONS, TORCH, COMPILED = "keras.applications", "torch", "torch compiled"
 ONNXRUNTIME, OPENVINO, LITERT = "onnxruntime", "openvino", "litert"
 # What runs exported models, and their format.
-ENGINES = {ONNXRUNTIME: "onnx", OPENVINO: "openvino", LITERT: "litert"}
+ENGINES = {name: engines.FORMATS[name] for name in (ONNXRUNTIME, OPENVINO, LITERT)}
 # The networks of the paper that each project has too.
 IN_KERAS_APPLICATIONS = {"resnet50": "ResNet50", "resnet101": "ResNet101", "resnet152": "ResNet152"}
 IN_TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")

@@ -80,7 +80,7 @@ def _check_data():
     in_memory = pipelines.is_in_memory(FLAGS.dataset)
     view = shared_flags.view_of(FLAGS, in_memory=in_memory)
     small = shared_flags.small_view_of(FLAGS, in_memory=in_memory)
-    pipelines.check_padding(FLAGS.dataset, small.get("padding", FLAGS.padding), small.get("flip"))
+    pipelines.check_padding(FLAGS.dataset, FLAGS.padding, small.get("flip"))
     if view is not None:
         if FLAGS.image_size:
             view = view._replace(image_size=FLAGS.image_size)
@@ -303,8 +303,8 @@ def optimizer() -> dict[str, Any]:
 def provenance(file: "zoo.weights.WeightsFile | None") -> dict[str, Any]:
     """How the weights come to be, for their file."""
     began = {} if file is None else {"weights": FLAGS.weights or FLAGS.model}
-    arrays = pipelines.fingerprint(FLAGS.dataset, FLAGS.data_dir)
-    brought = {} if arrays is None else {"data": arrays[0]}
+    own = pipelines.own_files(FLAGS.dataset, FLAGS.data_dir)
+    brought = {} if own is None else {"data": own[0]}
     return {**given("recipe", "seed"), **brought, **began, **train_teachers.provenance()}
 
 

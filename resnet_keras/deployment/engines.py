@@ -9,7 +9,6 @@ packages that write it; another of any of these is exported anew. Opening one th
 no TensorFlow.
 """
 
-import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -17,12 +16,11 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 from resnet_keras import tuning, zoo
-from resnet_keras.errors import InputError, require, unknown
-from resnet_keras.files import digest, digest_of_all, make_folder, unwritable
+from resnet_keras.errors import InputError, unknown
+from resnet_keras.files import digest, digest_of_all, locked, make_folder
 
 from . import exported, formats
 from .classifier import Classifier
@@ -32,7 +30,6 @@ KERAS, AUTO = "keras", "auto"
 FORMATS = {"openvino": "openvino", "onnxruntime": "onnx", "litert": "litert"}  # of each engine
 ENGINES = (KERAS, *FORMATS, AUTO)
 FASTEST = ("openvino", "onnxruntime")  # first; LiteRT's is slower than Keras on servers
-_RUNTIMES = {"openvino": "openvino", "onnxruntime": "onnxruntime", "litert": "ai_edge_litert"}
 _IN_OTHER_PRECISION = ("openvino",)
 
 
@@ -59,7 +56,6 @@ def choose(engine: str, dtype: str = "float32") -> str:
                 f"engine={engine} computes in float32 here, not in {dtype}: take one of "
                 f"{', '.join((KERAS, *able))}."
             )
-        require(_RUNTIMES[engine], formats.FORMATS[FORMATS[engine]].extra)
         formats.check(FORMATS[engine], formats.NONE)
     return engine
 
@@ -108,7 +104,7 @@ def keep(
         raise InputError(f"{network.name} takes series: engine={engine} is for images.")
     path, stem = _place(network, file, engine, image_size, folder)
     place = make_folder(path.parent)
-    with _locked(path):
+    with locked(path):
         if exported.is_export(path):
             try:
                 return exported.read(path)
@@ -185,19 +181,3 @@ def _export(network, file, engine, image_size, path):
     )
     compared = calibration.made_up((image_size, image_size), 4)
     return exporting.export(model, path, format=FORMATS[engine], about=about, compared=compared)
-
-
-@contextlib.contextmanager
-def _locked(path) -> Iterator[None]:
-    """Has a second process wait until the first has exported."""
-    import filelock
-
-    lock = filelock.FileLock(f"{path}.lock")
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
-    try:
-        yield
-    finally:
-        lock.release()

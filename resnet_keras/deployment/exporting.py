@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from resnet_keras import zoo
 from resnet_keras.errors import InputError
-from resnet_keras.files import PART, check_local, make_folder, readable, unwritable
+from resnet_keras.files import PART, check_local, make_folder, readable, umask, unwritable
 
 from . import calibration as calibrations
 from . import card, exported, formats, litert, onnx, openvino, runtimes, saved_model, tracing
@@ -243,7 +243,7 @@ def write(
         exported.read(aside)  # as whoever uses it will
         for name in files:
             _sync(aside / name)
-        os.chmod(aside, 0o777 & ~_umask())  # mkdtemp makes folders for the owner only
+        os.chmod(aside, 0o777 & ~umask())  # mkdtemp makes folders for the owner only
         os.rename(aside, folder)
     except OSError as error:
         raise unwritable(folder, error) from error
@@ -276,9 +276,3 @@ def _labels(names):
 def _sync(path):
     with open(path, "rb") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

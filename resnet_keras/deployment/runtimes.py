@@ -87,22 +87,11 @@ class LiteRT(Runtime):
         path = str(self.exported.path)
         self._interpreter = litert.Interpreter(model_path=path, num_threads=threads)
         self._interpreter.allocate_tensors()
-        runner = self._interpreter.get_signature_runner()
-        self._details = runner.get_output_details()
-        self._runner = runner
+        self._runner = self._interpreter.get_signature_runner()
 
     def _run(self, images):
         outputs = self._runner(**{self.exported.input.name: images})
-        named = [out.name for out in self.exported.outputs]
-        return [_dequantized(np.array(outputs[n]), self._details[n]) for n in named]
-
-
-def _dequantized(values, details):
-    """float32 of int8 or uint8 outputs."""
-    scale, zero_point = details["quantization"]
-    if not scale or values.dtype.kind == "f":
-        return values
-    return np.float32(scale) * (values.astype("float32") - zero_point)
+        return [np.array(outputs[out.name]) for out in self.exported.outputs]
 
 
 class ONNX(Runtime):

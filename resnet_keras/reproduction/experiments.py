@@ -15,9 +15,9 @@ from resnet_keras.errors import InputError
 from resnet_keras.tables import NOT_RUN, Table, percent, spread
 from resnet_keras.zoo import paper
 
-from . import families, lesion, runs
+from . import families, runs
 from .monitor import TEST, TRAINING
-from .runs import MISSING, Run
+from .runs import Run
 
 DATASETS = ("digits", "cifar10")
 SCALES = ("paper", "quick")
@@ -230,43 +230,6 @@ def responses(
     return [Table(title, (*head, "mean of each run", "test error in %"), rows)]
 
 
-def lesions(
-    grouped: Mapping[str, list[Run]], measured: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> list[Table]:
-    """Errors without some blocks (Veit et al. 2016).
-
-    Args:
-        grouped: as of `groups`.
-        measured: of `lesion.of_run`, for each run of a group.
-    """
-    rows = []
-    for group in grouped:
-        some = measured.get(group, ())
-        single = [lesion.errors(one) for one in some]
-        of_growing = [e for one in some for n, e in one["single"].items() if n in one["grows"]]
-        known = [error for error in of_growing if error is not None]
-        several = [
-            spread([statistics.fmean(one["several"][str(n)]) for one in some])
-            if some and all(str(n) in one["several"] for one in some)
-            else MISSING
-            for n in _TOLD
-        ]
-        rows.append(
-            (
-                group,
-                f"{len(single[0])} of {len(some[0]['single'])}" if some else NOT_RUN,
-                spread([one["error"] for one in some]),
-                spread([statistics.median(errors) for errors in single]),
-                spread([max(errors) for errors in single]),
-                percent(statistics.fmean(known)) if known else MISSING,
-                *several,
-            )
-        )
-    head = ("network", "blocks that can be deleted", "error", "without one: median", "worst")
-    more = ("mean of those where features grow", *(f"without {n}: mean" for n in _TOLD))
-    return [Table("Without some blocks: test error in %", (*head, *more), rows)]
-
-
 def all_runs(members: Sequence[Member], begun: Mapping[Member, Run]) -> Table:
     """Every run, whatever came of it."""
     rows = []
@@ -321,7 +284,6 @@ def others(dataset: str) -> dict[str, dict[int, float]]:
     }
 
 
-_TOLD = (3, 5, 10)  # numbers of deleted blocks
 _ERRORS = ("training error", "test error", "test error of each run")
 
 

@@ -1,18 +1,56 @@
-"""The figure of `lesion`: what networks do without some of their blocks (Veit et al. 2016)."""
+"""The table and the figure of `lesion`: networks without some blocks (Veit et al. 2016)."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import panels
+from resnet_keras.tables import NOT_RUN, Table, percent, spread
+
+from . import lesion, panels
 from .experiments import layers_of
 from .panels import BOLD
-from .runs import Run
+from .runs import MISSING, Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_TOLD = (3, 5, 10)  # numbers of deleted blocks
 MEASURED = Sequence[Mapping[str, Any]]  # of `lesion.of_run`, of each run of a network
+
+
+def table(grouped: Mapping[str, Sequence[Run]], measured: Mapping[str, MEASURED]) -> Table:
+    """Errors without some blocks (Veit et al. 2016).
+
+    Args:
+        grouped: runs by the name of their network.
+        measured: of their networks.
+    """
+    rows = []
+    for group in grouped:
+        some = measured.get(group, ())
+        single = [lesion.errors(one) for one in some]
+        of_growing = [e for one in some for n, e in one["single"].items() if n in one["grows"]]
+        known = [error for error in of_growing if error is not None]
+        several = [
+            spread([statistics.fmean(one["several"][str(n)]) for one in some])
+            if some and all(str(n) in one["several"] for one in some)
+            else MISSING
+            for n in _TOLD
+        ]
+        rows.append(
+            (
+                group,
+                f"{len(single[0])} of {len(some[0]['single'])}" if some else NOT_RUN,
+                spread([one["error"] for one in some]),
+                spread([statistics.median(errors) for errors in single]),
+                spread([max(errors) for errors in single]),
+                percent(statistics.fmean(known)) if known else MISSING,
+                *several,
+            )
+        )
+    head = ("network", "blocks that can be deleted", "error", "without one: median", "worst")
+    more = ("mean of those where features grow", *(f"without {n}: mean" for n in _TOLD))
+    return Table("Without some blocks: test error in %", (*head, *more), rows)
 
 
 def draw(
@@ -83,14 +121,10 @@ def _by_place(axes, some, look):
 
 def _by_count(axes, some, look):
     counts = [count for count in some[0]["several"] if all(count in one["several"] for one in some)]
-    single = [[100 * statistics.fmean(_known(one)) for one in some]]
+    single = [[100 * statistics.fmean(lesion.errors(one)) for one in some]]
     several = [[100 * statistics.fmean(one["several"][count]) for one in some] for count in counts]
     whole = [[100 * one["error"] for one in some]]
     _band(axes, [0, 1, *map(int, counts)], whole + single + several, {**look, "marker": "o"})
-
-
-def _known(one):
-    return [error for error in one["single"].values() if error is not None]
 
 
 def _band(axes, places, values, look):

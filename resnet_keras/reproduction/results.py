@@ -198,7 +198,7 @@ def _responses(grouped: Grouped, title, dataset, folder):
 def _lesion(grouped: Grouped, title, dataset, folder):
     measured = _measured(lesion, grouped, folder)
     figure = lesions.draw(grouped, measured, f"{title}: without one block")
-    return experiments.lesions(grouped, measured), figure, {"lesions": measured}
+    return [lesions.table(grouped, measured)], figure, {"lesions": measured}
 
 
 def _families(grouped: Grouped, title, dataset, folder):

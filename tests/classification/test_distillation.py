@@ -120,11 +120,11 @@ def test_two_replicas_make_the_same_update(networks, mirrored):
     for strategy in (tf.distribute.get_strategy(), mirrored):
         with strategy.scope():
             keras.utils.set_random_seed(2)
-            options = {"num_classes": 10, "input_shape": (8, 8, 3), "synchronized": True}
+            options = {"num_classes": 10, "input_shape": SHAPE, "synchronized": True}
             student, teacher = (zoo.get("resnet8", **options) for _ in range(2))
             model = distilled(student, teacher)
             compile_classifier(model, optimizers.SGD(0.01))
-        batch = tf.data.Dataset.from_tensors((IMAGES[:, :8, :8], LABELS))
+        batch = tf.data.Dataset.from_tensors((IMAGES, LABELS))
         logs = model.fit(batch, epochs=2, shuffle=False, verbose=0).history
         updates.append((logs, student.get_weights()))
     (one, weights), (two, others) = updates
@@ -132,7 +132,7 @@ def test_two_replicas_make_the_same_update(networks, mirrored):
         assert one[name][0] == pytest.approx(two[name][0], rel=1e-5)
         assert one[name][1] == pytest.approx(two[name][1], rel=1e-3)  # rounding has grown
     for value, other in zip(weights, others, strict=True):
-        np.testing.assert_allclose(other, value, rtol=1e-3, atol=1e-3)  # rounding
+        np.testing.assert_allclose(other, value, rtol=1e-3, atol=1e-4)
 
 
 def test_losses_are_scaled_for_float16(networks):

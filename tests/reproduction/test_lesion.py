@@ -7,7 +7,7 @@ from keras import ops
 
 from resnet_keras import reproduce, train, zoo
 from resnet_keras.errors import InputError
-from resnet_keras.reproduction import experiments, lesion, lesions
+from resnet_keras.reproduction import lesion, lesions
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), "uint8")
 BATCHES = [(IMAGES[:7], None), (IMAGES[7:], None)]
@@ -167,7 +167,7 @@ def test_the_figure_shows_every_block_and_what_is_missing():
     assert list(right.get_lines()[0].get_ydata()) == pytest.approx([2, 11, 50])
     texts = [text.get_text() for text in right.get_legend().get_texts()]
     assert texts == ["resnet8, 2 runs", "plain8: not measured", "360 examples: one is 0.28 %"]
-    (table,) = experiments.lesions(grouped, {"resnet8": [one, two]})
+    table = lesions.table(grouped, {"resnet8": [one, two]})
     assert table.rows[0][1:6] == ("3 of 3", "2.00 ± 1.41", "7.00 ± 4.24", "20.00 ± 14.14", "20.00")
     assert set(table.rows[1][1:5]) == {"not run"}
 

@@ -166,7 +166,6 @@ def test_recipe_runs_a_step(name, ran):
 
 
 @pytest.mark.slow
-@pytest.mark.large
 @pytest.mark.parametrize(
     "name", [*OWN, *(pytest.param(name, marks=pytest.mark.large) for name in BY_HAND)]
 )

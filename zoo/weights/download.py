@@ -1,21 +1,18 @@
 """Fetches registered weight files: downloaded once, resumed, verified, and kept for use offline."""
 
-import contextlib
 import http.client
 import importlib.util
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from resnet_keras import __version__, hosts
 from resnet_keras.errors import InputError, require
-from resnet_keras.files import digest, make_folder, unwritable
+from resnet_keras.files import digest, locked, make_folder, unwritable
 
 from ..entry import FOLDER, HUB_FILE, WeightsEntry
 from .pickles import conversion
@@ -120,7 +117,7 @@ def download(url: str, path: Path, checksum: str) -> None:
         verify(path, checksum, again)
         return
     make_folder(path.parent)
-    with _locked(path):
+    with locked(path, f"{path.name} is being downloaded by another process: waiting."):
         if path.exists():
             verify(path, checksum, again)
             return
@@ -144,25 +141,6 @@ def download(url: str, path: Path, checksum: str) -> None:
                 f"{url} did not bring the file that was expected: {wrong}. Nothing was kept."
             )
         os.replace(part, path)
-
-
-@contextlib.contextmanager
-def _locked(path) -> Iterator[None]:
-    import filelock
-
-    lock = filelock.FileLock(f"{path}.lock")
-    try:
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            print(f"{path.name} is being downloaded by another process: waiting.", file=sys.stderr)
-            lock.acquire()
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _transfer(url, part):

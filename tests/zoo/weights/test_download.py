@@ -230,7 +230,7 @@ def test_a_folder_that_cannot_be_written_to(server):
 def test_a_file_in_a_folder_of_another_user_is_used(server, tmp_path, monkeypatch):
     fetched(server, "well", tmp_path / "file")
     monkeypatch.setattr(download, "make_folder", lambda path: pytest.fail("written to"))
-    monkeypatch.setattr(download, "_locked", lambda path: pytest.fail("locked"))
+    monkeypatch.setattr(download, "locked", lambda *_: pytest.fail("locked"))
     download.download(f"{server.url}/well/file", tmp_path / "file", SHA256)
 
 
