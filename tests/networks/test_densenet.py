@@ -105,6 +105,7 @@ def test_a_stage_is_frozen_with_what_follows_it(name):
 
 @pytest.mark.parametrize("name", EACH)
 def test_gradients_reach_every_parameter(name):
+    keras.utils.set_random_seed(0)  # by others a channel may be dead at all positions
     model = randomized(small(name))
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(images(model)) ** 2)
