@@ -20,7 +20,7 @@ FAMILIES = {
     "densenet_bc22_12": {},
     "resnext29_2x8d": {},
     "wrn10_1": {},
-    "resnet50d": {"width": 8},
+    "resnet50d": {"width": 0.125},
     "vgg16": {"width": 8, "hidden": 16},
 }
 
