@@ -119,7 +119,7 @@ def _compiled(network, file, teacher, options, strategy):
     import keras
 
     rates = ("stochastic_depth", "dropout", "block_dropout")
-    numerics = ("dtype", "sync_batch_norm", *rates, "freeze", "remat")
+    numerics = ("dtype", "norm_layer", "sync_batch_norm", *rates, "freeze", "remat")
     keras.utils.set_random_seed(FLAGS.seed)
     with strategy.scope():
         model = recipe.build(network, file, options, **given(*numerics))

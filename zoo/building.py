@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import BATCH
 from resnet_keras.networks import widths
 
 from . import networks
-from .network import FREE, WIDTH
-from .weights import assignment, finding, foreign, publish, record
+from .network import FREE, NORMALIZATION, WIDTH, of_weights
+from .weights import assignment, finding, foreign, layouts, publish, record
 
 if TYPE_CHECKING:
     import keras
@@ -57,8 +58,13 @@ def get(
             Logits are float32 under each.
         mean, std: of the pixels, per channel or per pixel, in units of 0 to 255; by default those
             of the data set that the network is made for.
-        epsilon: of the batch normalizations; by default 1e-5.
-        synchronized: True takes batch statistics over all replicas; by default False.
+        normalization: what stands behind convolutions: "batch" (the default), "synchronized" (of
+            the batch over all replicas), "group" (Wu and He, arXiv 1803.08494: 32 groups of
+            channels, or the next divisor with 2 in each), "layer" (one group), or "frozen" (batch
+            normalization of which nothing is trained). Weights of "batch" load into "synchronized"
+            and "frozen" ones too. VGG without batch normalization has none.
+        epsilon: of the normalizations; by default 1e-5.
+        synchronized: True is "synchronized"; by default False.
         stochastic_depth: rate in [0, 1) at which the last block drops its residual branch in
             training, block l of L at l/L of it; by default 0. Residual networks only.
         dropout: rate in [0, 1) at which features are dropped before the logits in training; by
@@ -104,7 +110,7 @@ def get(
             deviation 1, as is usual with the UCR archive; False keeps levels and amplitudes.
 
     `synchronized`, `stochastic_depth`, `dropout` and `block_dropout` are of the training and not of
-    the weights: no file settles them.
+    the weights, as are a "synchronized" and a "frozen" normalization: no file settles them.
 
     Weights of another network are refused, and the message names it. What no file can tell: by
     its tensors a residual network without projections (option A) is the plain one of its depth,
@@ -185,8 +191,8 @@ def backbone(
 
     Args:
         name, weights, weights_dir, input_shape: as for `get`.
-        **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `synchronized` and
-            `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of these and
+        **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `normalization`,
+            `synchronized` and `stochastic_depth`; of residual networks `shortcut` and `stride_in_1x1`; of these and
             of plain ones `width`, `inner_widths` and `output_stride`, as 16 or 8 for segmentation;
             of VGG `width` and, with "fc7", `hidden` and `dropout`; of resnet1d `width` and
             `z_normalization`.
@@ -260,6 +266,8 @@ def _checked(network, given):
             )
         if option not in network.accepted:
             raise unknown(f"option of {network.name}:", option, ["weights", *network.accepted])
+        if option == NORMALIZATION:
+            network.check_normalization(value)
         if option in network.options:
             value = networks.canonical(f"{option} of {network.name}", value)
             choices = network.family.choices.get(option)
@@ -303,7 +311,7 @@ def _settled(file, given):
 
 def _check_settled(file, given):
     """Raises `InputError` for what belongs to the weights and is given otherwise."""
-    free = {*FREE, *networks.find(file.model).free}
+    free = {*FREE, NORMALIZATION, *networks.find(file.model).free}
     for option in given.keys() & file.options.keys() - free:
         if option in ("mean", "std") or given[option] != file.options[option]:
             own = f", where it is {file.options[option]}," if option == WIDTH else ""
@@ -311,3 +319,22 @@ def _check_settled(file, given):
                 f"{option} belongs to the weights in {file.path}{own} and cannot be set beside "
                 "them."
             )
+    _check_normalization(file, given.get(NORMALIZATION))
+
+
+def _check_normalization(file, given):
+    """Raises `InputError` where weights are of another normalization than is given."""
+    unsaid = file.layout == layouts.KERAS and NORMALIZATION not in file.options
+    if unsaid and layouts.normalizes_groups(file.tensors):  # which it does not tell apart
+        if given is None or of_weights(given) == BATCH:
+            raise InputError(
+                f"{file.path} holds weights of group or layer normalization, and does not say of "
+                'which: give normalization="group" or "layer".'
+            )
+        return
+    own = file.options.get(NORMALIZATION, BATCH)
+    if given is not None and of_weights(given) != own:
+        raise InputError(
+            f"normalization belongs to the weights in {file.path}, where it is {own}, and cannot "
+            f"be {given} beside them."
+        )

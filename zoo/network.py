@@ -4,7 +4,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from resnet_keras.errors import InputError
+from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import BATCH, GROUP, LAYER, NORMALIZATIONS
 
 from . import paper
 
@@ -18,12 +19,19 @@ FREE = ("num_classes", "input_shape", "include_top", "pooling", "dtype")
 TRAINING = ("synchronized", "stochastic_depth", "dropout")
 # and these belong to the weights, as a family's own options do.
 OF_WEIGHTS = ("mean", "std", "epsilon")
+# This one is of the weights and of the training: see `of_weights`.
+NORMALIZATION = "normalization"
 WIDTH, INNER = "width", "inner_widths"
 # Options of families that had none at first, which are `Network.late`.
 PRUNED = {INNER: None}
 WIDTHS = {WIDTH: 1.0, **PRUNED}
-SHARED = (*FREE, *OF_WEIGHTS, *TRAINING)
+SHARED = (*FREE, *OF_WEIGHTS, NORMALIZATION, *TRAINING)
 IMAGES, SERIES = "images", "series"  # what networks take
+
+
+def of_weights(normalization: str) -> str:
+    """What weights are of that were trained with a normalization: "batch", "group" or "layer"."""
+    return normalization if normalization in (GROUP, LAYER) else BATCH
 
 
 class Family(NamedTuple):
@@ -146,6 +154,16 @@ class Network(NamedTuple):
     def normalized(self) -> bool:
         """Whether it has batch normalization."""
         return self.arguments.get("batch_norm", True)
+
+    def check_normalization(self, normalization: str) -> None:
+        """Raises `InputError` for what the network cannot have behind its convolutions."""
+        if normalization not in NORMALIZATIONS:
+            raise unknown(f"normalization of {self.name}:", normalization, NORMALIZATIONS)
+        if not self.normalized and normalization != BATCH:
+            raise InputError(
+                f"{self.name} has no normalization behind its convolutions: leave it out, or take "
+                f"{self.name}_bn."
+            )
 
     @property
     def shortcut(self) -> str | None:

@@ -171,6 +171,7 @@ def build(
     options: Mapping[str, Any],
     *,
     dtype: str | None = None,
+    norm_layer: str | None = None,
     sync_batch_norm: bool = False,
     stochastic_depth: float = 0.0,
     dropout: float = 0.0,
@@ -185,6 +186,7 @@ def build(
         file: weights to begin with, as `zoo.weights.find` opens them; None for new ones.
         options: of `options_for`.
         dtype: the policy of the layers.
+        norm_layer: `normalization` of `zoo.get`; None for "batch", or what the weights have.
         sync_batch_norm: whether batch statistics are taken over all replicas.
         stochastic_depth: rate at which the last block drops its residual branch.
         dropout: rate at which features are dropped before the logits.
@@ -198,11 +200,13 @@ def build(
         "block_dropout": block_dropout,
     }
     own = {"dropout"} if network.family.head else set()  # VGG's own rate is not 0
+    normalization = {"normalization": norm_layer} if norm_layer else {}
     model = zoo.build(
         network,
         file,
         dtype=dtype,
         synchronized=sync_batch_norm,
+        **normalization,
         **{name: rate for name, rate in training_only.items() if rate or name in own},
         **options,
     )

@@ -8,10 +8,12 @@ from typing import Any
 from resnet_keras import pipelines, zoo
 from resnet_keras.classification import classifier, recipe
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import FROZEN, GROUP, LAYER
 from resnet_keras.networks import widths
 from resnet_keras.pipelines import sharing, splits
 from resnet_keras.training import limits, run_folder
 from resnet_keras.zoo import building
+from resnet_keras.zoo import network as rows
 
 from . import runs, shared_flags, train_teachers
 from .train_flags import FLAGS
@@ -185,6 +187,8 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
     """
     classifier.check_inputs(network, FLAGS.dataset)
     options = {name: value for name, value in _options().items() if value is not None}
+    if FLAGS.norm_layer:
+        options[rows.NORMALIZATION] = FLAGS.norm_layer
     building.check_options(network, file, **options)
     _warn_of_few_channels(network)
     if FLAGS.stochastic_depth and not network.residual:
@@ -198,6 +202,15 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         )
     if FLAGS.sync_batch_norm and not network.normalized:
         raise InputError(f"{network.name} has no batch normalization: leave --sync_batch_norm out.")
+    if FLAGS.sync_batch_norm and FLAGS.norm_layer in (GROUP, LAYER, FROZEN):
+        raise InputError(
+            f"--norm_layer={FLAGS.norm_layer} takes no statistics of a batch: leave "
+            "--sync_batch_norm out."
+        )
+    if FLAGS.norm_layer == FROZEN and file is None:
+        raise InputError(
+            "--norm_layer=frozen keeps the statistics of --weights: give them, or take group."
+        )
     if FLAGS.remat and not network.normalized:
         raise InputError(
             f"{network.name} keeps as much with --remat, for it has no batch normalization: leave "

@@ -1,6 +1,6 @@
 """The flags of `resnet_keras.train`; what they come to is in `train_arguments`."""
 
-from resnet_keras.facts import INTERPOLATIONS
+from resnet_keras.facts import INTERPOLATIONS, NORMALIZATIONS
 from resnet_keras.training import cluster, limits
 
 from . import shared_flags
@@ -56,6 +56,14 @@ _model.whole_or_share(
     "Times the channels of ResNets, such as 0.5. Those of ImageNet's first stage are rounded to a "
     "multiple of 8. Of resnet1d, VGG and resnetv2_50 it is the channels of the first stage. "
     "Without the flag, 1, or those networks' 64.",
+)
+_model.choice(
+    "norm_layer",
+    None,
+    NORMALIZATIONS,
+    "What stands behind convolutions: batch, group, ... batch is batch normalization, synchronized "
+    "over all replicas; group and layer normalize each image by itself; frozen, with --weights, is "
+    "batch normalization that stays as it is. Without the flag, batch, or what weights have.",
 )
 _model.switch(
     "z_normalization",

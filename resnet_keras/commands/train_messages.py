@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnet_keras.facts import BATCH
 from resnet_keras.training import run_folder
 
 from . import train_arguments, train_teachers
@@ -26,7 +27,8 @@ def first_line(strategy: "tf.distribute.Strategy", workdir: object) -> str:
 
     workers, count = replicas.workers(strategy), strategy.num_replicas_in_sync
     examples = train_arguments.examples()
-    alone = count > 1 and not FLAGS.sync_batch_norm
+    of_a_batch = FLAGS.norm_layer in (None, BATCH)
+    alone = count > 1 and of_a_batch and not FLAGS.sync_batch_norm
     return (
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
         f"{FLAGS.batch_size} {examples}{train_teachers.words()}, "

@@ -46,6 +46,11 @@ def prune(model: "keras.Model", share: float, *, by: str = "l1") -> "keras.Model
     check(share, by)
     network, options = files.own.identity(model)
     check_network(network)
+    if rows.NORMALIZATION in options:  # what remains would be normalized by what went
+        raise InputError(
+            f"This {network.name} has {options[rows.NORMALIZATION]} normalization, which sees "
+            "channels together: networks with batch normalization can be pruned."
+        )
     kept = _kept(model, share, CRITERIA[by])
     pixels = model.get_layer("normalization")
     options = {

@@ -11,7 +11,6 @@ A family's builder has its own arguments and a trunk, and leaves the rest to `ne
 """
 
 import contextlib
-import functools
 import numbers
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypedDict
@@ -20,10 +19,11 @@ import keras
 from keras import layers
 
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.facts import CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
+from resnet_keras.facts import BATCH, CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
 
 from .blocks import CHANNELS_LAST, he_normal, linear_drop_rates
-from .layers import BatchNormalization, Dropout, PixelNormalization
+from .layers import Dropout, PixelNormalization
+from .normalization import maker
 
 POOLINGS = ("avg", "max", None)
 IMAGE, SERIES = ("height", "width"), ("length",)  # the sides of an input, before its channels
@@ -35,6 +35,7 @@ class Common(TypedDict, total=False):
     include_top: bool
     pooling: str | None
     dtype: Any
+    normalization: str
     synchronized: bool
     epsilon: float
     stochastic_depth: float
@@ -72,20 +73,21 @@ def network(
     include_top: bool = True,
     pooling: str | None = None,
     dtype: Any = None,
+    normalization: str = BATCH,
     synchronized: bool = False,
     epsilon: float = 1e-5,
     stochastic_depth: float = 0.0,
     dropout: float = 0.0,
     head: Callable | None = None,
     axes: Sequence[str] = IMAGE,
-    normalization: Callable = PixelNormalization,
+    pixel_normalization: Callable = PixelNormalization,
 ) -> keras.Model:
     """Builds a network around a trunk.
 
     Args:
         trunk: a function from the normalized pixels (batch, height, width, channels), a function
-            that makes batch normalizations, as `norm(name=...)`, and for each stage the drop
-            rates of its blocks, to the last stage's features.
+            that makes normalizations, as `norm(name=...)`, and for each stage the drop rates of
+            its blocks, to the last stage's features.
         blocks: how many the stages have.
         residual: whether the blocks have branches that may be dropped.
         name: of the model.
@@ -97,8 +99,10 @@ def network(
         include_top: False ends at the last stage's features.
         pooling: then "avg" or "max" over positions, (batch, channels), or None.
         dtype: a Keras dtype policy such as "mixed_bfloat16"; None takes Keras's current one.
-        synchronized: batch statistics over all replicas.
-        epsilon: of the batch normalizations.
+        normalization: what stands behind convolutions: "batch", "synchronized", "group", "layer" or
+            "frozen", see `normalization.maker`.
+        synchronized: batch statistics over all replicas, as "synchronized" says, too.
+        epsilon: of the normalizations.
         stochastic_depth: rate at which the last block drops its residual branch in training, for
             each example; block l of L has l/L of it.
         dropout: rate at which features are dropped before the logits in training.
@@ -106,7 +110,7 @@ def network(
             (batch, channels); None takes their mean over positions.
         axes: what the sides of the input are called; `SERIES` makes a network for series of
             shape (length, channels), of which the rest is said in the same way.
-        normalization: class of the first layer, `PixelNormalization` or one derived from it.
+        pixel_normalization: class of the first layer, `PixelNormalization` or one derived from it.
 
     Returns:
         A model from pixels (batch, height, width, channels), uint8 or float in [0, 255], to
@@ -118,9 +122,9 @@ def network(
     last = rate("stochastic_depth", stochastic_depth)
     if last and not residual:
         raise InputError(f"{name} has no residual branches: leave stochastic_depth out.")
-    norm = functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
+    norm = maker(normalization, epsilon, synchronized)
     with dtype_policy(dtype):
-        pixels, x = _normalized_input(input_shape, mean, std, axes, normalization)
+        pixels, x = _normalized_input(input_shape, mean, std, axes, pixel_normalization)
         x = trunk(x, norm, linear_drop_rates(blocks, last))
         x = _top(x, include_top, num_classes, pooling, dropout, head or _mean)
         return keras.Model(pixels, x, name=name)
@@ -160,13 +164,13 @@ def _logits(x, num_classes, dropout):
     return dense(x)
 
 
-def _normalized_input(input_shape, mean, std, axes, normalization):
+def _normalized_input(input_shape, mean, std, axes, pixel_normalization):
     shape = _checked_shape(input_shape, axes)
     images = len(axes) == len(IMAGE)
     # float32 takes uint8 as well as float pixels; a uint8 input would cut fractions off.
     pixels = keras.Input(shape, dtype="float32", name="pixels" if images else "series")
     try:
-        layer = normalization(mean, std, name="normalization")
+        layer = pixel_normalization(mean, std, name="normalization")
     except (TypeError, ValueError) as error:
         raise InputError(f"mean and std must be numbers, not {mean!r} and {std!r}.") from error
     for what, value in (("mean", layer.initial_mean), ("std", layer.initial_std)):

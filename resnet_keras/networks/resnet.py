@@ -121,8 +121,8 @@ def resnet(
         output_stride: how many times smaller than the images the last features are: 32, or 16 or
             8 with dilated stages; see `blocks.stages`.
         num_classes, input_shape, mean, std, **shared: as of `network.network`, which has
-            `include_top`, `pooling`, `dtype`, `synchronized`, `epsilon`, `stochastic_depth`
-            (residual networks only) and `dropout`.
+            `include_top`, `pooling`, `dtype`, `normalization`, `synchronized`, `epsilon`,
+            `stochastic_depth` (residual networks only) and `dropout`.
         name: of the model.
 
     Returns:

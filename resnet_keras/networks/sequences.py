@@ -64,7 +64,7 @@ def series_resnet(
         mean=_per_channel(mean, input_shape),
         std=_per_channel(std, input_shape),
         axes=SERIES,
-        normalization=SeriesNormalization if z_normalization else PixelNormalization,
+        pixel_normalization=SeriesNormalization if z_normalization else PixelNormalization,
         **shared,
     )
 

@@ -11,7 +11,7 @@ import keras
 from keras import layers, ops
 
 from resnet_keras.errors import InputError
-from resnet_keras.facts import VGG_BLOCKS, VGG_SIDE
+from resnet_keras.facts import BATCH, VGG_BLOCKS, VGG_SIDE
 
 from .blocks import CHANNELS_LAST, he_normal
 from .layers import Dropout
@@ -58,6 +58,11 @@ def vgg(
     hidden = positive("hidden", hidden)
     include_top = shared.get("include_top", True)
     _check_sides(shared.get("input_shape"), 32 if include_top else 16)
+    if not batch_norm and shared.get("normalization", BATCH) != BATCH:
+        raise InputError(
+            f"vgg{depth} has no normalization behind its convolutions: leave it out, or take "
+            f"vgg{depth}_bn."
+        )
     shared.setdefault("dropout", 0.5 if include_top else 0.0)
 
     def trunk(x, norm, drop_rates):

@@ -127,6 +127,15 @@ def numbered(tensors: Collection[str]) -> bool:
     return any(_KERAS_VARIABLE.fullmatch(name) for name in tensors)
 
 
+def normalizes_groups(tensors: Collection[str]) -> bool:
+    """Whether tensors are of layers for group or layer normalization, which have no statistics."""
+    if numbered(tensors):
+        layers = (name.rpartition("layers/")[2] for name in tensors)
+        return any(name.startswith("group_normalization") for name in layers)
+    leaves = {name.rpartition("/")[2] for name in tensors}
+    return "gamma" in leaves and "moving_mean" not in leaves
+
+
 def by_layer_number(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors with Keras's numbers by `conv2d/vars/0` and so on, without what stands before."""
     return {name.rpartition("layers/")[2]: tensor for name, tensor in tensors.items()}

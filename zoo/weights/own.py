@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError
+from resnet_keras.facts import GROUP, LAYER
 from resnet_keras.files import write_atomically
 
 from .. import networks
@@ -112,6 +113,7 @@ _CHECKS = {
     "include_top": lambda v: isinstance(v, bool),
     "pooling": lambda v: v in ("avg", "max", None),
     "epsilon": lambda v: isinstance(v, float) and 0 < v < 1,
+    "normalization": lambda v: v in (GROUP, LAYER),  # batch normalization is not written down
     "dtype": lambda v: v in ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16"),
 }
 

@@ -11,15 +11,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError
+from resnet_keras.facts import GROUP, LAYER
 
 from .. import networks
-from ..network import FREE, OF_WEIGHTS, Network
+from ..network import FREE, NORMALIZATION, OF_WEIGHTS, Network
 from ..networks import canonical
 from . import densenets, preacts, resnets, vggs
 
 if TYPE_CHECKING:
     import keras
 
+_GROUPED = "GroupNormalization"
+_NORMALIZATIONS = ("BatchNormalization", "FrozenBatchNormalization", _GROUPED)
 _POOLINGS = {"avg_pool": "avg", "max_pool": "max"}
 
 
@@ -115,7 +118,7 @@ def check_arguments(network: Network, arguments: Mapping[str, Any]) -> None:
 
 def stored(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
     """Of a network's options, those that a file of its weights keeps."""
-    kept = {*FREE, *OF_WEIGHTS, *network.settled} - {"mean", "std", *network.late}
+    kept = {*FREE, *OF_WEIGHTS, NORMALIZATION, *network.settled} - {"mean", "std", *network.late}
     kept -= {"pooling"} if options.get("include_top", True) else {"num_classes"}
     sparse = (*network.free, *network.late)
     changed = {key for key in sparse if options.get(key) != network.options[key]}
@@ -146,11 +149,15 @@ def _shared(layers):
         options["num_classes"] = layers["logits"][1]["units"]
     else:
         options["pooling"] = next((p for name, p in _POOLINGS.items() if name in layers), None)
-    epsilons = {c["epsilon"] for kind, c in layers.values() if kind == "BatchNormalization"}
+    norms = [(kind, c) for kind, c in layers.values() if kind in _NORMALIZATIONS]
+    epsilons = {c["epsilon"] for _, c in norms}
     if len(epsilons) > 1:
-        raise ValueError(f"batch normalizations of several epsilons: {sorted(epsilons)}")
+        raise ValueError(f"normalizations of several epsilons: {sorted(epsilons)}")
     if epsilons:
         options["epsilon"] = epsilons.pop()
+    groups = [c["groups"] for kind, c in norms if kind == _GROUPED]
+    if groups:
+        options[NORMALIZATION] = GROUP if max(groups) > 1 else LAYER
     rates = [c["rate"] for name, (_, c) in layers.items() if re.fullmatch(r"conv\d_.*_drop", name)]
     if rates:
         options["stochastic_depth"] = max(rates)  # the last block's

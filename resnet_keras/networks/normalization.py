@@ -1,0 +1,80 @@
+"""What stands behind convolutions: batch normalization, or what needs no batch.
+
+Layers keep the names of batch normalization (`conv1_bn`), and `gamma` and `beta`, whatever they are:
+of the same place in the network. The figure of Wu and He (arXiv 1803.08494, Fig. 2) shows which
+values each of them averages.
+"""
+
+import functools
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import BATCH, FROZEN, GROUP, LAYER, NORMALIZATIONS, SYNCHRONIZED
+
+from .layers import BatchNormalization
+
+MOST_GROUPS = 32  # of Wu and He (Sec. 4.1)
+
+
+def maker(normalization: str, epsilon: float, synchronized: bool = False) -> Callable:
+    """Returns a function that makes normalizations, as `norm(name=...)(x)`.
+
+    Args:
+        normalization: one of `NORMALIZATIONS`:
+            "batch": over the images of a batch, by each replica for its own.
+            "synchronized": over those of all replicas.
+            "group": over groups of channels of each image, `groups_of` them.
+            "layer": over all channels and positions of each image, which is one group.
+            "frozen": batch normalization by constant statistics, with constant scale and offset.
+        epsilon: added to variances.
+        synchronized: "batch" is over all replicas.
+
+    Raises:
+        InputError: the normalization is none of these, or has no statistics to synchronize.
+    """
+    if normalization not in NORMALIZATIONS:
+        raise unknown("normalization", normalization, NORMALIZATIONS)
+    if synchronized and normalization not in (BATCH, SYNCHRONIZED):
+        raise InputError(
+            f'normalization="{normalization}" has no batch statistics to be synchronized: leave '
+            "one of the two out."
+        )
+    if normalization in (GROUP, LAYER):
+        return functools.partial(_grouped, normalization == LAYER, epsilon)
+    if normalization == FROZEN:
+        return functools.partial(FrozenBatchNormalization, epsilon=epsilon)
+    synchronized = synchronized or normalization == SYNCHRONIZED
+    return functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
+
+
+def groups_of(channels: int) -> int:
+    """How many groups so many channels have: 32, or the next divisor with 2 channels in each."""
+    most = max(1, min(MOST_GROUPS, channels // 2))
+    return max(n for n in range(1, most + 1) if channels % n == 0)
+
+
+def _grouped(whole, epsilon, name):
+    def normalized(x):
+        groups = 1 if whole else groups_of(x.shape[-1])
+        return layers.GroupNormalization(groups, epsilon=epsilon, name=name)(x)
+
+    return normalized
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class FrozenBatchNormalization(BatchNormalization):
+    """Batch normalization that stays as it was loaded, as detectors have it.
+
+    Arguments, variables and file contents as of `BatchNormalization`. None of the variables is
+    trained, whatever `trainable` says of the layer or of the model around it, and inputs are
+    normalized by the moving statistics in training, too.
+    """
+
+    def add_weight(self, *args, **kwargs):
+        return super().add_weight(*args, **{**kwargs, "trainable": False})
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=False, mask=mask)
