@@ -20,7 +20,8 @@ _data = Group(FLAGS, "Data")
 _data.text(
     "dataset",
     None,
-    "digits or cifar10; imagenet2012 or folder; shapes. The first of each is the default; "
+    "digits, cifar10 or fashion_mnist; imagenet2012 or folder; shapes. The first of each is the "
+    "default; "
     "imagenet2012 and folder are for the experiment imagenet, shapes for detection.",
 )
 _data.path("data_dir", "The data set's folder, as train takes it.", local=False)

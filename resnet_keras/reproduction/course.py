@@ -71,7 +71,7 @@ def train(
     """
     members = experiments.members(
         order.experiment,
-        depths or experiments.depths(order.experiment, order.scale),
+        depths or experiments.depths(order.experiment, order.dataset, order.scale),
         seeds or experiments.seeds(order.scale),
     )
     dataset, scale, folder, data_dir = order.dataset, order.scale, order.folder, order.data_dir

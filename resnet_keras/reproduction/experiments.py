@@ -19,7 +19,7 @@ from . import families, runs
 from .monitor import TEST, TRAINING
 from .runs import Run
 
-DATASETS = ("digits", "cifar10")
+DATASETS = ("digits", "cifar10", "fashion_mnist")
 SCALES = ("paper", "quick")
 EXPERIMENTS = ("degradation", "shortcuts", "responses", "depth", families.EXPERIMENT, "lesion")
 # Layers of the deepest plain network: of Fig. 7; and of those that learn anything.
@@ -43,11 +43,22 @@ _DEPTHS = {
         "lesion": (20, 56),
     },
 }
+# Of full length, where it would take days here.
+_SMALLER_DEPTHS = {
+    "fashion_mnist": {
+        "degradation": (20, 32, 44, 56),
+        "shortcuts": (20,),
+        "responses": (20, 56),
+        "depth": (20, 32, 44, 56),
+        "lesion": (20, 56),
+    }
+}
 _SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
 # What is shorter in quick runs, which show how an experiment goes and not what it gives.
 _FLAGS = {
     ("cifar10", "quick"): ("--train_steps=6400", "--boundaries=3200,4800", "--eval_every=400"),
     ("digits", "quick"): ("--train_steps=300",),
+    ("fashion_mnist", "quick"): ("--train_steps=300", "--boundaries=150,225"),
 }
 
 
@@ -69,9 +80,10 @@ class Member(NamedTuple):
         return f"{self.group}-seed{self.seed}"
 
 
-def depths(experiment: str, scale: str) -> tuple[int, ...]:
+def depths(experiment: str, dataset: str, scale: str) -> tuple[int, ...]:
     """The depths that an experiment has by default."""
-    return _DEPTHS[scale][experiment]
+    smaller = _SMALLER_DEPTHS.get(dataset, {}) if scale == "paper" else {}
+    return smaller.get(experiment, _DEPTHS[scale][experiment])
 
 
 def seeds(scale: str) -> tuple[int, ...]:

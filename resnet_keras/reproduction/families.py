@@ -40,7 +40,7 @@ BY_DEPTH = {
 _PAPER = re.compile(r"(plain|resnet)\d+")
 FOLLOWING = frozenset(n for some in BY_DEPTH.values() for n in some if not _PAPER.fullmatch(n))
 BATCH = 64  # of the recipe on digits
-_SIDES = {"digits": 16, "cifar10": 32}
+_SIDES = {"digits": 16, "cifar10": 32, "fashion_mnist": 28}
 _ROUNDS, _STEPS = 5, 20
 
 
