@@ -71,12 +71,16 @@ def train(
     """
     members = experiments.members(
         order.experiment,
+        order.dataset,
         depths or experiments.depths(order.experiment, order.dataset, order.scale),
-        seeds or experiments.seeds(order.scale),
+        seeds or experiments.seeds(order.experiment, order.scale),
     )
     dataset, scale, folder, data_dir = order.dataset, order.scale, order.folder, order.data_dir
     arguments = {
-        member.name: [*experiments.arguments(member, dataset, scale), *order.flags]
+        member.name: [
+            *experiments.arguments(member, order.experiment, dataset, scale),
+            *order.flags,
+        ]
         for member in members
     }
     missing = jobs.training(arguments, folder, data_dir, differences)

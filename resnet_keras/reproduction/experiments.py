@@ -15,13 +15,16 @@ from resnet_keras.errors import InputError
 from resnet_keras.tables import NOT_RUN, Table, percent, spread
 from resnet_keras.zoo import paper
 
-from . import families, runs
+from . import families, runs, studies
 from .monitor import TEST, TRAINING
 from .runs import Run
 
 DATASETS = ("digits", "cifar10", "fashion_mnist")
 SCALES = ("paper", "quick")
-EXPERIMENTS = ("degradation", "shortcuts", "responses", "depth", families.EXPERIMENT, "lesion")
+EXPERIMENTS = (
+    *("degradation", "shortcuts", "responses", "depth", families.EXPERIMENT, "lesion"),
+    *studies.STUDIES,
+)
 # Layers of the deepest plain network: of Fig. 7; and of those that learn anything.
 _DEEPEST_PLAIN = {"responses": 56, "lesion": 20}
 
@@ -63,16 +66,20 @@ _FLAGS = {
 
 
 class Member(NamedTuple):
-    """A run of an experiment; `shortcut` is None for the network's own option."""
+    """A run of an experiment; `shortcut` is None for the network's own option.
+
+    `setting` is one of a study, None of other experiments.
+    """
 
     network: str
     shortcut: str | None
     seed: int
+    setting: str | None = None
 
     @property
     def group(self) -> str:
         """What the runs of all seeds are called."""
-        return self.network + (f"-{self.shortcut}" if self.shortcut else "")
+        return "-".join(filter(None, (self.network, self.shortcut, self.setting)))
 
     @property
     def name(self) -> str:
@@ -82,16 +89,21 @@ class Member(NamedTuple):
 
 def depths(experiment: str, dataset: str, scale: str) -> tuple[int, ...]:
     """The depths that an experiment has by default."""
+    if experiment in studies.STUDIES:
+        return studies.STUDIES[experiment].depths[scale]
     smaller = _SMALLER_DEPTHS.get(dataset, {}) if scale == "paper" else {}
     return smaller.get(experiment, _DEPTHS[scale][experiment])
 
 
-def seeds(scale: str) -> tuple[int, ...]:
+def seeds(experiment: str, scale: str) -> tuple[int, ...]:
     """The seeds that an experiment has by default."""
-    return _SEEDS[scale]
+    study = studies.STUDIES.get(experiment)
+    return (study.seeds if study else _SEEDS)[scale]
 
 
-def members(experiment: str, depths: Sequence[int], seeds: Sequence[int]) -> list[Member]:
+def members(
+    experiment: str, dataset: str, depths: Sequence[int], seeds: Sequence[int]
+) -> list[Member]:
     """Lists the runs of an experiment, all networks of one seed after those of another.
 
     Raises:
@@ -101,13 +113,17 @@ def members(experiment: str, depths: Sequence[int], seeds: Sequence[int]) -> lis
     for network, _ in kinds:
         if zoo.networks.find(network).dataset != "cifar10":
             raise InputError(f"{network} is a network for ImageNet: depths are 20, 32, 44, ...")
-    return [Member(*kind, seed) for seed in seeds for kind in kinds]
+    study = studies.STUDIES.get(experiment)
+    settings = [s.name for s in study.settings_of(dataset)] if study else [None]
+    return [Member(*kind, seed, s) for seed in seeds for kind in kinds for s in settings]
 
 
 def _networks(experiment, depth):
     """(network, shortcut) of each network of one depth."""
     if experiment == families.EXPERIMENT:
         return [(network, None) for network in families.beside(depth)]
+    if experiment in studies.STUDIES:
+        return [(f"{kind}{depth}", None) for kind in studies.STUDIES[experiment].kinds]
     plain, residual = (f"plain{depth}", None), (f"resnet{depth}", None)
     if experiment == "shortcuts":
         return [residual, *((f"resnet{depth}", option) for option in ("B", "C"))]
@@ -116,8 +132,8 @@ def _networks(experiment, depth):
     return [plain, residual]
 
 
-def arguments(member: Member, dataset: str, scale: str) -> list[str]:
-    """The flags with which `train` makes a member.
+def arguments(member: Member, experiment: str, dataset: str, scale: str) -> list[str]:
+    """The flags with which `train` makes a member of an experiment.
 
     Raises:
         InputError: the depth has no recipe.
@@ -138,8 +154,17 @@ def arguments(member: Member, dataset: str, scale: str) -> list[str]:
         *model,
         *([f"--shortcut={member.shortcut}"] if member.shortcut else []),
         f"--seed={member.seed}",
+        *_of_setting(member, experiment, dataset),
         *_FLAGS.get((dataset, scale), ()),
     ]
+
+
+def _of_setting(member, experiment, dataset):
+    study = studies.STUDIES.get(experiment)
+    if study is None:
+        return ()
+    (setting,) = (s for s in study.settings_of(dataset) if s.name == member.setting)
+    return (*study.shared.get(dataset, ()), *setting.flags)
 
 
 def read(

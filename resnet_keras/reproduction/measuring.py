@@ -8,10 +8,12 @@ from resnet_keras.commands import shell
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
-from . import lesion, responses, runs
+from . import landscape, lesion, responses, runs
 
-# Each has FILE, of_run(model, batches), in_words(result) and read(folder).
-MEASURES = {"responses": responses, "lesion": lesion}
+# Each has FILE, of_run(model, batches), in_words(result) and read(folder). What takes long has
+# of_run(model, batches, folder=...), which keeps what is there.
+MEASURES = {"responses": responses, "lesion": lesion, "landscape": landscape}
+LONG = ("landscape",)
 BATCH = 50
 
 
@@ -31,23 +33,26 @@ def measure(name: str, folders: Sequence[str], data_dir: str | None = None) -> N
     for run in finished:
         if not run.finished:
             raise InputError(f"The run {run.name} is not finished: it has no {runs.WEIGHTS}.")
-        if not {"model", "dataset", "eval_split"} <= run.flags.keys():
+        if not {"model", "dataset", "train_split", "eval_split"} <= run.flags.keys():
             raise InputError(f"The run {run.name} is not of train, which says how to measure it.")
     shell.start_tensorflow()
     for run in finished:
-        result = MEASURES[name].of_run(*_network_and_batches(run, data_dir))
-        place = run.weights.parent / MEASURES[name].FILE
+        folder = run.weights.parent
+        split = getattr(MEASURES[name], "SPLIT", "eval_split")
+        kept = {"folder": folder} if name in LONG else {}
+        result = MEASURES[name].of_run(*_network_and_batches(run, split, data_dir), **kept)
+        place = folder / MEASURES[name].FILE
         write_atomically(place, json.dumps(result, indent=1) + "\n")
         print(f"{run.name}: {MEASURES[name].in_words(result)}", flush=True)
 
 
-def _network_and_batches(run, data_dir):
+def _network_and_batches(run, split, data_dir):
     model = zoo.get(run.flags["model"], weights=run.weights)
     dataset, data_dir = run.flags["dataset"], data_dir or run.flags.get("data_dir")
     resizable = pipelines.info(dataset, data_dir).resizable
     batches = pipelines.evaluation(
         dataset,
-        run.flags["eval_split"],
+        run.flags[split],
         BATCH,
         image_size=model.input_shape[1] if resizable else None,
         data_dir=data_dir,

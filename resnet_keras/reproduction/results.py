@@ -1,5 +1,6 @@
 """What came of an experiment: tables, a figure and facts, read from its runs, written as files."""
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,11 +20,15 @@ from . import (
     figures,
     gradients,
     imagenet,
+    landscape,
     lesion,
     lesions,
     precision,
     responses,
+    settings,
     shattering,
+    studies,
+    surfaces,
 )
 from .experiments import Member
 from .imagenet import Evaluation
@@ -201,6 +206,23 @@ def _lesion(grouped: Grouped, title, dataset, folder):
     return [lesions.table(grouped, measured)], figure, {"lesions": measured}
 
 
+def _landscape(grouped: Grouped, title, dataset, folder):
+    measured = _measured(landscape, grouped, folder)
+    return (
+        [surfaces.table(grouped, measured)],
+        surfaces.draw(grouped, measured, title),
+        {"landscapes": measured},
+    )
+
+
+def _study(name, grouped: Grouped, title, dataset, folder):
+    tables = [studies.table(name, dataset, grouped)]
+    if name == studies.SHORTCUT_RATIO:
+        tables.append(settings.costs(dataset, grouped))
+    words = f"{title}: {name.replace('_', ' ')}"
+    return tables, settings.draw(name, dataset, grouped, words), {}
+
+
 def _families(grouped: Grouped, title, dataset, folder):
     measured = {group: families.read(folder, group) for group in grouped}
     figure = families.draw(grouped, measured, title)
@@ -214,6 +236,11 @@ _OF: dict[str, Callable[..., tuple[Sequence[Table], Any, dict[str, Any]]]] = {
     "depth": _depth,
     "families": _families,
     "lesion": _lesion,
+    studies.LANDSCAPE: _landscape,
+    **{
+        name: functools.partial(_study, name)
+        for name in (studies.NORMALIZATION, studies.SHORTCUT_RATIO, studies.REGULARIZATION)
+    },
 }
 
 

@@ -17,9 +17,12 @@ ALL = [
 ]
 
 
-def members_of(experiment, scale="paper", **given):
-    chosen = {"depths": experiments.depths(experiment, scale), "seeds": experiments.seeds(scale)}
-    return experiments.members(experiment, **{**chosen, **given})
+def members_of(experiment, dataset="digits", scale="paper", **given):
+    chosen = {
+        "depths": experiments.depths(experiment, dataset, scale),
+        "seeds": experiments.seeds(experiment, scale),
+    }
+    return experiments.members(experiment, dataset, **{**chosen, **given})
 
 
 def write(folder, ends, steps=1200, finished=True):
@@ -37,12 +40,12 @@ def read(folder, members):
 
 @pytest.mark.parametrize(("experiment", "dataset", "scale"), ALL)
 def test_every_member_has_flags_that_train_takes(experiment, dataset, scale):
-    for member in members_of(experiment, scale):
-        arguments = experiments.arguments(member, dataset, scale)
+    for member in members_of(experiment, dataset, scale):
+        arguments = experiments.arguments(member, experiment, dataset, scale)
         train.shared_flags.parse(train.FLAGS, ["train", *arguments])
         assert member.network == train.FLAGS.model
         assert (train.FLAGS.dataset, train.FLAGS.seed) == (dataset, member.seed)
-        assert train.FLAGS.shortcut == member.shortcut
+        assert member.setting or train.FLAGS.shortcut == member.shortcut
         boundaries = [int(step) for step in train.FLAGS.boundaries]
         assert max(boundaries, default=0) < train.FLAGS.train_steps
         assert train.FLAGS.train_steps % train.FLAGS.eval_every == 0
@@ -65,11 +68,11 @@ def test_the_papers_runs():
 
 def test_depths_without_a_recipe_or_of_other_networks_are_refused():
     with pytest.raises(InputError, match="no recipe for resnet26 on digits"):
-        experiments.arguments(Member("resnet26", None, 0), "digits", "paper")
+        experiments.arguments(Member("resnet26", None, 0), "depth", "digits", "paper")
     with pytest.raises(InputError, match="is a network for ImageNet"):
-        experiments.members("degradation", (34,), (0,))
+        experiments.members("degradation", "digits", (34,), (0,))
     with pytest.raises(InputError, match="6n\\+2"):
-        experiments.members("depth", (21,), (0,))
+        experiments.members("depth", "digits", (21,), (0,))
 
 
 def test_degradation_tells_every_run_beside_the_paper(tmp_path):

@@ -45,23 +45,23 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_each_is_trained_by_the_recipe_of_resnet20():
-    members = experiments.members("families", (20, 56), (0,))
+    members = experiments.members("families", "digits", (20, 56), (0,))
     groups = [member.group for member in members]
     assert groups[1] == "resnet20"
     assert len(groups) == len(set(groups)) == 15
     for dataset in experiments.DATASETS:  # CIFAR-10 has a recipe of DenseNet's paper, too
-        arguments = {m.group: experiments.arguments(m, dataset, "paper") for m in members}
+        arguments = {m.group: experiments.arguments(m, "families", dataset, "paper") for m in members}
         assert arguments["densenet40_12"][:2] == [
             f"--recipe=resnet20_{dataset}",
             "--model=densenet40_12",
         ]
         assert arguments["plain56"][0] == f"--recipe=plain56_{dataset}"  # shares degradation's runs
     with pytest.raises(InputError, match="families has the depths 20 and 56, not 32"):
-        experiments.members("families", (32,), (0,))
+        experiments.members("families", "digits", (32,), (0,))
 
 
 def test_the_table_has_errors_costs_and_speeds(folder):
-    members = experiments.members("families", (20,), (0, 1))
+    members = experiments.members("families", "digits", (20,), (0, 1))
     found = results.of_members("families", "digits", "paper", folder, members)
     (table,) = found.tables
     rows = {row[0]: row[1:] for row in table.rows}

@@ -1,0 +1,196 @@
+"""The figures of `studies`: test errors of networks in several settings, with each run."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from resnet_keras.tables import Table
+
+from . import panels, studies
+from .experiments import layers_of
+from .monitor import TEST, TRAINING
+from .runs import Run, final_percent
+from .studies import GLOBAL_BATCH, STUDIES, Setting, mean_and_deviation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Grouped = Mapping[str, Sequence[Run]]
+
+
+def draw(study: str, dataset: str, grouped: Grouped, title: str) -> "Figure":
+    """Draws what came of a study.
+
+    Args:
+        study: its name.
+        dataset: on which.
+        grouped: runs by network and setting, as "resnet20-group".
+        title: of the figure.
+    """
+    if study == studies.NORMALIZATION:
+        return _by_images(dataset, grouped, title)
+    if study == studies.SHORTCUT_RATIO:
+        return _by_cost(dataset, grouped, title)
+    return _by_setting(study, dataset, grouped, title)
+
+
+def _by_images(dataset, grouped, title):
+    """Error by images a replica; what takes no statistics of a batch as a band across."""
+    settings = STUDIES[studies.NORMALIZATION].settings_of(dataset)
+    figure, (axes,) = panels.row(1, panels.INCHES)
+    panels.style(axes, title, f"images a replica, of {GLOBAL_BATCH} in a step", "test error (%)")
+    colours = iter(panels.colours(len(settings)))
+    entries, notes = [], []
+    of_batches = [s for s in settings if s.name.startswith("batch")]
+    lines = [("batch", of_batches)] + [(s.words, [s]) for s in settings if s not in of_batches]
+    for words, own in lines:
+        ends = {s: _ends(grouped, s, TEST) for s in own}
+        ends = {s: errors for s, errors in ends.items() if errors}
+        colour = next(colours)
+        if not ends:
+            notes.append(f"{words}: not run")
+            continue
+        seeds = max(map(len, ends.values()))
+        entries.append(({"color": colour, "marker": "o"}, f"{words}, {seeds} seed(s)"))
+        places = [s.place for s in ends]
+        if places == [None]:
+            ((errors),) = ends.values()
+            middle, deviation = mean_and_deviation(errors)
+            axes.axhline(middle, color=colour, linewidth=2)
+            axes.axhspan(middle - deviation, middle + deviation, color=colour, alpha=0.15, lw=0)
+        else:
+            _points(axes, [math.log2(place) for place in places], [*ends.values()], colour)
+    axes.set_xticks([1, 2, 3, 5], ["2", "4", "8", "32"])
+    axes.set_xlim(5.3, 0.7)
+    if not entries:
+        panels.say_empty(axes, "not run")
+        return figure
+    axes.set_ylim(bottom=0)
+    panels.key(axes, entries, notes)
+    return figure
+
+
+def _ends(grouped, setting: Setting, column, depth=None):
+    return [
+        error
+        for group, some in grouped.items()
+        if group.partition("-")[2] == setting.name and depth in (None, layers_of(group))
+        for error in final_percent(some, column)
+    ]
+
+
+def _points(axes: "Axes", places, ends, colour, joined=True):
+    """Every run, and means with their sample standard deviations as bars."""
+    for place, errors in zip(places, ends, strict=True):
+        axes.plot([place] * len(errors), errors, "o", color=colour, alpha=0.35, markersize=5)
+    pairs = [mean_and_deviation(errors) for errors in ends]
+    means, deviations = [mean for mean, _ in pairs], [deviation for _, deviation in pairs]
+    look = {"color": colour, "capsize": 4, "linewidth": 2, "marker": "_", "markersize": 14}
+    axes.errorbar(places, means, deviations, linestyle="-" if joined else "none", **look)
+
+
+def _by_cost(dataset, grouped, title):
+    """Error by multiply-adds, a line for each depth."""
+    settings = STUDIES[studies.SHORTCUT_RATIO].settings_of(dataset)
+    figure, (axes,) = panels.row(1, panels.INCHES)
+    words = "multiply-adds, million (32x32 pixels)"
+    panels.style(axes, title, words, "test error (%)")
+    depths = sorted({layers_of(group) for group in grouped})
+    entries = []
+    for depth, colour in zip(depths, panels.colours(len(depths)), strict=True):
+        ends = {s: _ends(grouped, s, TEST, depth) for s in settings}
+        ends = {s: errors for s, errors in ends.items() if errors}
+        if not ends:
+            continue
+        cost = {s: multiply_adds(depth, s) / 1e6 for s in ends}
+        ordered = sorted(ends, key=lambda s: cost[s])
+        _points(axes, [cost[s] for s in ordered], [ends[s] for s in ordered], colour)
+        for s in ordered:
+            place = (cost[s], max(ends[s]))
+            axes.annotate(s.words, place, (0, 6), textcoords="offset points", ha="center", size=9)
+        seeds = max(map(len, ends.values()))
+        entries.append(({"color": colour, "marker": "o"}, f"{depth} layers, {seeds} seed(s)"))
+    if not entries:
+        panels.say_empty(axes, "not run")
+        return figure
+    axes.set_ylim(bottom=0)
+    panels.key(axes, entries)
+    return figure
+
+
+def multiply_adds(depth: int, setting: Setting) -> int:
+    """Of a CIFAR ResNet at 32x32 pixels with projections in some blocks (Table 6's networks).
+
+    Args:
+        depth: its layers, 6n+2.
+        setting: of `shortcut_ratio`.
+    """
+    blocks = (depth - 2) // 6
+    total, number = 3 * 16 * 9 * 32**2 + 64 * 10, 0
+    wanted = math.floor((setting.place or 0) * 3 * blocks + 0.5)
+    for stage in range(3):
+        side, wide = 32 // 2**stage, 16 * 2**stage
+        for block in range(blocks):
+            grows = stage > 0 and block == 0
+            seen = wide // 2 if grows else wide
+            total += 9 * (seen + wide) * wide * side**2
+            projected = number < wanted or (grows and setting.place is None)
+            total += seen * wide * side**2 if projected else 0
+            number += 1
+    return total
+
+
+def costs(dataset: str, grouped: Grouped) -> Table:
+    """Multiply-adds of the networks of `shortcut_ratio`."""
+    settings = {s.name: s for s in STUDIES[studies.SHORTCUT_RATIO].settings_of(dataset)}
+    rows = []
+    for group in grouped:
+        network, _, name = group.partition("-")
+        own, least = (multiply_adds(layers_of(group), settings[n]) for n in (name, "none"))
+        rows.append((network, settings[name].words, f"{own:,}", f"{100 * (own / least - 1):+.1f} %"))
+    head = ("network", "projections", "multiply-adds at 32x32", "more than without")
+    return Table("What projections cost", head, rows)
+
+
+def _by_setting(study, dataset, grouped, title):
+    """Test error, and how far it is from the training error, a line for each setting."""
+    settings = STUDIES[study].settings_of(dataset)
+    figure, drawn = panels.row(2, (14, 5))
+    depths = sorted({layers_of(group) for group in grouped})
+    entries = []
+    for depth, colour, shift in zip(
+        depths, panels.colours(len(depths)), _shifts(len(depths)), strict=True
+    ):
+        seeds = 0
+        for place, setting in enumerate(settings):
+            test, training = (_ends(grouped, setting, c, depth) for c in (TEST, TRAINING))
+            gaps = [a - b for a, b in zip(test, training, strict=True)]
+            for axes, errors in zip(drawn, (test, gaps), strict=True):
+                if errors:
+                    _across(axes, place + shift, errors, colour)
+            seeds = max(seeds, len(test))
+        if seeds:
+            entries.append(({"color": colour, "marker": "o"}, f"{depth} layers, {seeds} seed(s)"))
+    names = [setting.words for setting in settings]
+    for axes, across in zip(drawn, ("test error (%)", "test error - training error"), strict=True):
+        panels.style(axes, title if axes is drawn[0] else "", across, "")
+        axes.grid(axis="x", color="0.9", linewidth=0.8)
+        axes.set_yticks(range(len(names)), names if axes is drawn[0] else [""] * len(names))
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        if not entries:
+            panels.say_empty(axes, "not run")
+    if entries:
+        panels.key(drawn[1], entries)
+    return figure
+
+
+def _shifts(count):
+    return [0.24 * (n - (count - 1) / 2) for n in range(count)]
+
+
+def _across(axes, place, errors, colour):
+    axes.plot(errors, [place] * len(errors), "o", color=colour, alpha=0.35, markersize=5)
+    middle, deviation = mean_and_deviation(errors)
+    look = {"color": colour, "capsize": 3, "linewidth": 2, "marker": "|", "markersize": 12}
+    axes.errorbar(middle, place, xerr=deviation, **look)
