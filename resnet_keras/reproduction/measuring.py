@@ -29,16 +29,16 @@ def measure(name: str, folders: Sequence[str], data_dir: str | None = None) -> N
         InputError: a folder holds no run, one that is not finished, or one that is not of `train`;
             or the network is of a kind that cannot be measured so.
     """
+    split = getattr(MEASURES[name], "SPLIT", "eval_split")
     finished = runs.read(runs.find(folders))
     for run in finished:
         if not run.finished:
             raise InputError(f"The run {run.name} is not finished: it has no {runs.WEIGHTS}.")
-        if not {"model", "dataset", "train_split", "eval_split"} <= run.flags.keys():
+        if not {"model", "dataset", split} <= run.flags.keys():
             raise InputError(f"The run {run.name} is not of train, which says how to measure it.")
     shell.start_tensorflow()
     for run in finished:
         folder = run.weights.parent
-        split = getattr(MEASURES[name], "SPLIT", "eval_split")
         kept = {"folder": folder} if name in LONG else {}
         result = MEASURES[name].of_run(*_network_and_batches(run, split, data_dir), **kept)
         place = folder / MEASURES[name].FILE
