@@ -7,21 +7,25 @@
     python -m resnet_keras.reproduce detection
     python -m resnet_keras.reproduce lesion
     python -m resnet_keras.reproduce gradients
+    python -m resnet_keras.reproduce landscape
+    python -m resnet_keras.reproduce normalization --workers=2
     python -m resnet_keras.reproduce responses runs/plain20_digits runs/resnet20_digits
 
 degradation trains plain and residual networks of several depths (Fig. 6), shortcuts options A, B
 and C (Table 3), depth residual networks of 20 to 110 layers (Table 6); responses measures how
 strongly the layers of such networks respond (Fig. 7). Experiments share the runs they have in
-common. families trains the networks that followed beside the paper's, and times them. lesion
+common. landscape looks at the loss around trained networks (Li et al. 2018). normalization,
+shortcut_ratio and regularization train networks in several settings each, the last two on few
+images. families trains the networks that followed beside the paper's, and times them. lesion
 deletes blocks of trained networks (Veit et al. 2016). gradients looks at networks before training
-(Balduzzi et al. 2017). imagenet trains nothing: it evaluates
-networks trained here and public weights (Tables 2 to 5). Nor do responses and lesion where they are
-given finished runs of `train`, or folders of such runs. Each of these receives responses.json, the
-standard deviation of what each 3x3 convolution gives after batch normalization and before the
-nonlinearity or the addition, over the images of the run's evaluation; or lesion.json, the errors
-without each block, and without several.
-detection trains detectors on images of shapes, with a plain and a residual backbone (Table 7) and
-with the improvements of Table 9, and measures them.
+(Balduzzi et al. 2017). imagenet trains nothing: it evaluates networks trained here and public
+weights (Tables 2 to 5). Nor do responses, lesion and landscape where they are given finished runs
+of `train`, or folders of such runs. Each of these receives responses.json, the standard deviation
+of what each 3x3 convolution gives after batch normalization and before the nonlinearity or the
+addition, over the images of the run's evaluation; lesion.json, the errors without each block, and
+without several; or landscape.json, the loss on a plane. detection trains detectors on images of
+shapes, with a plain and a residual backbone (Table 7) and with the improvements of Table 9, and
+measures them.
 
 The runs are made one after another, or over --workers; the same command goes on where it was
 stopped or killed. What stands after -- are further flags of every run: `train`'s, `evaluate`'s for
