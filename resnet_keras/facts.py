@@ -28,8 +28,8 @@ DENSENET_BLOCKS = {
 FIRST_STAGES = {"imagenet": (64, 8), "cifar10": (16, 1)}
 # How many times smaller than the images the last features are; all but the first by dilation.
 IMAGENET_OUTPUT_STRIDES, CIFAR_OUTPUT_STRIDES = (32, 16, 8), (4, 2, 1)
-# What may stand behind convolutions, see `networks.normalization`: batch normalization in three ways
-# of training, which are the same network afterwards, and what takes each image by itself.
+# What may stand behind convolutions, see `networks.normalization`: batch normalization in three
+# ways of training, of the same network afterwards, and what takes each image by itself.
 BATCH, SYNCHRONIZED, FROZEN = "batch", "synchronized", "frozen"
 GROUP, LAYER = "group", "layer"
 NORMALIZATIONS = (BATCH, SYNCHRONIZED, GROUP, LAYER, FROZEN)

@@ -294,7 +294,7 @@ def visible_gpus(worker: int, count: int, workers: int) -> str:
     Raises:
         InputError: there are too few for all workers.
     """
-    known, wanted = _gpus() if count else [], workers * count
+    known, wanted = gpus() if count else [], workers * count
     if len(known) < wanted:
         asked = "1 GPU is" if wanted == 1 else f"{wanted} GPUs are"
         raise InputError(f"{asked} asked for, and this machine shows {len(known) or 'none'}.")
@@ -302,7 +302,8 @@ def visible_gpus(worker: int, count: int, workers: int) -> str:
 
 
 @functools.cache
-def _gpus():
+def gpus() -> list[str]:
+    """The GPUs that this process may use, by CUDA_VISIBLE_DEVICES or else by nvidia-smi."""
     own = os.environ.get("CUDA_VISIBLE_DEVICES")
     if own is not None:
         return [name for name in own.split(",") if name not in ("", NO_GPU)]

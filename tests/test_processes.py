@@ -190,7 +190,7 @@ def test_a_signal_ends_what_waits_and_then_acts_as_before(monkeypatch):
 def test_workers_share_the_machine(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setenv("PATH", "")  # no nvidia-smi
-    processes._gpus.cache_clear()
+    processes.gpus.cache_clear()
     assert processes.shares(1, 0) == [{}]
     one, two = processes.shares(2, 0)
     assert one == two
@@ -204,7 +204,7 @@ def test_workers_share_the_machine(monkeypatch):
 
 def test_gpus_are_those_that_are_there(monkeypatch, tmp_path):
     def shares(*counts):
-        processes._gpus.cache_clear()
+        processes.gpus.cache_clear()
         return [share["CUDA_VISIBLE_DEVICES"] for share in processes.shares(*counts)]
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
@@ -220,7 +220,7 @@ def test_gpus_are_those_that_are_there(monkeypatch, tmp_path):
     assert shares(3, 1) == ["5", "GPU-1a", "7"]
     with pytest.raises(InputError, match="4 GPUs are asked for, and this machine shows 3"):
         shares(2, 2)
-    processes._gpus.cache_clear()
+    processes.gpus.cache_clear()
 
 
 def test_output_that_nobody_reads_stops_nothing():

@@ -18,7 +18,7 @@ import shutil
 import warnings
 from pathlib import Path
 
-from resnet_keras import tuning, zoo
+from resnet_keras import processes, tuning, zoo
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.files import digest, digest_of_all, locked, make_folder
 
@@ -36,6 +36,8 @@ _IN_OTHER_PRECISION = ("openvino",)
 def choose(engine: str, dtype: str = "float32") -> str:
     """The engine that is meant: of "auto" the first of `FASTEST` that is installed, or Keras.
 
+    Keras, too, where there is a GPU, for the others compute on the CPU.
+
     Args:
         engine: one of `ENGINES`.
         dtype: in which it is to compute; of the others than Keras, OpenVINO alone has a choice.
@@ -47,6 +49,8 @@ def choose(engine: str, dtype: str = "float32") -> str:
     if engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
     able = FORMATS if dtype == "float32" else _IN_OTHER_PRECISION
+    if engine == AUTO and processes.gpus():
+        return KERAS
     if engine == AUTO:
         there = [name for name in FASTEST if name in able and _installed(name)]
         return there[0] if there else KERAS

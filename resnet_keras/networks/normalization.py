@@ -1,6 +1,6 @@
 """What stands behind convolutions: batch normalization, or what needs no batch.
 
-Layers keep the names of batch normalization (`conv1_bn`), and `gamma` and `beta`, whatever they are:
+Layers keep the names of batch normalization (`conv1_bn`), `gamma` and `beta`, whatever they are:
 of the same place in the network. The figure of Wu and He (arXiv 1803.08494, Fig. 2) shows which
 values each of them averages.
 """

@@ -148,7 +148,9 @@ def costs(dataset: str, grouped: Grouped) -> Table:
     for group in grouped:
         network, _, name = group.partition("-")
         own, least = (multiply_adds(layers_of(group), settings[n]) for n in (name, "none"))
-        rows.append((network, settings[name].words, f"{own:,}", f"{100 * (own / least - 1):+.1f} %"))
+        rows.append(
+            (network, settings[name].words, f"{own:,}", f"{100 * (own / least - 1):+.1f} %")
+        )
     head = ("network", "projections", "multiply-adds at 32x32", "more than without")
     return Table("What projections cost", head, rows)
 

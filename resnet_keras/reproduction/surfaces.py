@@ -70,7 +70,9 @@ def draw(
         one = dict(own[0])
         ends = 10**low, 10**high
         logs = [[math.log10(min(max(v, ends[0]), ends[1])) for v in row] for row in one["loss"]]
-        across = [[*column] for column in zip(*logs, strict=True)]  # the first direction to the right
+        across = [
+            [*column] for column in zip(*logs, strict=True)
+        ]  # the first direction to the right
         distances = one["distances"]
         filled = axes.contourf(distances, distances, across, levels, cmap="viridis")
         axes.contour(distances, distances, across, levels, colors="w", linewidths=0.4)

@@ -100,6 +100,9 @@ def test_auto_predicts_with_keras_where_it_must(images, capsys, monkeypatch):
     assert engines.choose("auto") == "onnxruntime"
     assert engines.choose("auto", "mixed_bfloat16") == "keras"
     monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(engines.processes, "gpus", lambda: ["0"])
+        assert engines.choose("auto") == "keras"
 
     def fails(*_, **__):
         raise InputError("No such operation.")

@@ -50,7 +50,9 @@ def test_each_is_trained_by_the_recipe_of_resnet20():
     assert groups[1] == "resnet20"
     assert len(groups) == len(set(groups)) == 15
     for dataset in experiments.DATASETS:  # CIFAR-10 has a recipe of DenseNet's paper, too
-        arguments = {m.group: experiments.arguments(m, "families", dataset, "paper") for m in members}
+        arguments = {
+            m.group: experiments.arguments(m, "families", dataset, "paper") for m in members
+        }
         assert arguments["densenet40_12"][:2] == [
             f"--recipe=resnet20_{dataset}",
             "--model=densenet40_12",

@@ -110,17 +110,18 @@ ON_DIGITS = {
 }
 
 FASHION_MNIST = """\
-# {network} on Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747): 60,000 real images to train
-# on, and the training of Sec. 4.2 of arXiv 1512.03385 in what two cores have the time for.
+# {network} on Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747): 60,000 real images to
+# train on, and the training of Sec. 4.2 of arXiv 1512.03385 in what two cores have the time for.
 #
 #   python -m resnet_keras.train --recipe={network}_fashion_mnist --data_dir=FOLDER
 #
 # FOLDER has the four IDX files, as Debian's package dataset-fashion-mnist puts them into
 # /usr/share/datasets/fashion-mnist; without it TensorFlow Datasets downloads them.
-# Hardware: one of two cores of an Intel Xeon with AVX-512. Time: not measured. This recipe: {error}.
+# Hardware: one of two cores of an Intel Xeon with AVX-512. Time: not measured. This recipe:
+# {error}.
 # Scaled from the paper's: 2,400 steps of 64 images, 2.6 epochs, for 64,000 of 128, 164 epochs of
-# CIFAR-10; the learning rate falls at the same shares of them. Padding, crops, mirroring, momentum and
-# weight decay are the paper's.
+# CIFAR-10; the learning rate falls at the same shares of them. Padding, crops, mirroring, momentum
+# and weight decay are the paper's.
 --model={network}
 --dataset=fashion_mnist
 --train_split=trainval
