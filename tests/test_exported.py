@@ -109,6 +109,7 @@ def test_a_networks_name_is_no_folders(digits, tmp_path, monkeypatch):
     assert found.network == "resnet20"
 
 
+@pytest.mark.slow
 def test_photographs_by_the_protocols_that_a_file_can(
     photographs, photographs_model, tmp_path, capsys
 ):

@@ -118,6 +118,7 @@ def test_a_network_of_ones_own(tmp_path):
         zoo.NETWORKS.pop("wide10", None)
 
 
+@pytest.mark.slow
 def test_a_notebook_goes_on_after_its_kernel_died(tmp_path, monkeypatch, capsys):
     class Died(BaseException):
         pass
@@ -191,6 +192,7 @@ def test_fit_example():
     assert names["model"].history.history["val_top1_error"][-1] < 0.9
 
 
+@pytest.mark.slow
 def test_distillation_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

@@ -160,6 +160,7 @@ def test_policies_of_backbones_features_and_logits():
     assert zoo.get("resnet8").dtype_policy.name == "float32"
 
 
+@pytest.mark.slow
 def test_a_loaded_float16_model_is_told_to_need_the_policy(tmp_path):
     model = zoo.get("resnet8", num_classes=3, dtype="mixed_float16")
     model.compile(keras.optimizers.Adam(1e-3), loss=metrics.CrossEntropy())

@@ -481,6 +481,7 @@ def test_training_goes_on_from_weights_with_frozen_stages(tmp_path, capsys):
         assert same == name.startswith(("normalization", "conv1", "conv2", "conv3")), name
 
 
+@pytest.mark.slow
 def test_training_a_narrow_network(tmp_path, train_here, capsys):
     from resnet_keras import evaluate
 

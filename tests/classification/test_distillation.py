@@ -114,6 +114,7 @@ def test_only_the_student_is_trained_and_its_teacher_is_as_in_inference(networks
     assert not any(np.array_equal(variable, value) for value, variable in pairs)
 
 
+@pytest.mark.slow
 def test_two_replicas_make_the_same_update(networks, mirrored):
     """Batch normalization apart, which is synchronized."""
     updates = []
@@ -240,6 +241,7 @@ def test_card_and_report_name_the_teacher(undisturbed, tmp_path):
     assert "<li>teacher_weights=digits</li>" in page
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_bits(undisturbed, tmp_path, monkeypatch):
     class Died(BaseException):
         pass
@@ -271,6 +273,7 @@ def test_another_teacher_is_refused(undisturbed, capsys):
         assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_file_of_the_same_name_is_another_teacher(tmp_path, capsys):
     def make(seed):
         keras.utils.set_random_seed(seed)

@@ -84,6 +84,7 @@ def test_float_labels_of_the_classes_are_labels():
             np.testing.assert_array_equal(measure(labels, LOGITS), measure(whole, LOGITS))
 
 
+@pytest.mark.slow
 def test_on_jax_such_a_label_is_printed(run_on_jax):
     run_on_jax("""
         import contextlib, io, jax, keras, numpy as np

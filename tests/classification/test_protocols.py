@@ -64,6 +64,7 @@ def test_ten_crop_is_the_mean_of_ten_softmaxes(network, photographs):
         assert scores.labels[row] == label
 
 
+@pytest.mark.slow
 def test_multi_scale_is_the_mean_over_positions_mirror_images_and_scales(network, photographs):
     """Against a loop over every position of the features, window by window."""
     import keras

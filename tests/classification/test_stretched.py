@@ -233,6 +233,7 @@ def test_copies_of_keras_remember_nothing_and_say_so(copy, tmp_path):
     assert (file.preprocessing, file.class_names) == (STRETCHED, names)
 
 
+@pytest.mark.slow
 def test_what_was_assumed_when_it_was_saved_is_told_when_it_is_used(
     trained, wide, tmp_path, capsys
 ):

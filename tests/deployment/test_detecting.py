@@ -71,6 +71,7 @@ def test_mistakes_end_in_one_sentence(flags, words, saved, tmp_path, capsys):
     assert not os.listdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_masks_are_left_to_the_library(tmp_path):
     model = detector(masks=True)
     about = detecting.About("mine")

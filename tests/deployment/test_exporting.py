@@ -180,6 +180,7 @@ def test_data_of_digits_and_cifar():
         calibration.Data("digits_series", zoo.Preprocessing(16, 16)).compared()
 
 
+@pytest.mark.slow
 def test_data_of_photographs(photographs, monkeypatch):
     """What calibrates is not compared with; too few images are refused."""
     shown = zoo.Preprocessing(32, 40)

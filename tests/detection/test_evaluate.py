@@ -96,6 +96,7 @@ def with_what_is_found(data, found, root):
     return root
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_pycocotools_on_the_same_files(models, data, tmp_path, capsys):
     found, measured, curves = tmp_path / "found.json", tmp_path / "r.json", tmp_path / "c.png"
     arguments = (f"--model={models[0]}", "--per_class", "--batch_size=3")

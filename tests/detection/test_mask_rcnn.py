@@ -28,6 +28,7 @@ def model(request):
     return detectors.detector(masks=True, neck=request.param)
 
 
+@pytest.mark.slow
 def test_masks_of_what_is_found(model):
     found = model.predict(detectors.images(), verbose=0)
     side = 14 if model.neck is None else 28
@@ -58,6 +59,7 @@ def test_a_step_teaches_the_mask_of_the_own_class_only(model):
     assert of_deltas is None or not np.any(of_deltas)
 
 
+@pytest.mark.slow
 def test_masks_are_learnt(model):
     model.compile(optimizers.SGD(0.02, momentum=0.9, clip_norm=10.0))
     images, targets = batch()
@@ -89,6 +91,7 @@ def test_two_replicas_learn_as_one(mirrored):
         np.testing.assert_allclose(two, one, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_saved_detector_finds_the_same(model, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = loading.load(tmp_path / "model.keras")

@@ -319,6 +319,7 @@ def test_drops_keep_the_order_of_weights(build, options):
     assert [v.path for v in net.weights] == [v.path for v in plain.weights]
 
 
+@pytest.mark.slow
 def test_one_replica_and_two_drop_alike(mirrored):
     """A network whose batch statistics are shared by the replicas trains the same on both."""
     options = {"stochastic_depth": 0.5, "dropout": 0.5, "synchronized": True}

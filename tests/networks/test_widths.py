@@ -153,6 +153,7 @@ def test_files_come_back_as_wide_as_they_were(ending, tmp_path, half, images):
     assert other.output_shape == (None, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "preact_resnet8", "seresnet8", "resnet8d"])
 def test_wider_networks_keep_their_names(name, tmp_path):
     """Twice as wide they are not the wide networks, whose stems or outputs are narrower."""

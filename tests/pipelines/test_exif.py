@@ -185,6 +185,7 @@ def same(some, others):
     return all(np.array_equal(a, b) for pair in pairs for a, b in zip(*pair, strict=True))
 
 
+@pytest.mark.slow
 def test_training_sees_the_upright_images(turned):
     phone, upright = turned
     expected = batches(upright)
@@ -193,6 +194,7 @@ def test_training_sees_the_upright_images(turned):
     assert not same(batches(phone, exif_orientation=False), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", ["centre", "ten"])
 def test_evaluation_sees_the_upright_images(turned, crops):
     def views(root, **options):

@@ -58,6 +58,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_serve_makes_batches_until_it_is_interrupted(tmp_path, capsys):
     for number in range(16):
         path = tmp_path / "train" / "ab"[number % 2] / f"{number}.png"

@@ -249,6 +249,7 @@ def test_shares_have_no_image_in_common(root):
     assert names("trainval[:50%]") | names("trainval[50%:]") == names("trainval")
 
 
+@pytest.mark.slow
 def test_records_of_tfds(tmp_path):
     """Masks of 1 to 3 become 0 to 2."""
     whole = {

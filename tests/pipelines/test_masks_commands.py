@@ -58,6 +58,7 @@ def test_all_faulty_masks_are_told_where_classes_have_no_names(tmp_path, capsys)
     assert said.out.count("is no PNG file") == 2
 
 
+@pytest.mark.slow
 def test_masks_of_voc_and_coco_are_checked(tmp_path, capsys):
     mask_files.write_voc(tmp_path / "voc")
     (tmp_path / "voc/SegmentationClass/f.png").unlink()

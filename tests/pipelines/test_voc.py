@@ -127,6 +127,7 @@ def scored(batches):
     return found
 
 
+@pytest.mark.slow
 def test_xml_json_and_records_give_the_same_boxes_to_the_pixel(root):
     options = {"scale": (32, 64), "device": None}
     expected = scored(objects.evaluation("voc", "trainval", 3, data_dir=root, **options))

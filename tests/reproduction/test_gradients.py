@@ -57,6 +57,7 @@ def test_points_see_the_statistics_of_the_images():
     assert model.get_layer("conv1_bn").momentum > 0
 
 
+@pytest.mark.slow
 def test_the_command_measures_once_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gradients, "LINES", 2)

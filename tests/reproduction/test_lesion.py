@@ -121,6 +121,7 @@ def test_networks_of_which_nothing_can_be_deleted_are_refused():
         lesion.parts(zoo.get("densenet_bc40_12"))
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_table_and_the_figure(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     short = ["--image_size=8", "--train_steps=2", "--eval_every=2", "--batch_size=8"]

@@ -128,6 +128,7 @@ def everything(model):
     return [part for metric in model.metrics for part in getattr(metric, "metrics", [metric])]
 
 
+@pytest.mark.slow
 def test_two_replicas_and_a_second_output_learn_as_one_does(
     source, undisturbed, tmp_path, mirrored
 ):

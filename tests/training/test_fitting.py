@@ -315,6 +315,7 @@ def test_scaled_losses_and_several_steps_at_once(tmp_path):
     assert_equal(tmp_path / "one", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_it_in_an_evaluation(tmp_path):
     run(segmenter, tmp_path / "one")
     with pytest.raises(training.Preempted, match="at step 8 by SIGINT"):
@@ -325,6 +326,7 @@ def test_an_interrupt_stops_it_in_an_evaluation(tmp_path):
         run(segmenter, tmp_path / "third", "train", 2, signal.SIGINT, handle_signals=False)
 
 
+@pytest.mark.slow
 def test_a_function_measures_what_decides_of_the_best(tmp_path):
     """Weights as the user writes them, without a test set."""
     values = iter([1.0, 3.0, 2.0])

@@ -102,6 +102,7 @@ def test_resumed_equals_uninterrupted(options, tmp_path):
     resumes(compiled(options), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_residual_network_resumes(tmp_path):
     resumes(compiled(ALL, plain_compile, residual_network), tmp_path, graph=True)
 
