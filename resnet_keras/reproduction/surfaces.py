@@ -57,7 +57,7 @@ def draw(
         measured: of their networks.
         title: of the figure.
     """
-    figure, drawn = panels.row(len(grouped), (4.6 * len(grouped), 4.8))
+    figure, drawn = panels.row(len(grouped), (3.8 * len(grouped) + 1, 4.4))
     low, high = (math.log10(loss) for loss in _SHOWN)
     levels = [low + step * (high - low) / 20 for step in range(21)]
     filled = None
@@ -68,20 +68,20 @@ def draw(
             panels.say_empty(axes, "not measured")
             continue
         one = dict(own[0])
-        ends = 10**low, 10**high
-        logs = [[math.log10(min(max(v, ends[0]), ends[1])) for v in row] for row in one["loss"]]
+        logs = [[math.log10(max(loss, 1e-12)) for loss in row] for row in one["loss"]]
         across = [
             [*column] for column in zip(*logs, strict=True)
         ]  # the first direction to the right
         distances = one["distances"]
-        filled = axes.contourf(distances, distances, across, levels, cmap="viridis")
-        axes.contour(distances, distances, across, levels, colors="w", linewidths=0.4)
+        filled = axes.contourf(distances, distances, across, levels, extend="both")
+        look = {"colors": "w", "linewidths": 0.4, "linestyles": "solid"}
+        axes.contour(distances, distances, across, levels, **look)
         axes.plot(0, 0, "+", color="w", markersize=10)
         axes.set_aspect("equal")
         axes.grid(visible=False)
         axes.set_xlabel(
             f"first direction (norms of each filter)\nloss {landscape.at_centre(one):.3g} at +, "
-            f"{one['images']} images"
+            f"{one['images']} images, run 1 of {len(own)}"
         )
     drawn[0].set_ylabel("second direction")
     if filled is not None:
