@@ -47,8 +47,8 @@ _model.choice(
 _model.number(
     "projections",
     None,
-    "Share of the first blocks whose shortcuts are projections. It is for resnetN with --shortcut=A "
-    "or B, of which it makes C step by step; 0.5 projects the first half of the blocks. Without the "
+    "Share of the first blocks with projected shortcuts. It is for resnetN with --shortcut=A "
+    "or B, of which it makes C step by step; 0.5 is the first half of the blocks. Without the "
     "flag, 0, or what weights have.",
     high=1,
 )
@@ -76,7 +76,7 @@ _model.choice(
 _model.whole(
     "maxout",
     None,
-    "Linear maps of the pooled features whose maximum the logits see. 2 or more put such a layer "
+    "Linear maps of features, of which the maximum is taken. 2 or more put such a layer "
     "before the logits (Maxout Networks, arXiv 1302.4389); VGG has none. Without the flag, none, or "
     "what weights have.",
     2,

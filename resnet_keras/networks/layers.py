@@ -1,4 +1,4 @@
-"""Layers the networks need beside Keras's own: batch normalization, pixels, option A, dropout, maxout."""
+"""Layers the networks need beside Keras's own: batch normalization, pixels, option A, dropout..."""
 
 import json
 import sys
@@ -273,9 +273,9 @@ class Maxout(keras.layers.Layer):
         units: of the result.
         pieces: linear maps, each with biases, of which the largest value is taken for each unit.
 
-    Maps (batch, channels) to (batch, units), or each place of a map likewise. The weights are `kernel` (channels, units * pieces),
-    in which the pieces of a unit are side by side, and `bias`; they begin as those of the networks
-    here, by He's initialization.
+    Maps (batch, channels) to (batch, units), or each place of a map likewise. The weights are
+    `kernel` (channels, units * pieces), in which the pieces of a unit are side by side, and `bias`;
+    they begin as those of the networks here, by He's initialization.
     """
 
     def __init__(self, units, pieces, **kwargs):

@@ -80,8 +80,10 @@ def basic_branch(x, filters, stride, name, norm, dilations, inner=None, block_dr
 
 
 def _dropped(x, block_dropout, name):
-    """Dropout in front of a block's last convolution, which is as far from the addition as a
-    projection is: so it changes no order of weights, see `blocks.shortcut_connection`.
+    """Dropout in front of a block's last convolution.
+
+    That one is as far from the addition as a projection, so that the order of weights stays what
+    it is without dropout; see `blocks.shortcut_connection`.
     """
     return Dropout(block_dropout, name=f"{name}_dropout")(x) if block_dropout else x
 

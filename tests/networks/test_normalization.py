@@ -80,9 +80,7 @@ def test_every_family(family, name):
     usual = network(family, **FAMILIES[family])
     model = network(family, normalization=name, **FAMILIES[family])
     assert [layer.name for layer in model.layers] == [layer.name for layer in usual.layers]
-    assert all(
-        isinstance(layer, BatchNormalization) == (name == "frozen") for layer in norms(model)
-    )
+    assert all(isinstance(layer, BatchNormalization) == (name == "frozen") for layer in norms(model))
     frozen = {v.path for layer in norms(usual) for v in layer.trainable_variables}
     expected = {v.path for v in usual.trainable_variables} - (frozen if name == "frozen" else set())
     assert {v.path for v in model.trainable_variables} == expected
@@ -97,9 +95,7 @@ def test_each_image_is_normalized_by_itself(name):
     model = network(normalization=name)
     x = images().astype("float32")
     for training in (False, True):
-        alone = np.concatenate(
-            [np.asarray(model(x[i : i + 1], training=training)) for i in range(4)]
-        )
+        alone = np.concatenate([np.asarray(model(x[i : i + 1], training=training)) for i in range(4)])
         np.testing.assert_allclose(np.asarray(model(x, training=training)), alone, atol=1e-4)
 
 

@@ -64,7 +64,7 @@ def _described(path, text, tensors):
                 raise ValueError(f"{option} of {network.name}")
         check_options(options, network, shown.get("num_classes"))
         options = {**{name: network.options[name] for name in network.settled}, **options}
-        # Several shares may be of one network, and tensors of another are refused as they are loaded.
+        # Several shares may be of one network; tensors of another are refused as they are loaded.
         for option in (name for name in network.late if name != PROJECTIONS):
             if option in shown and options[option] != shown[option]:
                 raise ValueError(f"{option} {options[option]!r}, and tensors of {shown[option]!r}")
