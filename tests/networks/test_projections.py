@@ -166,7 +166,7 @@ def test_a_run_with_projections_dropout_and_maxout(tmp_path):
     run = tmp_path / "run"
     options = ("--projections=0.4", "--block_dropout=0.2", "--maxout=3")
     steps = ("--train_steps=3", "--eval_every=3", "--batch_size=16")
-    recipe = ("--recipe=resnet20_digits", "--model=resnet8", "--boundaries=1,2")
+    recipe = ("--recipe=resnet20_digits", "--model=resnet8", "--warmup_steps=0")
     assert train.main(["train", *recipe, *steps, *options, f"--workdir={run}"]) == 0
     path = run / "weights.safetensors"
     _, said = zoo.weights.record.of(zoo.get("resnet8", weights=path))
