@@ -3,6 +3,7 @@
 from .networks.layers import (
     BatchNormalization,
     Dropout,
+    Maxout,
     PixelNormalization,
     StochasticDepth,
     Subsampling,
@@ -12,6 +13,7 @@ from .networks.layers import (
 __all__ = [
     "BatchNormalization",
     "Dropout",
+    "Maxout",
     "PixelNormalization",
     "StochasticDepth",
     "Subsampling",

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.facts import BATCH
-from resnet_keras.networks import widths
+from resnet_keras.networks import maxout, projections, widths
 
 from . import networks
-from .network import FREE, NORMALIZATION, WIDTH, of_weights
+from .network import FREE, MAXOUT, NORMALIZATION, PROJECTIONS, WIDTH, of_weights
 from .weights import assignment, finding, foreign, layouts, publish, record
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ def get(
         synchronized: True is "synchronized"; by default False.
         stochastic_depth: rate in [0, 1) at which the last block drops its residual branch in
             training, block l of L at l/L of it; by default 0. Residual networks only.
+        maxout: None, the default, or a whole number of 2 or more: so many linear maps of the pooled
+            features, of which the largest value is taken for each of as many units, stand between
+            them and the logits (Goodfellow et al., arXiv 1302.4389). It belongs to the weights,
+            unless the head is new. VGG has none.
         dropout: rate in [0, 1) at which features are dropped before the logits in training; by
             default 0, and of VGG, where it stands behind each hidden layer, 0.5.
 
@@ -74,6 +78,12 @@ def get(
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow) or "C" (projection
             everywhere); by default "B" for ImageNet's networks and ResNeXts, and "A" for CIFAR's.
             C, D and SE networks have none.
+        projections: of resnetN: share in [0, 1] of the blocks, counted from the first, whose
+            shortcuts are projections even where dimensions stay; by default 0. With "A" the other
+            blocks that grow are zero-padded, with "B" they are projected; 1 is "C". It is rounded
+            to whole blocks, a half up, and belongs to the weights.
+        block_dropout: of resnetN: rate in [0, 1) at which features are dropped in front of the
+            last convolution of each block in training; by default 0.
         width: of ResNets, plain ones too, of C, D and SE networks and of preact_resnetN: times how
             many channels all convolutions have, such as 0.5; by default 1. Channels of the first
             stage are rounded, for ImageNet to a multiple of 8 and for CIFAR to a whole number, and
@@ -155,6 +165,8 @@ def build(
         hidden = getattr(network.files, "HIDDEN", ())  # belongs to the head, whatever the classes
         whole = file.headless or not options.get("include_top", True)
         new = () if kept else ("logits", *hidden) if whole else ("logits",)
+        if options.get(MAXOUT) != file.options.get(MAXOUT):
+            new = (*new, MAXOUT)  # of this head, or none
         assignment.assign(model, file, skip=new)
         publish.remember(
             model,
@@ -192,8 +204,8 @@ def backbone(
     Args:
         name, weights, weights_dir, input_shape: as for `get`.
         **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `normalization`,
-            `synchronized` and `stochastic_depth`; of residual networks `shortcut` and
-            `stride_in_1x1`; of these and of plain ones `width`, `inner_widths` and
+            `synchronized` and `stochastic_depth`; of residual networks `shortcut`, `projections`
+            and `stride_in_1x1`; of these and of plain ones `width`, `inner_widths` and
             `output_stride`, as 16 or 8 for segmentation; of VGG `width` and, with "fc7", `hidden`
             and `dropout`; of resnet1d `width` and `z_normalization`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
@@ -250,8 +262,10 @@ def _checked(network, given):
     Raises:
         InputError: it has no such option, or not this value of it.
     """
-    if "num_classes" in given and given.get("include_top") is False:
-        raise InputError("num_classes is of a head: leave it out with include_top=False.")
+    if given.get("include_top") is False:
+        for option in ("num_classes", MAXOUT):
+            if given.get(option) is not None:
+                raise InputError(f"{option} is of a head: leave it out with include_top=False.")
     options = {}
     for option, value in given.items():
         if option in network.arguments and value == network.arguments[option]:
@@ -260,6 +274,9 @@ def _checked(network, given):
             raise InputError(
                 f"{network.name} has no option {option}, which other networks of its kind have."
             )
+        if option == MAXOUT and value is None:
+            options[option] = value
+            continue  # as all networks are
         if option in network.family.lacks:
             raise InputError(
                 f"{network.name} has no option {option}: {network.family.lacks[option]}."
@@ -268,6 +285,9 @@ def _checked(network, given):
             raise unknown(f"option of {network.name}:", option, ["weights", *network.accepted])
         if option == NORMALIZATION:
             network.check_normalization(value)
+        if option == MAXOUT:
+            maxout.check(value)
+            value = int(value)
         if option in network.options:
             value = networks.canonical(f"{option} of {network.name}", value)
             choices = network.family.choices.get(option)
@@ -275,8 +295,16 @@ def _checked(network, given):
                 raise unknown(f"{option} of {network.name}:", value, choices)
             if option == WIDTH and option in network.late:
                 value = widths.exact(network.dataset, value)  # as files show it
+            if option == PROJECTIONS and option in network.late:
+                value = _projections(network, value, given)
         options[option] = value
     return options
+
+
+def _projections(network, share, given):
+    """The share as files show it."""
+    projections.check(share, given.get("shortcut", network.shortcut))
+    return projections.exact(network.dataset, network.depth, share)
 
 
 def _check_said(network, file, given):
@@ -300,26 +328,41 @@ def _settled(file, given):
     with_top = settled.pop("include_top", True) or "num_classes" in given  # which asks for a head
     if not given.get("include_top", with_top):
         settled = {**settled, "include_top": False}
-        settled.pop("num_classes", None)
+        for option in ("num_classes", MAXOUT):
+            settled.pop(option, None)
     elif "num_classes" not in {**settled, **given}:
         raise foreign.no_classes(file.path, file.tensors)
     else:
         settled.pop("pooling", None)
     _check_settled(file, given)
+    _check_maxout(file, {**settled, **given})
     return settled
 
 
 def _check_settled(file, given):
     """Raises `InputError` for what belongs to the weights and is given otherwise."""
-    free = {*FREE, NORMALIZATION, *networks.find(file.model).free}
+    free = {*FREE, NORMALIZATION, MAXOUT, *networks.find(file.model).free}
     for option in given.keys() & file.options.keys() - free:
         if option in ("mean", "std") or given[option] != file.options[option]:
-            own = f", where it is {file.options[option]}," if option == WIDTH else ""
+            shown = option in (WIDTH, PROJECTIONS)
+            own = f", where it is {file.options[option]:g}," if shown else ""
             raise InputError(
                 f"{option} belongs to the weights in {file.path}{own} and cannot be set beside "
                 "them."
             )
     _check_normalization(file, given.get(NORMALIZATION))
+
+
+def _check_maxout(file, options):
+    """Raises `InputError` where a head that is kept is of another `maxout`."""
+    kept = options.get("include_top", True) and not file.headless
+    kept = kept and options.get("num_classes") == file.options.get("num_classes")
+    own = file.options.get(MAXOUT)
+    if kept and options.get(MAXOUT) != own:
+        raise InputError(
+            f"maxout belongs to the weights in {file.path}, where it is {own}, and cannot be "
+            f"{options.get(MAXOUT)} beside them, unless num_classes makes the head a new one."
+        )
 
 
 def _check_normalization(file, given):

@@ -21,11 +21,15 @@ TRAINING = ("synchronized", "stochastic_depth", "dropout")
 OF_WEIGHTS = ("mean", "std", "epsilon")
 # This one is of the weights and of the training: see `of_weights`.
 NORMALIZATION = "normalization"
+# This one belongs to weights with a head, see `building`.
+MAXOUT = "maxout"
 WIDTH, INNER = "width", "inner_widths"
+PROJECTIONS, BLOCK_DROPOUT = "projections", "block_dropout"
 # Options of families that had none at first, which are `Network.late`.
 PRUNED = {INNER: None}
 WIDTHS = {WIDTH: 1.0, **PRUNED}
-SHARED = (*FREE, *OF_WEIGHTS, NORMALIZATION, *TRAINING)
+RESIDUAL = {PROJECTIONS: 0.0, BLOCK_DROPOUT: 0.0}
+SHARED = (*FREE, *OF_WEIGHTS, NORMALIZATION, MAXOUT, *TRAINING)
 IMAGES, SERIES = "images", "series"  # what networks take
 
 

@@ -30,8 +30,10 @@ def model_options(
     *,
     normalization: str = "channel",
     shortcut: str | None = None,
+    projections: float | None = None,
     stride_in_1x1: bool | None = None,
     width: float | None = None,
+    maxout: int | None = None,
     z_normalization: bool | None = None,
     image_size: int | None = None,
     data_dir: str | None = None,
@@ -44,8 +46,10 @@ def model_options(
         normalization: "channel" takes the data set's mean and deviation per channel; "pixel" the
             training images' mean per pixel and no deviation (Sec. 4.2).
         shortcut: "A", "B", "C", or None for the network's default.
+        projections: share of the first blocks that have projections; None for the default.
         stride_in_1x1: of bottleneck blocks, or None for the network's default.
         width: times the channels, or channels of the first stage; None for the network's default.
+        maxout: linear maps of which a maximum is taken before the logits; None for no such layer.
         z_normalization: of networks for series, or None for the network's default.
         image_size: side of the images in pixels; the data set's own without.
         data_dir: where the data set is, see `pipelines.arrays`.
@@ -54,8 +58,10 @@ def model_options(
     shape = facts.input_shape(image_size)
     of_networks = {
         "shortcut": shortcut,
+        "projections": projections,
         "stride_in_1x1": stride_in_1x1,
         "width": width,
+        "maxout": maxout,
         "z_normalization": z_normalization,
     }
     options: dict[str, Any] = {"num_classes": facts.num_classes, "input_shape": shape}

@@ -252,6 +252,9 @@ def fully_convolutional(model: "keras.Model", image_size: int) -> "keras.Model":
         window, strides=1, data_format=CHANNELS_LAST, name="sliding_pool"
     )
     pooled = pooling(features)
+    for layer in model.layers:
+        if layer.name == "maxout":
+            pooled = layer(pooled)
     dense = keras.Model(model.input, model.get_layer("logits")(pooled), name=model.name)
     dense.compile(jit_compile=False)  # XLA would compile for each size of image
     return dense

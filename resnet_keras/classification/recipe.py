@@ -190,7 +190,8 @@ def build(
         sync_batch_norm: whether batch statistics are taken over all replicas.
         stochastic_depth: rate at which the last block drops its residual branch.
         dropout: rate at which features are dropped before the logits.
-        block_dropout: rate at which they are dropped in each block of a wide network or DenseNet.
+        block_dropout: rate at which they are dropped in each block of a ResNet of the paper's, a
+            wide network or a DenseNet.
         freeze: the last stage that is not trained.
         remat: whether blocks are computed again for their gradients.
     """

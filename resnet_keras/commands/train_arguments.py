@@ -197,7 +197,7 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
         )
     if FLAGS.block_dropout and "block_dropout" not in network.options:
         raise InputError(
-            f"{network.name} has no dropout between its convolutions, which wide networks "
+            f"{network.name} has no dropout between its convolutions, which resnetN, wide networks "
             "(wrn28_10) and DenseNets have: leave --block_dropout out."
         )
     if FLAGS.sync_batch_norm and not network.normalized:
@@ -297,7 +297,8 @@ def model() -> dict[str, Any]:
 
 
 def _options():
-    return given("shortcut", "stride_in_1x1", "width", "z_normalization")
+    shortcuts = ("shortcut", "projections", "stride_in_1x1")
+    return given(*shortcuts, "width", "maxout", "z_normalization")
 
 
 def optimizer() -> dict[str, Any]:

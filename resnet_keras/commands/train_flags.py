@@ -44,6 +44,14 @@ _model.choice(
     ["A", "B", "C"],
     "Shortcut option of the paper: A, B or C. Without the flag, the network's default.",
 )
+_model.number(
+    "projections",
+    None,
+    "Share of the first blocks with projected shortcuts. It is for resnetN with --shortcut=A "
+    "or B, of which it makes C step by step; 0.5 is the first half of the blocks. Without the "
+    "flag, 0, or what weights have.",
+    high=1,
+)
 _model.switch(
     "stride_in_1x1",
     None,
@@ -64,6 +72,14 @@ _model.choice(
     "What stands behind convolutions: batch, group, ... batch is batch normalization, synchronized "
     "over all replicas; group and layer normalize each image by itself; frozen, with --weights, is "
     "batch normalization that stays as it is. Without the flag, batch, or what weights have.",
+)
+_model.whole(
+    "maxout",
+    None,
+    "Linear maps of features, of which the maximum is taken. 2 or more put such a layer "
+    "before the logits (Maxout Networks, arXiv 1302.4389); VGG has none. Without the flag, none, "
+    "or what weights have.",
+    2,
 )
 _model.switch(
     "z_normalization",
@@ -173,7 +189,7 @@ _regularization.number(
 _regularization.number(
     "block_dropout",
     0,
-    "Rate of dropping features inside blocks. It is for wide networks and DenseNets.",
+    "Rate of dropping features inside blocks. For resnetN, wide networks and DenseNets.",
     high=1,
 )
 _regularization.number(

@@ -7,8 +7,10 @@ from keras import layers
 
 from resnet_keras.errors import InputError
 
+from .layers import Maxout
+
 COUNTED = (
-    *(layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense),
+    *(layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense, Maxout),
     *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
     *(layers.SeparableConv1D, layers.SeparableConv2D),
 )

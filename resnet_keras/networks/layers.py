@@ -1,4 +1,4 @@
-"""Layers the networks need beside Keras's own: batch normalization, pixels, option A, dropout."""
+"""Layers the networks need beside Keras's own: batch normalization, pixels, option A, dropout..."""
 
 import json
 import sys
@@ -263,6 +263,47 @@ class DilatedAveragePooling(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "dilation": self.dilation}
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class Maxout(keras.layers.Layer):
+    """The maximum over several linear maps (Goodfellow et al., arXiv 1302.4389).
+
+    Args:
+        units: of the result.
+        pieces: linear maps, each with biases, of which the largest value is taken for each unit.
+
+    Maps (batch, channels) to (batch, units), or each place of a map likewise. The weights are
+    `kernel` (channels, units * pieces), in which the pieces of a unit are side by side, and `bias`;
+    they begin as those of the networks here, by He's initialization.
+    """
+
+    def __init__(self, units, pieces, **kwargs):
+        super().__init__(**kwargs)
+        for what, value in (("units", units), ("pieces", pieces)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{what} must be a positive whole number, not {value!r}.")
+        self.units = units
+        self.pieces = pieces
+
+    def build(self, input_shape):
+        he_normal = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+        size = self.units * self.pieces
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], size), initializer=he_normal, name="kernel"
+        )
+        self.bias = self.add_weight(shape=(size,), initializer="zeros", name="bias")
+
+    def call(self, x):
+        x = ops.matmul(x, self.kernel) + self.bias
+        sides = ops.shape(x)[1:-1]
+        return ops.max(ops.reshape(x, (-1, *sides, self.units, self.pieces)), axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "pieces": self.pieces}
 
 
 def _strided(height, width, stride):

@@ -22,7 +22,8 @@ from resnet_keras.errors import InputError, unknown
 from resnet_keras.facts import BATCH, CIFAR10_MEAN, CIFAR10_STD, IMAGENET_MEAN, IMAGENET_STD
 
 from .blocks import CHANNELS_LAST, he_normal, linear_drop_rates
-from .layers import Dropout, PixelNormalization
+from .layers import Dropout, Maxout, PixelNormalization
+from .maxout import check as check_maxout
 from .normalization import maker
 
 POOLINGS = ("avg", "max", None)
@@ -40,6 +41,7 @@ class Common(TypedDict, total=False):
     epsilon: float
     stochastic_depth: float
     dropout: float
+    maxout: int | None
 
 
 class Shared(Common, total=False):
@@ -78,6 +80,7 @@ def network(
     epsilon: float = 1e-5,
     stochastic_depth: float = 0.0,
     dropout: float = 0.0,
+    maxout: int | None = None,
     head: Callable | None = None,
     axes: Sequence[str] = IMAGE,
     pixel_normalization: Callable = PixelNormalization,
@@ -106,6 +109,8 @@ def network(
         stochastic_depth: rate at which the last block drops its residual branch in training, for
             each example; block l of L has l/L of it.
         dropout: rate at which features are dropped before the logits in training.
+        maxout: None, or of how many linear maps of the pooled features the maximum is taken, for as
+            many values as there are features, before they are dropped; see `layers.Maxout`.
         head: a function from the last stage's features to those that the logits are made of,
             (batch, channels); None takes their mean over positions.
         axes: what the sides of the input are called; `SERIES` makes a network for series of
@@ -126,17 +131,21 @@ def network(
     with dtype_policy(dtype):
         pixels, x = _normalized_input(input_shape, mean, std, axes, pixel_normalization)
         x = trunk(x, norm, linear_drop_rates(blocks, last))
-        x = _top(x, include_top, num_classes, pooling, dropout, head or _mean)
+        x = _top(x, include_top, num_classes, pooling, dropout, maxout, head)
         return keras.Model(pixels, x, name=name)
 
 
-def _top(x, include_top, num_classes, pooling, dropout, head):
+def _top(x, include_top, num_classes, pooling, dropout, maxout, head):
     """What follows the last stage: the head, pooled features, or nothing."""
     dropout = rate("dropout", dropout)
+    check_maxout(maxout, pooled=include_top and head is None)
     if include_top:
         if pooling is not None:
             raise InputError("pooling is for features: give include_top=False beside it.")
-        return _logits(head(x), positive("num_classes", num_classes), dropout)
+        x = (head or _mean)(x)
+        if maxout is not None:
+            x = Maxout(x.shape[-1], int(maxout), name="maxout")(x)
+        return _logits(x, positive("num_classes", num_classes), dropout)
     if dropout:
         raise InputError("dropout stands before the logits: leave it out with include_top=False.")
     if pooling not in POOLINGS:

@@ -21,6 +21,7 @@ from resnet_keras.facts import (
     IMAGENET_OUTPUT_STRIDES,
 )
 
+from . import projections as projected_blocks
 from . import widths
 from .blocks import (
     add_relu,
@@ -31,7 +32,8 @@ from .blocks import (
     shortcut_connection,
     stages,
 )
-from .network import CIFAR, Shared, network, positive
+from .layers import Dropout
+from .network import CIFAR, Shared, network, positive, rate
 
 SHORTCUTS = ("A", "B", "C", None)
 
@@ -44,19 +46,46 @@ def plain_block(x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, 
 
 
 def basic_block(
-    x, filters, stride, name, norm, drop_rate, dilations=(1, 1), *, shortcut, inner=None
+    x,
+    filters,
+    stride,
+    name,
+    norm,
+    drop_rate,
+    dilations=(1, 1),
+    *,
+    shortcut,
+    projected=frozenset(),
+    block_dropout=0.0,
+    inner=None,
 ):
-    """Two 3x3 convolutions around which the shortcut leads (Fig. 5, left)."""
+    """Two 3x3 convolutions around which the shortcut leads (Fig. 5, left).
+
+    Args:
+        shortcut: "A", "B" or "C"; the blocks whose names are `projected` have "C".
+        block_dropout: rate at which values in front of the last convolution are dropped.
+    """
+    shortcut = "C" if name in projected else shortcut
     identity = shortcut_connection(x, filters, stride, shortcut, name, norm, drop_rate)
-    branch = basic_branch(x, filters, stride, name, norm, dilations, inner)
+    branch = basic_branch(x, filters, stride, name, norm, dilations, inner, block_dropout)
     return add_relu(identity, branch, name, drop_rate)
 
 
-def basic_branch(x, filters, stride, name, norm, dilations, inner=None):
+def basic_branch(x, filters, stride, name, norm, dilations, inner=None, block_dropout=0.0):
     """The F(x) of a basic block; `inner` channels are between its convolutions, or `filters`."""
     before, behind = dilations
     x = conv_bn_relu(x, inner or filters, 3, stride, f"{name}_1", norm, before)
+    x = _dropped(x, block_dropout, name)
     return conv_bn(x, filters, 3, 1, f"{name}_2", norm, behind)
+
+
+def _dropped(x, block_dropout, name):
+    """Dropout in front of a block's last convolution.
+
+    That one is as far from the addition as a projection, so that the order of weights stays what
+    it is without dropout; see `blocks.shortcut_connection`.
+    """
+    return Dropout(block_dropout, name=f"{name}_dropout")(x) if block_dropout else x
 
 
 def bottleneck_block(
@@ -70,17 +99,36 @@ def bottleneck_block(
     *,
     shortcut,
     stride_in_1x1,
+    projected=frozenset(),
+    block_dropout=0.0,
     inner=None,
 ):
-    """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right)."""
+    """1x1, 3x3 and 1x1 convolutions, the last four times as wide (Fig. 5, right).
+
+    `projected` and `block_dropout` as of `basic_block`.
+    """
+    shortcut = "C" if name in projected else shortcut
     identity = shortcut_connection(x, 4 * filters, stride, shortcut, name, norm, drop_rate)
     branch = bottleneck_branch(
-        x, filters, stride, name, norm, dilations, inner, stride_in_1x1=stride_in_1x1
+        x,
+        *(filters, stride, name, norm, dilations, inner, block_dropout),
+        stride_in_1x1=stride_in_1x1,
     )
     return add_relu(identity, branch, name, drop_rate)
 
 
-def bottleneck_branch(x, filters, stride, name, norm, dilations, inner=None, *, stride_in_1x1):
+def bottleneck_branch(
+    x,
+    filters,
+    stride,
+    name,
+    norm,
+    dilations,
+    inner=None,
+    block_dropout=0.0,
+    *,
+    stride_in_1x1,
+):
     """The F(x) of a bottleneck block, whose first 1x1 and 3x3 have `inner` channels, or `filters`.
 
     The paper's own networks stride in the first 1x1; fb.resnet.torch and torchvision in the 3x3
@@ -93,6 +141,7 @@ def bottleneck_branch(x, filters, stride, name, norm, dilations, inner=None, *, 
     inner = inner or filters
     x = conv_bn_relu(x, inner, 1, first, f"{name}_1", norm)
     x = conv_bn_relu(x, inner, 3, second, f"{name}_2", norm, dilation)
+    x = _dropped(x, block_dropout, name)
     return conv_bn(x, 4 * filters, 1, 1, f"{name}_3", norm)
 
 
@@ -101,6 +150,8 @@ def resnet(
     *,
     shortcut: str | None = "B",
     stride_in_1x1: bool = True,
+    projections: float = 0.0,
+    block_dropout: float = 0.0,
     width: float = 1.0,
     inner_widths: Sequence[int] | None = None,
     output_stride: int = 32,
@@ -114,6 +165,10 @@ def resnet(
         shortcut: "A" (zero-padded), "B" (projection where dimensions grow), "C" (projection
             everywhere), or None for a plain network (18 and 34 only).
         stride_in_1x1: whether a bottleneck strides in its first 1x1 (the paper) or in its 3x3.
+        projections: share of the blocks in [0, 1], counted from the first, whose shortcuts are
+            projections even where dimensions stay, beside shortcut "A" or "B".
+        block_dropout: rate at which features are dropped in front of the last convolution of each
+            block in training (residual networks only); none in the paper.
         width: times how many channels all convolutions have, such as 0.5; see
             `widths.first_stage`.
         inner_widths: channels between the convolutions of each block in turn, of a pruned network;
@@ -140,7 +195,13 @@ def resnet(
         )
     if shortcut is None and depth in BOTTLENECK_DEPTHS:
         raise InputError(f"Plain ImageNet networks have depth 18 or 34, not {depth}.")
-    block = _block(depth in BOTTLENECK_DEPTHS, shortcut, stride_in_1x1)
+    block = _block(
+        IMAGENET_BLOCKS[depth],
+        shortcut,
+        projections,
+        block_dropout,
+        bottleneck={"stride_in_1x1": stride_in_1x1} if depth in BOTTLENECK_DEPTHS else None,
+    )
     output_stride = checked_output_stride(output_stride, IMAGENET_OUTPUT_STRIDES)
     first = widths.first_stage("imagenet", width)
     inner = widths.inner_widths(inner_widths, IMAGENET_BLOCKS[depth], first)
@@ -164,6 +225,8 @@ def cifar_resnet(
     depth: int,
     *,
     shortcut: str | None = "A",
+    projections: float = 0.0,
+    block_dropout: float = 0.0,
     width: float = 1.0,
     inner_widths: Sequence[int] | None = None,
     output_stride: int = 4,
@@ -184,10 +247,10 @@ def cifar_resnet(
             f"CIFAR networks have 6n+2 layers (8, 14, 20, 26, 32, ...), not {depth}; "
             f"ImageNet networks have {_listed(IMAGENET_BLOCKS)}."
         )
-    block = _block(False, shortcut, stride_in_1x1=False)
     output_stride = checked_output_stride(output_stride, CIFAR_OUTPUT_STRIDES)
     first = widths.first_stage("cifar10", width)
     blocks = [(depth - 2) // 6] * 3
+    block = _block(blocks, shortcut, projections, block_dropout)
     inner = widths.inner_widths(inner_widths, blocks, first)
 
     def trunk(x, norm, drop_rates):
@@ -205,14 +268,23 @@ def cifar_resnet(
     )
 
 
-def _block(bottleneck, shortcut, stride_in_1x1):
+def _block(blocks, shortcut, projections, block_dropout, bottleneck=None):
+    """The function that builds a block; `bottleneck` has arguments of those, or is None."""
     if shortcut not in SHORTCUTS:
         raise unknown("shortcut", shortcut, ("A", "B", "C", "None (plain)"))
+    dropped = rate("block_dropout", block_dropout)
+    options = {
+        "shortcut": shortcut,
+        "projected": projected_blocks.places(projections, shortcut, blocks),
+        "block_dropout": dropped,
+    }
     if shortcut is None:
+        if dropped:
+            raise InputError("Plain networks have no dropout in blocks: leave block_dropout out.")
         return plain_block
-    if bottleneck:
-        return functools.partial(bottleneck_block, shortcut=shortcut, stride_in_1x1=stride_in_1x1)
-    return functools.partial(basic_block, shortcut=shortcut)
+    if bottleneck is not None:
+        return functools.partial(bottleneck_block, **options, **bottleneck)
+    return functools.partial(basic_block, **options)
 
 
 def _kind(shortcut):

@@ -63,7 +63,7 @@ class Study(NamedTuple):
 
 GLOBAL_BATCH = 32  # images of a step of `normalization`
 _FEW = ("--train_split=trainval[:10%]", "--eval_split=trainval[10%:]")  # 144 and 1,293 digits
-_SHORT = ("--train_steps=600", "--eval_every=100", "--checkpoint_every=600")
+_SHORT = ("--train_steps=300", "--eval_every=100", "--checkpoint_every=300")
 _ON_FEW_DIGITS = {"digits": (*_FEW, *_SHORT)}
 
 

@@ -56,7 +56,7 @@ CONTRADICTIONS = [
     ([*DIGITS, "--model=vgg16", "--stochastic_depth=0.1"], "leave --stochastic_depth out"),
     ([*DIGITS, "--model=vgg16", "--remat"], "vgg16 keeps as much with --remat"),
     ([*DIGITS, "--model=vgg19", "--sync_batch_norm"], "vgg19 has no batch normalization: leave"),
-    ([*DIGITS, "--model=resnet20", "--block_dropout=0.3"], "leave --block_dropout out"),
+    ([*DIGITS, "--model=plain20", "--block_dropout=0.3"], "leave --block_dropout out"),
     ([*DIGITS, "--dataset=imagenet"], "Did you mean 'imagenet2012'?"),
     ([*DIGITS, "--dataset=beans"], "Did you mean 'tfds/beans'?"),
     ([*DIGITS, "--train_split=training"], "Did you mean 'train'?"),

@@ -17,7 +17,7 @@ from resnet_keras.facts import (
 
 from .. import paper, publishers
 from ..entry import Preprocessing, Published, WeightsEntry
-from ..network import WIDTHS, Family, Network
+from ..network import BLOCK_DROPOUT, PROJECTIONS, RESIDUAL, WIDTHS, Family, Network
 
 IMAGENET_DEPTHS = tuple(IMAGENET_BLOCKS)
 
@@ -33,6 +33,21 @@ _CIFAR_RESNET = Family(
     {**_SHORTCUTS, "output_stride": CIFAR_OUTPUT_STRIDES},
     _FILES,
 )
+_OF_PLAIN = {
+    PROJECTIONS: "it has no shortcuts",
+    BLOCK_DROPOUT: "resnetN have it, whose blocks have shortcuts",
+}
+
+
+def _options(options, plain, stride):
+    """Those of a network, and of which kind they are."""
+    late = {**({} if plain else RESIDUAL), **WIDTHS}
+    return {
+        "options": {**options, **late, "output_stride": stride},
+        "training": () if plain else (BLOCK_DROPOUT,),
+        "free": ("output_stride",),
+        "late": tuple(late),
+    }
 
 
 def _imagenet(depth, plain=False):
@@ -40,12 +55,10 @@ def _imagenet(depth, plain=False):
     shortcut = {} if plain else {"shortcut": "B"}
     return Network(
         name=f"{'plain' if plain else 'resnet'}{depth}",
-        family=_RESNET,
+        family=_RESNET._replace(lacks=_OF_PLAIN) if plain else _RESNET,
         arguments={"depth": depth, **({"shortcut": None} if plain else {})},
-        options={**shortcut, **bottleneck, **WIDTHS, "output_stride": 32},
-        free=("output_stride",),
-        late=tuple(WIDTHS),
         dataset="imagenet",
+        **_options({**shortcut, **bottleneck}, plain, 32),
         paper_multiply_adds=paper.MULTIPLY_ADDS[depth],
     )
 
@@ -53,12 +66,10 @@ def _imagenet(depth, plain=False):
 def _cifar(depth, plain=False):
     return Network(
         name=f"{'plain' if plain else 'resnet'}{depth}",
-        family=_CIFAR_RESNET,
+        family=_CIFAR_RESNET._replace(lacks=_OF_PLAIN) if plain else _CIFAR_RESNET,
         arguments={"depth": depth, **({"shortcut": None} if plain else {})},
-        options={**({} if plain else {"shortcut": "A"}), **WIDTHS, "output_stride": 4},
-        free=("output_stride",),
-        late=tuple(WIDTHS),
         dataset="cifar10",
+        **_options({} if plain else {"shortcut": "A"}, plain, 4),
         paper_parameters=paper.PARAMETERS.get(depth),
     )
 

@@ -3,14 +3,17 @@
 from resnet_keras.facts import CAFFE_MEAN, CAFFE_STD
 
 from .. import paper, publishers
-from ..network import INNER, Family, Network
+from ..network import INNER, MAXOUT, Family, Network
 
 _VGG = Family(
     "resnet_keras.networks.vgg:vgg",
     files="resnet_keras.zoo.weights.vggs",
     head=("conv5", "fc7"),
     residual=False,
-    lacks={INNER: "it has no blocks whose outputs would stay; width makes all of it narrower"},
+    lacks={
+        INNER: "it has no blocks whose outputs would stay; width makes all of it narrower",
+        MAXOUT: "its head is of two hidden layers, and not of pooled features",
+    },
 )
 
 

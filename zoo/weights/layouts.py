@@ -10,7 +10,7 @@ from typing import Any
 
 from resnet_keras.errors import InputError
 
-from ..network import WIDTH, Network
+from ..network import MAXOUT, WIDTH, Network
 from . import kerashub
 from .formats import Tensor
 
@@ -26,6 +26,7 @@ _KERAS_LEAVES = {
     **dict.fromkeys(("fc6", "fc7"), ("kernel", "bias")),
     "bn": ("gamma", "beta", "moving_mean", "moving_variance"),
     "logits": ("kernel", "bias"),
+    MAXOUT: ("kernel", "bias"),
     "normalization": ("mean", "std"),
 }
 
@@ -100,6 +101,7 @@ def options(
     """
     shown: dict[str, Any] = {}
     head, mean, std = "logits/kernel", "normalization/mean", "normalization/std"
+    maxout = f"{MAXOUT}/kernel"
     own = tensors
     if numbered(tensors):
         own = by_layer_number(tensors)
@@ -115,6 +117,9 @@ def options(
     shape = own[head].shape if head in own else ()
     if len(shape) == 2 and shape[0] > 0 and features in (None, shape[0]):
         shown["num_classes"] = own[head].shape[-1]
+    shape = own[maxout].shape if maxout in own else ()
+    if "num_classes" in shown and len(shape) == 2 and shape[0] and shape[1] >= 2 * shape[0]:
+        shown[MAXOUT] = shape[1] // shape[0]
     if mean in own and std in own:
         shown |= {"mean": own[mean].read(), "std": own[std].read()}
         if len(own[mean].shape) > 1:  # one per pixel, or per step of series
@@ -171,8 +176,8 @@ def _named(name, layers):
     """`conv1_conv/kernel` of `layers/conv2d/vars/0`, whose group is named so in the file."""
     match = _KERAS_VARIABLE.fullmatch(name)
     layer = layers.get(match[1]) if match else None
-    if match is None or layer is None or layer == match[2]:
-        return name
+    if match is None or layer is None or (layer == match[2] and layer != MAXOUT):
+        return name  # the name of a layer of maxout is that of its class
     leaves, index = _KERAS_LEAVES.get(layer.rpartition("_")[2], ()), int(match[3])
     return f"{layer}/{leaves[index] if index < len(leaves) else index}"
 

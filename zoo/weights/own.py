@@ -18,7 +18,7 @@ from resnet_keras.files import write_atomically
 
 from .. import networks
 from ..entry import Preprocessing
-from ..network import Network
+from ..network import MAXOUT, PROJECTIONS, Network
 from ..networks import canonical
 from . import foreign, formats, layouts, provenance, record
 from .file import WeightsFile, check_preprocessing, guessed
@@ -64,9 +64,14 @@ def _described(path, text, tensors):
                 raise ValueError(f"{option} of {network.name}")
         check_options(options, network, shown.get("num_classes"))
         options = {**{name: network.options[name] for name in network.settled}, **options}
-        for option in network.late:
+        # Several shares may be of one network; tensors of another are refused as they are loaded.
+        for option in (name for name in network.late if name != PROJECTIONS):
             if option in shown and options[option] != shown[option]:
                 raise ValueError(f"{option} {options[option]!r}, and tensors of {shown[option]!r}")
+        if options.get(MAXOUT) != shown.get(MAXOUT):
+            raise ValueError(
+                f"maxout {options.get(MAXOUT)!r}, and tensors of {shown.get(MAXOUT)!r}"
+            )
         names = made.get("class_names")
         if names is not None:
             if not isinstance(names, list) or len(names) != options.get("num_classes"):
@@ -114,6 +119,7 @@ _CHECKS = {
     "pooling": lambda v: v in ("avg", "max", None),
     "epsilon": lambda v: isinstance(v, float) and 0 < v < 1,
     "normalization": lambda v: v in (GROUP, LAYER),  # batch normalization is not written down
+    MAXOUT: lambda v: is_whole(v) and v >= 2,  # of networks with such a layer
     "dtype": lambda v: v in ("float32", "mixed_bfloat16", "mixed_float16", "bfloat16", "float16"),
 }
 

@@ -14,7 +14,7 @@ from resnet_keras.errors import InputError
 from resnet_keras.facts import GROUP, LAYER
 
 from .. import networks
-from ..network import FREE, NORMALIZATION, OF_WEIGHTS, Network
+from ..network import FREE, MAXOUT, NORMALIZATION, OF_WEIGHTS, Network
 from ..networks import canonical
 from . import densenets, preacts, resnets, vggs
 
@@ -118,10 +118,12 @@ def check_arguments(network: Network, arguments: Mapping[str, Any]) -> None:
 
 def stored(network: Network, options: Mapping[str, Any]) -> dict[str, Any]:
     """Of a network's options, those that a file of its weights keeps."""
-    kept = {*FREE, *OF_WEIGHTS, NORMALIZATION, *network.settled} - {"mean", "std", *network.late}
+    kept = {*FREE, *OF_WEIGHTS, NORMALIZATION, MAXOUT, *network.settled}
+    kept -= {"mean", "std", *network.late}
     kept -= {"pooling"} if options.get("include_top", True) else {"num_classes"}
     sparse = (*network.free, *network.late)
     changed = {key for key in sparse if options.get(key) != network.options[key]}
+    changed -= {*network.training}
     return {key: value for key, value in options.items() if key in kept | changed}
 
 
@@ -161,6 +163,8 @@ def _shared(layers):
     rates = [c["rate"] for name, (_, c) in layers.items() if re.fullmatch(r"conv\d_.*_drop", name)]
     if rates:
         options["stochastic_depth"] = max(rates)  # the last block's
+    if MAXOUT in layers and options["include_top"]:
+        options[MAXOUT] = layers[MAXOUT][1]["pieces"]
     if "dropout" in layers:
         options["dropout"] = layers["dropout"][1]["rate"]
     return options

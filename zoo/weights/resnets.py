@@ -3,9 +3,10 @@
 Every translation keeps the function of the network: what it computes agrees up to rounding.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from resnet_keras.facts import (
     CAFFE_MEAN,
     CAFFE_STD,
     FIRST_STAGES,
+    IMAGENET_BLOCKS,
     IMAGENET_MEAN,
     IMAGENET_STD,
 )
 
-from ..network import Network
+from ..network import BLOCK_DROPOUT, PROJECTIONS, Network
 from . import architecture, layouts, preactivation, widths
 from .formats import Tensor
 from .layouts import KERAS_APPLICATIONS, TORCH, changed, keras_name, renamed
@@ -32,6 +34,7 @@ LEAVES = {
     "running_var": "moving_variance",
 }
 _TORCH_BLOCK = re.compile(r"layer(\d)\.(\d+)\.(?:(conv|bn)(\d)|(?:downsample|shortcut)\.([01]))")
+_CONVOLUTION = re.compile(r"conv(\d+)_block(\d+)_(\d)_conv(?:/kernel)?")
 _VARIANT = re.compile(r"conv1_3_conv|conv\d_block\d+_(se_|0_pool)")
 _DENSE = re.compile(r"(?!conv\d|logits/)[^/]+/(kernel|bias|gamma|beta|moving_mean|moving_variance)")
 
@@ -70,18 +73,55 @@ def shown(
             stride.
     """
     options: dict[str, Any] = {**widths.shown(tensors, network)}
-    if layouts.numbered(tensors):
-        names = [name.rpartition("layers/")[2] for name in tensors]
-        kernels = sum(re.fullmatch(r"conv2d(_\d+)?/vars/0", name) is not None for name in names)
-        projections = kernels - (network.arguments["depth"] - 1)
-    else:
-        projections = sum(name.endswith("_0_conv/kernel") for name in tensors)
     if not network.plain:
-        options["shortcut"] = shortcut(projections, network)
+        options |= _shown_shortcuts(tensors, network)
     if network.depth in BOTTLENECK_DEPTHS and "conv3_block1_1_conv" in layers:
         # Only a 3x3 convolution that strides is padded by a layer of its own.
         options["stride_in_1x1"] = "conv3_block1_2_pad" not in layers
     return options
+
+
+def _shown_shortcuts(tensors, network):
+    """The options `shortcut` and `projections`; Keras's numbers show only how many there are."""
+    if not layouts.numbered(tensors):
+        return shortcuts(tensors) or {"shortcut": shortcut(_projections(tensors), network)}
+    names = [name.rpartition("layers/")[2] for name in tensors]
+    kernels = sum(re.fullmatch(r"conv2d(_\d+)?/vars/0", name) is not None for name in names)
+    count = kernels - (network.arguments["depth"] - 1)
+    total = sum(_blocks(network))
+    if 0 < count < total and count != _growing(network):
+        return {}  # which `unsaid` asks for
+    return {"shortcut": shortcut(count, network)}
+
+
+def _projections(names):
+    return sum(name.endswith("_0_conv/kernel") for name in names)
+
+
+def shortcuts(names: Iterable[str]) -> dict[str, Any]:
+    """The options `shortcut` and `projections` of a network of the paper's; empty for another.
+
+    Where all that is told apart is the same network, of the options that make it "C" is given
+    before "B", "B" before "A", and the smallest share.
+
+    Args:
+        names: of its convolutions, or of their kernels.
+    """
+    found = [match for name in names if (match := _CONVOLUTION.fullmatch(name))]
+    blocks = sorted({(int(match[1]), int(match[2])) for match in found})
+    projected = {(int(match[1]), int(match[2])) for match in found if match[3] == "0"}
+    bottleneck = any(match[3] == "3" for match in found)
+    growing = {(stage, 1) for stage, _ in blocks if bottleneck or stage > 2}
+    leading = list(itertools.takewhile(projected.__contains__, blocks))
+    if not projected or projected == set(blocks):
+        return {"shortcut": "C" if projected else "A", PROJECTIONS: 0.0}
+    if projected == {*leading} | growing:
+        while leading and leading[-1] in growing:
+            leading.pop()
+        return {"shortcut": "B", PROJECTIONS: len(leading) / len(blocks)}
+    if projected == {*leading}:
+        return {"shortcut": "A", PROJECTIONS: len(leading) / len(blocks)}
+    return {}
 
 
 def check(
@@ -108,6 +148,8 @@ def check(
         architecture.check_numbered(path, layers, network)
     if layout == TORCH:
         _check_stem(path, tensors, network)
+        if not network.plain:
+            _check_shortcuts(path, tensors)
 
 
 def unsaid(network: Network, options: Mapping[str, Any]) -> str | None:
@@ -117,6 +159,8 @@ def unsaid(network: Network, options: Mapping[str, Any]) -> str | None:
             "does not say where its bottlenecks stride: give stride_in_1x1 (and epsilon, if it is "
             "not 1e-5)"
         )
+    if not network.plain and "shortcut" not in options:
+        return "does not say which of its shortcuts are projections: give shortcut and projections"
     return None
 
 
@@ -137,29 +181,38 @@ def described(layers: Mapping[str, tuple[str, Mapping[str, Any]]]) -> tuple[str,
     blocks = [name for name in layers if re.fullmatch(r"conv\d_block\d+_out", name)]
     bottleneck, imagenet = "conv2_block1_3_conv" in layers, "pool1_pool" in layers
     depth = (3 if bottleneck else 2) * len(blocks) + 2
-    shortcut = _described_shortcut(layers, bottleneck)
-    options: dict[str, Any] = {} if shortcut is None else {"shortcut": shortcut}
+    plain = "conv2_block1_add" not in layers
+    options: dict[str, Any] = {} if plain else _described_shortcuts(layers)
     if imagenet and bottleneck:
         options["stride_in_1x1"] = tuple(layers["conv3_block1_1_conv"][1]["strides"]) == (2, 2)
     options["output_stride"] = _described_output_stride(layers, stem=4 if imagenet else 1)
     if "conv1_conv" not in layers:
         raise KeyError("conv1_conv")
     options |= widths.of_layers(layers, "imagenet" if imagenet else "cifar10")
-    return f"{'plain' if shortcut is None else 'resnet'}{depth}", options
+    return f"{'plain' if plain else 'resnet'}{depth}", options
 
 
-def _described_shortcut(layers, bottleneck):
-    if "conv2_block1_add" not in layers:
-        return None
-    # Where dimensions stay: in the first stage of basic blocks, and in any second block.
-    if "conv2_block2_0_conv" in layers or (not bottleneck and "conv2_block1_0_conv" in layers):
-        return "C"
-    return "B" if "conv3_block1_0_conv" in layers else "A"
+def _described_shortcuts(layers):
+    options = shortcuts(layers)
+    if not options:
+        raise KeyError("projections in the first blocks")
+    rates = [c["rate"] for name, (_, c) in layers.items() if re.fullmatch(r".*\d_dropout", name)]
+    return {**options, BLOCK_DROPOUT: max(rates, default=0.0)}
 
 
 def _described_output_stride(layers, stem):
     convolutions = [c for name, (_, c) in layers.items() if re.match(r"conv\d_block1_[12]_c", name)]
     return stem * math.prod(convolution["strides"][0] for convolution in convolutions)
+
+
+def _check_shortcuts(path, tensors):
+    """Raises `InputError` where torch's tensors show projections, but not where dimensions grow."""
+    shown = shortcuts(tensors)
+    if shown.get("shortcut") == "A" and shown[PROJECTIONS]:
+        raise InputError(
+            f"{path} has projections in some shortcuts and none in others where dimensions grow, "
+            "of which torch's names do not say how: keep such a network with zoo.save."
+        )
 
 
 def _check_stem(path, tensors, network):
@@ -312,11 +365,22 @@ def _without(mean, bias):
 
 def shortcut(projections: int, network: Network) -> str:
     """The option by the number of convolutions beside the network's own layers."""
-    bottleneck = network.depth in BOTTLENECK_DEPTHS
-    growing = 2 if network.dataset == "cifar10" else 4 if bottleneck else 3
     if projections <= 0:
         return "A"
-    return "B" if projections <= growing else "C"
+    return "B" if projections <= _growing(network) else "C"
+
+
+def _growing(network):
+    """How many blocks have more channels behind them than in front."""
+    if network.dataset == "cifar10":
+        return 2
+    return 4 if network.depth in BOTTLENECK_DEPTHS else 3
+
+
+def _blocks(network):
+    if network.dataset == "cifar10":
+        return [(network.depth - 2) // 6] * 3
+    return IMAGENET_BLOCKS[network.depth]
 
 
 def features(network: Network) -> int:
