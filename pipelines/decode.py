@@ -11,8 +11,7 @@ from resnet_keras.files import readable
 
 from . import exif, listing
 
-# An image of more pixels is taken for a broken one, before memory is set aside for it.
-MAX_PIXELS = 128 * 2**20
+MAX_PIXELS = listing.MAX_PIXELS
 RATIOS = (1, 2, 4, 8)  # by which libjpeg can shrink an image while it decodes
 # The accurate transform is bit for bit that of Pillow and OpenCV, and as fast as the default.
 _JPEG = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}

@@ -12,16 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from resnet_keras.errors import MARKS, InputError, unknown
-from resnet_keras.facts import INTERPOLATIONS
 
 from . import augment, decode, modern, stream
+from . import views as of_files
 from .source import Source
 from .view import View
 
 _REMEDY = "; `python -m resnet_keras.pipelines check` finds all such images"
 _RUN = 128  # images among which those of one size are sought
 _WORTH_A_GRAPH = 10  # images that are shown in less time with a graph, its making included
-CROP_MODES = ("centre", "stretch")
 CROPS = ("centre", "ten")
 
 
@@ -282,12 +281,7 @@ def whole_images(
 
 def _checked(image_size, resize, interpolation, crop_mode, antialias):
     """The arguments of `centre_view`, if there is such a view."""
-    if interpolation not in INTERPOLATIONS:
-        raise unknown("interpolation", interpolation, INTERPOLATIONS)
-    if crop_mode not in CROP_MODES:
-        raise unknown("crop_mode", crop_mode, CROP_MODES)
-    if not 1 <= image_size <= resize:
-        raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")
+    of_files.check(image_size, resize, interpolation, crop_mode)
     return {
         "size": image_size,
         "resize": resize,

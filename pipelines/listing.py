@@ -14,6 +14,8 @@ from resnet_keras.files import check_local
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # of image files
 FORMATS = "JPEG, PNG or WebP"
+# An image of more pixels is taken for a broken one, before memory is set aside for it.
+MAX_PIXELS = 128 * 2**20
 _SHOWN = 3  # names of files that are left out
 
 

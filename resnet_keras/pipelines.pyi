@@ -28,4 +28,5 @@ from pipelines import splits as splits
 from pipelines import stream as stream
 from pipelines import ucr as ucr
 from pipelines import view as view
+from pipelines import views as views
 from pipelines import voc as voc

@@ -60,7 +60,10 @@ def _main(arguments: list[str]) -> int:
     shown = shared_flags.preprocessing_of(FLAGS, file)
     weights = f" {FLAGS.weights}" if FLAGS.weights else ""
     shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
-    shell.start_tensorflow()
+    if _needs_tensorflow(found, network, file, shown.image_size):
+        shell.start_tensorflow()
+    else:
+        shell.start_without_tensorflow()
     model = exports.opened(found) if network is None else _model(network, file, shown.image_size)
     predictions = zoo.prediction.of_files(
         model,
@@ -73,6 +76,12 @@ def _main(arguments: list[str]) -> int:
     )
     with decoders.quiet():
         return _report(predictions, len(paths))
+
+
+def _needs_tensorflow(found, network, file, size):
+    if found is not None:
+        return found.format == "savedmodel"
+    return engines.needs_tensorflow(network, file, _engine(), image_size=size)
 
 
 def _engine() -> str:

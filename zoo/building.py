@@ -204,10 +204,10 @@ def backbone(
     Args:
         name, weights, weights_dir, input_shape: as for `get`.
         **overrides: as for `get`: `dtype`, `mean`, `std`, `epsilon`, `normalization`,
-            `synchronized` and `stochastic_depth`; of residual networks `shortcut`, `projections`
-            and `stride_in_1x1`; of these and of plain ones `width`, `inner_widths` and
-            `output_stride`, as 16 or 8 for segmentation; of VGG `width` and, with "fc7", `hidden`
-            and `dropout`; of resnet1d `width` and `z_normalization`.
+            `synchronized` and `stochastic_depth`; of residual networks `shortcut`, `projections`,
+            `block_dropout` and `stride_in_1x1`; of these and of plain ones `width`, `inner_widths`
+            and `output_stride`, as 16 or 8 for segmentation; of VGG `width` and, with "fc7",
+            `hidden` and `dropout`; of resnet1d `width` and `z_normalization`.
         endpoints: of "conv2" to "conv5" (ImageNet, strides 4 to 32), "conv2" to "conv4" (CIFAR,
             strides 1 to 4), "conv1" to "conv5" (VGG, strides 1 to 16: before the pooling behind
             each stage), or "conv1" to "conv3" (resnet1d, all of the series' length); None takes

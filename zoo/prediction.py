@@ -132,18 +132,14 @@ def of_files(
         exif_orientation: whether JPEGs are turned upright as their EXIF says; as `preprocessing`
             has it without.
     """
-    import numpy as np
-
-    from resnet_keras.pipelines import encoded, stream
+    from resnet_keras.pipelines import views
 
     turned = preprocessing.heeds_exif if exif_orientation is None else exif_orientation
     shown = {**preprocessing._asdict(), "exif_orientation": turned}
-    files = encoded.images(paths, **shown).batch(batch_size)
     names = iter(paths)
-    for images, readable in stream.prefetch(files, None):
-        images = np.asarray(images)
+    for images, readable in views.batches(paths, batch_size, **shown):
         guesses = _guesses(model.predict_on_batch(images), class_names, top)
-        for image, good, likely in zip(images, np.asarray(readable), guesses, strict=True):
+        for image, good, likely in zip(images, readable, guesses, strict=True):
             yield Prediction(next(names), image, likely if good else None)
 
 

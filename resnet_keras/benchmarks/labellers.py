@@ -107,15 +107,17 @@ def _contestant(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
 
 def _predict(spec) -> Label:
     """What `predict` does."""
-    shell.start_tensorflow()
     network, file = zoo.weights.find(spec.model, spec.weights)
     size, dtype = spec.image_size, {"dtype": spec.dtype}
+    options = {"image_size": size, "folder": Path(spec.folder, "engines")}
+    if engines.needs_tensorflow(network, file, spec.contestant, **options):
+        shell.start_tensorflow()
+    else:
+        shell.start_without_tensorflow()
     if spec.contestant == engines.KERAS:
         model = zoo.build(network, file, input_shape=(size, size, 3), **dtype)
     else:
-        folder = Path(spec.folder, "engines")
-        options = {"image_size": size, "folder": folder, **dtype}
-        model = engines.open_engine(network, file, spec.contestant, **options)
+        model = engines.open_engine(network, file, spec.contestant, **options, **dtype)
     shown = {"preprocessing": spec.preprocessing, "batch_size": spec.batch_size, "top": TOP}
     return lambda paths: list(zoo.prediction.of_files(model, paths, **shown))
 

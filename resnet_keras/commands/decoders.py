@@ -22,6 +22,7 @@ _BEGINNINGS = (
     "Empty input file",
     "Huffman table 0x",
     "Improper call to JPEG library",
+    "Input file read error",
     "Inconsistent progression sequence",
     "Invalid JPEG file structure",
     "Invalid SOS parameters",

@@ -156,6 +156,12 @@ def start_tensorflow(recorded: Mapping[str, str] | None = None) -> None:
         import keras  # noqa: F401
 
 
+def start_without_tensorflow() -> None:
+    """For commands whose work another engine does: TensorFlow is imported where it must be."""
+    tuning.tune_cpu()
+    _lower_log_levels()
+
+
 def _lower_log_levels() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only, from C++
     logging.getLogger("tensorflow").setLevel("ERROR")

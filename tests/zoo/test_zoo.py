@@ -163,7 +163,14 @@ def test_help_names_every_option_with_its_default():
     told = " ".join(zoo.get.__doc__.split())
     for option in options:
         assert re.search(rf"\b{option}(, \w+)?: ", told), option
-    for option in options - {"num_classes", "include_top", "pooling", "input_shape", "dropout"}:
+    for option in options - {
+        "num_classes",
+        "include_top",
+        "pooling",
+        "input_shape",
+        "dropout",
+        "maxout",
+    }:
         assert f"`{option}`" in zoo.backbone.__doc__
     parameters = inspect.signature(network.network).parameters
     for option in ("epsilon", "synchronized", "stochastic_depth", "dropout"):
@@ -177,7 +184,7 @@ def test_rows_and_builders_agree():
     shared = inspect.signature(network.network).parameters
     assert {*networks.SHARED, "name"} == shared.keys() - {
         *("trunk", "blocks", "residual", "head"),
-        *("axes", "normalization"),
+        *("axes", "pixel_normalization"),
     }
     for row in networks.PACKAGED:
         parameters = inspect.signature(row.builder).parameters
