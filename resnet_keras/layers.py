@@ -3,6 +3,7 @@
 from .networks.layers import (
     BatchNormalization,
     Dropout,
+    FrozenBatchNormalization,
     Maxout,
     PixelNormalization,
     StochasticDepth,
@@ -13,6 +14,7 @@ from .networks.layers import (
 __all__ = [
     "BatchNormalization",
     "Dropout",
+    "FrozenBatchNormalization",
     "Maxout",
     "PixelNormalization",
     "StochasticDepth",

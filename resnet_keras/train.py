@@ -55,6 +55,7 @@ def _run(network, file, teacher, signals) -> int:
     import tensorflow as tf
 
     from . import training
+    from .classification.distillation import student_of
     from .training import replicas
 
     strategy = replicas.make_strategy(FLAGS.strategy, **given("logical_cpus"))
@@ -75,6 +76,7 @@ def _run(network, file, teacher, signals) -> int:
     if teacher is not None:
         teachers.check(teacher, options["num_classes"], options["input_shape"])
     model, rules = _compiled(network, file, teacher, options, strategy)
+    student = student_of(model)
     is_chief = replicas.workers(strategy).is_chief
     facts = {
         "training": train_arguments.provenance(file),
@@ -89,7 +91,7 @@ def _run(network, file, teacher, signals) -> int:
     if teacher is not None:
         teachers.check_names(teacher, facts["class_names"])
     workdir = FLAGS.workdir or run_folder.new_folder(train_arguments.folder_name())
-    print(train_messages.first_line(strategy, workdir), flush=True)
+    print(train_messages.first_line(strategy, workdir, student), flush=True)
     result = training.fit(
         model,
         train,

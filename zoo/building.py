@@ -336,12 +336,19 @@ def _settled(file, given):
         settled.pop("pooling", None)
     _check_settled(file, given)
     _check_maxout(file, {**settled, **given})
+    if given.get("shortcut") == "C":
+        settled.pop(PROJECTIONS, None)  # all of them, which was the same
     return settled
 
 
 def _check_settled(file, given):
     """Raises `InputError` for what belongs to the weights and is given otherwise."""
-    free = {*FREE, NORMALIZATION, MAXOUT, *networks.find(file.model).free}
+    network = networks.find(file.model)
+    free = {*FREE, NORMALIZATION, MAXOUT, *network.free}
+    has_both = PROJECTIONS in network.late and not network.plain and "shortcut" in file.options
+    asked = {**file.options, **given}
+    if has_both and network.files.same_shortcuts(network, asked, file.options):
+        free |= {"shortcut", PROJECTIONS}
     for option in given.keys() & file.options.keys() - free:
         if option in ("mean", "std") or given[option] != file.options[option]:
             shown = option in (WIDTH, PROJECTIONS)
@@ -367,7 +374,7 @@ def _check_maxout(file, options):
 
 def _check_normalization(file, given):
     """Raises `InputError` where weights are of another normalization than is given."""
-    unsaid = file.layout == layouts.KERAS and NORMALIZATION not in file.options
+    unsaid = NORMALIZATION not in file.options
     if unsaid and layouts.normalizes_groups(file.tensors):  # which it does not tell apart
         if given is None or of_weights(given) == BATCH:
             raise InputError(

@@ -49,9 +49,9 @@ NOTES = {
     "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing "
     "is trained for this; of later steps it tells nothing.",
     "landscape_digits": "A tenth of the recipe's weight decay, for plain-56 does not learn with "
-    "the whole. At 20 layers both kinds lie in one smooth bowl, and ResNet-56 in a wider one; the "
-    "contours of plain-56 are bent, and its loss at the centre is a thousand times as high. That "
-    "is the contrast of Li et al., in a weaker form: no second minimum is seen, and with losses so "
+    "the whole. Both networks of 20 layers, and ResNet-56, lie in a smooth bowl; the contours "
+    "around plain-56 are bent, and its loss at the centre is hundreds of times as high. That is "
+    "the contrast of Li et al. in a weaker form: no second minimum is seen, and with losses so "
     "unequal, the pictures say where training came to as much as why. One seed of each network, "
     "and one pair of directions.",
     "lesion_digits": "As Veit et al. say, without any block but the first few ResNet-56 errs no "

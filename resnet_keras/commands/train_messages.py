@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_keras.facts import BATCH
 from resnet_keras.training import run_folder
 
 from . import train_arguments, train_teachers
 from .train_flags import FLAGS
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
     from resnet_keras.training.fitting import Result
@@ -21,14 +21,19 @@ def what() -> str:
     return f"{FLAGS.model} on {FLAGS.dataset}{recipe}{train_teachers.words()}"
 
 
-def first_line(strategy: "tf.distribute.Strategy", workdir: object) -> str:
+def first_line(strategy: "tf.distribute.Strategy", workdir: object, model: "keras.Model") -> str:
     """What is trained, how and where."""
+    from resnet_keras.networks.layers import BatchNormalization, FrozenBatchNormalization
     from resnet_keras.training import replicas
 
     workers, count = replicas.workers(strategy), strategy.num_replicas_in_sync
     examples = train_arguments.examples()
-    of_a_batch = FLAGS.norm_layer in (None, BATCH)
-    alone = count > 1 and of_a_batch and not FLAGS.sync_batch_norm
+    of_a_batch = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, BatchNormalization) and not isinstance(layer, FrozenBatchNormalization)
+    ]
+    alone = count > 1 and any(not layer.synchronized for layer in of_a_batch)
     return (
         f"{FLAGS.model} on {FLAGS.dataset}/{FLAGS.train_split}: {FLAGS.train_steps} steps of "
         f"{FLAGS.batch_size} {examples}{train_teachers.words()}, "

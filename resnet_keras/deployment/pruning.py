@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import FROZEN
 from resnet_keras.zoo import network as rows
 from resnet_keras.zoo import weights as files
 
@@ -59,6 +60,8 @@ def prune(model: "keras.Model", share: float, *, by: str = "l1") -> "keras.Model
         "mean": pixels.initial_mean,
         "std": pixels.initial_std,
     }
+    if any(type(layer).__name__ == "FrozenBatchNormalization" for layer in model.layers):
+        options[rows.NORMALIZATION] = FROZEN  # which is of the training, and not among these
     smaller = network.build(**options)
     files.record.write(smaller, network, options)
     weights = {variable.path: variable for variable in model.weights}

@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from resnet_keras.errors import InputError
+from resnet_keras.networks.layers import FrozenBatchNormalization
 from resnet_keras.networks.network import dtype_policy
 
 
@@ -62,9 +63,10 @@ def recompute(network: keras.Model, batches: Iterable) -> int:
 
 
 def normalizations(*networks: keras.Model) -> list[layers.BatchNormalization]:
-    """The batch normalizations of functional networks."""
+    """The batch normalizations of functional networks, without those that stay as they are."""
     every = (layer for network in networks for layer in network.layers)
-    return [layer for layer in every if isinstance(layer, layers.BatchNormalization)]
+    normalizations = (layer for layer in every if isinstance(layer, layers.BatchNormalization))
+    return [one for one in normalizations if not isinstance(one, FrozenBatchNormalization)]
 
 
 def frozen(network: keras.Model) -> keras.Model:
@@ -80,7 +82,7 @@ def frozen(network: keras.Model) -> keras.Model:
         A network of the same layers' names, with weights of its own; the network itself where it
         has no batch normalization.
     """
-    if not normalizations(network):
+    if not any(isinstance(layer, layers.BatchNormalization) for layer in network.layers):
         return network
 
     def copy(layer):

@@ -97,6 +97,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
+class FrozenBatchNormalization(BatchNormalization):
+    """Batch normalization that stays as it was loaded, as detectors have it.
+
+    Arguments, variables and file contents as of `BatchNormalization`. None of the variables is
+    trained, whatever `trainable` says of the layer or of the model around it, and inputs are
+    normalized by the moving statistics in training, too.
+    """
+
+    def add_weight(self, *args, **kwargs):
+        return super().add_weight(*args, **{**kwargs, "trainable": False})
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=False, mask=mask)
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
 class PixelNormalization(keras.layers.Layer):
     """Raw pixels to network input: `(pixels - mean) / std`, with values the model carries.
 

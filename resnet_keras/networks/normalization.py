@@ -8,13 +8,12 @@ values each of them averages.
 import functools
 from collections.abc import Callable
 
-import keras
 from keras import layers
 
 from resnet_keras.errors import InputError, unknown
 from resnet_keras.facts import BATCH, FROZEN, GROUP, LAYER, NORMALIZATIONS, SYNCHRONIZED
 
-from .layers import BatchNormalization
+from .layers import BatchNormalization, FrozenBatchNormalization
 
 MOST_GROUPS = 32  # of Wu and He (Sec. 4.1)
 
@@ -62,19 +61,3 @@ def _grouped(whole, epsilon, name):
         return layers.GroupNormalization(groups, epsilon=epsilon, name=name)(x)
 
     return normalized
-
-
-@keras.saving.register_keras_serializable(package="resnet_keras")
-class FrozenBatchNormalization(BatchNormalization):
-    """Batch normalization that stays as it was loaded, as detectors have it.
-
-    Arguments, variables and file contents as of `BatchNormalization`. None of the variables is
-    trained, whatever `trainable` says of the layer or of the model around it, and inputs are
-    normalized by the moving statistics in training, too.
-    """
-
-    def add_weight(self, *args, **kwargs):
-        return super().add_weight(*args, **{**kwargs, "trainable": False})
-
-    def call(self, inputs, training=None, mask=None):
-        return super().call(inputs, training=False, mask=mask)

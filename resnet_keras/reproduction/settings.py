@@ -36,39 +36,50 @@ def draw(study: str, dataset: str, grouped: Grouped, title: str) -> "Figure":
 
 
 def _by_images(dataset, grouped, title):
-    """Error by images a replica; what takes no statistics of a batch as a band across."""
+    """Error by images a replica, a panel for each depth.
+
+    What takes no statistics of a batch is a band across.
+    """
     settings = STUDIES[studies.NORMALIZATION].settings_of(dataset)
-    figure, (axes,) = panels.row(1, panels.INCHES)
-    panels.style(axes, title, f"images a replica, of {GLOBAL_BATCH} in a step", "test error (%)")
+    depths = sorted({layers_of(group) for group in grouped})
+    figure, drawn = panels.row(len(depths), (9 * len(depths), 5))
+    for axes, depth in zip(drawn, depths, strict=True):
+        words = f"images a replica, of {GLOBAL_BATCH} in a step"
+        panels.style(axes, f"{title}, {depth} layers", words, "test error (%)")
+        _draw_by_images(axes, depth, settings, grouped)
+    return figure
+
+
+def _draw_by_images(axes, depth, settings, grouped):
     colours = iter(panels.colours(len(settings)))
     entries, notes = [], []
     of_batches = [s for s in settings if s.name.startswith("batch")]
     lines = [("batch", of_batches)] + [(s.words, [s]) for s in settings if s not in of_batches]
     for words, own in lines:
-        ends = {s: _ends(grouped, s, TEST) for s in own}
+        ends = {s: _ends(grouped, s, TEST, depth) for s in own}
         ends = {s: errors for s, errors in ends.items() if errors}
         colour = next(colours)
         if not ends:
             notes.append(f"{words}: not run")
             continue
         seeds = max(map(len, ends.values()))
-        entries.append(({"color": colour, "marker": "o"}, f"{words}, {seeds} seed(s)"))
         places = [s.place for s in ends]
         if places == [None]:
+            entries.append(({"color": colour, "linewidth": 2}, f"{words}, {seeds} seed(s)"))
             ((errors),) = ends.values()
             middle, deviation = mean_and_deviation(errors)
             axes.axhline(middle, color=colour, linewidth=2)
-            axes.axhspan(middle - deviation, middle + deviation, color=colour, alpha=0.15, lw=0)
+            axes.axhspan(middle - deviation, middle + deviation, color=colour, alpha=0.1, lw=0)
         else:
+            entries.append(({"color": colour, "marker": "o"}, f"{words}, {seeds} seed(s)"))
             _points(axes, [math.log2(place) for place in places], [*ends.values()], colour)
-    axes.set_xticks([1, 2, 3, 5], ["2", "4", "8", "32"])
-    axes.set_xlim(5.3, 0.7)
     if not entries:
         panels.say_empty(axes, "not run")
-        return figure
+        return
+    axes.set_xticks([1, 2, 3, 5], ["2", "4", "8", "32"])
+    axes.set_xlim(5.3, 0.7)
     axes.set_ylim(bottom=0)
     panels.key(axes, entries, notes)
-    return figure
 
 
 def _ends(grouped, setting: Setting, column, depth=None):
@@ -78,6 +89,17 @@ def _ends(grouped, setting: Setting, column, depth=None):
         if group.partition("-")[2] == setting.name and depth in (None, layers_of(group))
         for error in final_percent(some, column)
     ]
+
+
+def _gaps(grouped, setting, depth):
+    """By how much the test error of each run is above its training error."""
+    pairs = [
+        (final_percent([run], TEST), final_percent([run], TRAINING))
+        for group, some in grouped.items()
+        if group.partition("-")[2] == setting.name and layers_of(group) == depth
+        for run in some
+    ]
+    return [test[0] - training[0] for test, training in pairs if test and training]
 
 
 def _points(axes: "Axes", places, ends, colour, joined=True):
@@ -94,7 +116,7 @@ def _by_cost(dataset, grouped, title):
     """Error by multiply-adds, a line for each depth."""
     settings = STUDIES[studies.SHORTCUT_RATIO].settings_of(dataset)
     figure, (axes,) = panels.row(1, panels.INCHES)
-    words = "multiply-adds, million (32x32 pixels)"
+    words = "multiply-adds, million (of an image of 32x32 pixels)"
     panels.style(axes, title, words, "test error (%)")
     depths = sorted({layers_of(group) for group in grouped})
     entries = []
@@ -166,8 +188,7 @@ def _by_setting(study, dataset, grouped, title):
     ):
         seeds = 0
         for place, setting in enumerate(settings):
-            test, training = (_ends(grouped, setting, c, depth) for c in (TEST, TRAINING))
-            gaps = [a - b for a, b in zip(test, training, strict=True)]
+            test, gaps = _ends(grouped, setting, TEST, depth), _gaps(grouped, setting, depth)
             for axes, errors in zip(drawn, (test, gaps), strict=True):
                 if errors:
                     _across(axes, place + shift, errors, colour)

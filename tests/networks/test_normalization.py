@@ -1,10 +1,13 @@
 """What stands behind convolutions: batch, synchronized, group, layer and frozen normalization."""
 
+import subprocess
 import sys
+import textwrap
 
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 from keras import ops
 
 from resnet_keras import train, zoo
@@ -12,6 +15,7 @@ from resnet_keras.deployment import formats
 from resnet_keras.deployment.calibration import Images
 from resnet_keras.deployment.exporting import About, export
 from resnet_keras.deployment.pruning import prune
+from resnet_keras.detection import statistics
 from resnet_keras.errors import InputError
 from resnet_keras.facts import NORMALIZATIONS
 from resnet_keras.networks import normalization
@@ -141,14 +145,51 @@ def test_files(name, ending, tmp_path):
                 zoo.get("resnet8", weights=path, normalization=other)
 
 
-def test_published_ones_are_themselves(tmp_path):
-    model = network(normalization="group")
+@pytest.mark.parametrize("name", NORMALIZATIONS)
+def test_published_ones_are_themselves(name, tmp_path):
+    model = network(normalization=name)
     zoo.save(model, tmp_path / "mine")
     loaded = zoo.get(tmp_path / "mine")
-    assert zoo.weights.record.of(loaded)[1]["normalization"] == "group"
+    said = zoo.weights.record.of(loaded)[1].get("normalization", "batch")
+    assert said == (name if name in ("group", "layer") else "batch")
     np.testing.assert_array_equal(
         loaded.predict(images(), verbose=0), model.predict(images(), verbose=0)
     )
+
+
+@pytest.mark.parametrize("name", ["group", "layer"])
+def test_files_of_others_want_to_be_told(name, tmp_path):
+    """Of tensors without this package's header, as other projects write them."""
+    model, path = network(normalization=name), tmp_path / "x.safetensors"
+    tensors = {v.path: np.ascontiguousarray(v) for v in model.weights}
+    safetensors.numpy.save_file(tensors, path)
+    with pytest.raises(InputError, match='give normalization="group" or "layer"'):
+        zoo.get("resnet8", weights=path)
+    loaded = zoo.get("resnet8", weights=path, normalization=name)
+    np.testing.assert_array_equal(
+        loaded.predict(images(), verbose=0), model.predict(images(), verbose=0)
+    )
+
+
+def test_keras_loads_frozen_ones_in_a_new_process(tmp_path):
+    network(normalization="frozen").save(tmp_path / "x.keras")
+    code = """
+    import sys
+    import keras
+    import resnet_keras.layers
+    model = keras.models.load_model(sys.argv[1])
+    assert not any("_bn/" in v.path for v in model.trainable_variables)
+    """
+    arguments = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / "x.keras")]
+    done = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_detectors_count_frozen_ones_as_such():
+    assert not statistics.normalizations(network(normalization="frozen"))
+    assert statistics.normalizations(network())
+    frozen = statistics.frozen(network(normalization="frozen"))
+    assert {type(layer).__name__ for layer in norms(frozen)} == {"ScaleAndOffset"}
 
 
 def test_files_of_batch_normalization_say_nothing_of_it():
@@ -174,7 +215,8 @@ def test_what_cannot_be(name, options, words):
 def test_pruning_is_for_batch_normalization():
     with pytest.raises(InputError, match="sees channels together"):
         prune(network(normalization="group"), 0.3)
-    assert prune(network(normalization="frozen"), 0.3).count_params()
+    pruned = prune(network(normalization="frozen"), 0.3)
+    assert {type(layer).__name__ for layer in norms(pruned)} == {"FrozenBatchNormalization"}
 
 
 def test_a_run_learns_and_its_weights_say_what_they_are(tmp_path, capsys):

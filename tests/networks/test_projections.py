@@ -176,5 +176,25 @@ def test_a_run_with_projections_dropout_and_maxout(tmp_path):
     assert "block_dropout" not in header
 
 
+@pytest.mark.parametrize(
+    ("built", "asked"),
+    [
+        ({"shortcut": "A", "projections": 5 / 6}, {"shortcut": "A", "projections": 5 / 6}),
+        ({"shortcut": "C"}, {"shortcut": "A", "projections": 1.0}),
+        ({"shortcut": "A", "projections": 1.0}, {"shortcut": "C"}),
+    ],
+)
+@pytest.mark.parametrize("ending", ["safetensors", "weights.h5"])
+def test_one_network_may_be_said_in_several_ways(built, asked, ending, tmp_path):
+    path = tmp_path / f"x.{ending}"
+    model = zoo.get("resnet14", **built)
+    model.save_weights(path) if ending == "weights.h5" else zoo.weights.save(path, model)
+    loaded = zoo.get("resnet14", weights=path, **asked)
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), model.predict(x, verbose=0))
+    with pytest.raises(InputError, match="belongs to the weights"):
+        zoo.get("resnet14", weights=path, shortcut="A", projections=1 / 6)
+
+
 if __name__ == "__main__":
     sys.exit(pytest.main([__file__]))

@@ -66,6 +66,16 @@ def test_what_was_not_run_is_said(study, tmp_path):
     assert "not run" in texts
 
 
+def test_depths_are_not_mixed(tmp_path):
+    members = experiments.members(studies.NORMALIZATION, "digits", (20, 56), (0, 1))
+    write(tmp_path, members)
+    found = results.of_members(studies.NORMALIZATION, "digits", "paper", tmp_path, members)
+    assert len(found.figure.axes) == 2
+    for axes in found.figure.axes:
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert all("2 seed(s)" in text for text in texts)
+
+
 @pytest.mark.parametrize("depth", [20, 32])
 def test_costs_are_those_of_the_networks(depth):
     options = {"none": ("A", 0), "growing": ("B", 0), "all": ("C", 0)}

@@ -319,6 +319,8 @@ def _pixels(options):
 
 
 def _outline(model):
-    # A clone's input has a name of its own.
-    layers = [(x.name, type(x).__name__) for x in model.layers if type(x).__name__ != "InputLayer"]
+    # A clone's input has a name of its own; what is frozen is of the training.
+    frozen = {"FrozenBatchNormalization": "BatchNormalization"}
+    kinds = [(layer.name, type(layer).__name__) for layer in model.layers]
+    layers = [(name, frozen.get(kind, kind)) for name, kind in kinds if kind != "InputLayer"]
     return layers, [(v.path, tuple(v.shape)) for v in model.variables]

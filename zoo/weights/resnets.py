@@ -20,6 +20,7 @@ from resnet_keras.facts import (
     IMAGENET_MEAN,
     IMAGENET_STD,
 )
+from resnet_keras.networks import projections
 
 from ..network import BLOCK_DROPOUT, PROJECTIONS, Network
 from . import architecture, layouts, preactivation, widths
@@ -375,6 +376,23 @@ def _growing(network):
     if network.dataset == "cifar10":
         return 2
     return 4 if network.depth in BOTTLENECK_DEPTHS else 3
+
+
+def same_shortcuts(network: Network, options: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether options `shortcut` and `projections` make one network in two ways, such as "C"."""
+    return _projected(network, options) == _projected(network, others)
+
+
+def _projected(network, options):
+    """The blocks with projections, as (stage, number)."""
+    blocks = [(s, n) for s, many in enumerate(_blocks(network)) for n in range(many)]
+    option = options.get("shortcut", network.shortcut)
+    if option == "C":
+        return {*blocks}
+    leading = {*blocks[: projections.count(options.get(PROJECTIONS, 0.0), len(blocks))]}
+    skipped = len(_blocks(network)) - _growing(network)  # stages that begin as wide as the stem
+    growing = {(stage, 0) for stage in range(skipped, len(_blocks(network)))}
+    return leading | growing if option == "B" else leading
 
 
 def _blocks(network):
