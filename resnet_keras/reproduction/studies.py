@@ -97,7 +97,7 @@ STUDIES = {
                 Setting(f"batch{n}", f"batch, {n} images a replica", _replicas(n), n)
                 for n in (32, 8, 4, 2)
             ),
-            # Of however many: over all replicas it is the batch's, and with 16 on a CPU takes hours.
+            # Of any size: over all replicas it is the batch's, and 16 on a CPU take hours.
             Setting("synchronized8", "synchronized batch", _replicas(8, "synchronized"), 8),
             Setting("group", "group", ("--norm_layer=group",)),
             Setting("layer", "layer", ("--norm_layer=layer",)),
