@@ -14,9 +14,8 @@ import tensorflow as tf
 from resnet_keras.errors import MARKS, InputError, unknown
 
 from . import augment, decode, modern, stream
-from . import views as of_files
 from .source import Source
-from .view import View
+from .view import View, check_shown
 
 _REMEDY = "; `python -m resnet_keras.pipelines check` finds all such images"
 _RUN = 128  # images among which those of one size are sought
@@ -281,7 +280,7 @@ def whole_images(
 
 def _checked(image_size, resize, interpolation, crop_mode, antialias):
     """The arguments of `centre_view`, if there is such a view."""
-    of_files.check(image_size, resize, interpolation, crop_mode)
+    check_shown(image_size, resize, interpolation, crop_mode)
     return {
         "size": image_size,
         "resize": resize,

@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.facts import INTERPOLATIONS
+
+CROP_MODES = ("centre", "stretch")
 
 
 class _Fields(NamedTuple):
@@ -76,3 +79,13 @@ class View(_Fields):
 def test_side(image_size: int) -> int:
     """Length of the shorter side before the crop in tests: 256 for 224 (Sec. 3.4)."""
     return round(image_size * 256 / 224)
+
+
+def check_shown(image_size: int, resize: int, interpolation: str, crop_mode: str) -> None:
+    """Raises `InputError` where there is no such view of images."""
+    if interpolation not in INTERPOLATIONS:
+        raise unknown("interpolation", interpolation, INTERPOLATIONS)
+    if crop_mode not in CROP_MODES:
+        raise unknown("crop_mode", crop_mode, CROP_MODES)
+    if not 1 <= image_size <= resize:
+        raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")

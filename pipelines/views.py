@@ -15,12 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from resnet_keras.errors import InputError, unknown
-from resnet_keras.facts import INTERPOLATIONS
-
 from . import listing
+from .view import check_shown
 
-CROP_MODES = ("centre", "stretch")
 AHEAD = 2  # batches that are read beside the one that is used
 _EXACT = 13  # version of Pillow that resizes as `augment.resize` does
 _ORIENTATION = 0x0112
@@ -61,7 +58,7 @@ def batches(
         "antialias": antialias,
         "exif_orientation": exif_orientation,
     }
-    check(image_size, resize, interpolation, crop_mode)
+    check_shown(image_size, resize, interpolation, crop_mode)
     if not _pillow_applies(antialias):
         yield from _by_tensorflow(paths, batch_size, shown)
         return
@@ -79,16 +76,6 @@ def batches(
                 yield _finished(*waiting.popleft(), shown)
         finally:  # where nobody asks for the rest
             pool.shutdown(cancel_futures=True)
-
-
-def check(image_size: int, resize: int, interpolation: str, crop_mode: str) -> None:
-    """Raises `InputError` where there is no such view of images."""
-    if interpolation not in INTERPOLATIONS:
-        raise unknown("interpolation", interpolation, INTERPOLATIONS)
-    if crop_mode not in CROP_MODES:
-        raise unknown("crop_mode", crop_mode, CROP_MODES)
-    if not 1 <= image_size <= resize:
-        raise InputError(f"Crops of side {image_size} do not fit a shorter side of {resize}.")
 
 
 def _pillow_applies(antialias):

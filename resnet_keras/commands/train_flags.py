@@ -76,7 +76,7 @@ _model.choice(
 _model.whole(
     "maxout",
     None,
-    "Linear maps of features, of which the maximum is taken. 2 or more put such a layer "
+    "Linear maps of which the maximum is taken. 2 or more put such a layer "
     "before the logits (Maxout Networks, arXiv 1302.4389); VGG has none. Without the flag, none, "
     "or what weights have.",
     2,

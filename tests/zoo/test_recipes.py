@@ -21,7 +21,8 @@ SERIES = "resnet1d_digits"
 
 def test_the_papers_recipes_are_all_there():
     expected = {f"{kind}{depth}_cifar10" for kind in ("resnet", "plain") for depth in CIFAR}
-    expected |= {name.replace("cifar10", "digits") for name in expected}
+    others = ("digits", "fashion_mnist")
+    expected |= {name.replace("cifar10", other) for name in expected for other in others}
     expected |= {"resnet1202_cifar10", *IMAGENET}
     assert set(TEXTS) == expected
     assert set(NAMES) == {*expected, MODERN}
