@@ -20,8 +20,8 @@ _data = Group(FLAGS, "Data")
 _data.text(
     "dataset",
     None,
-    "digits, cifar10, fashion_mnist, or an experiment's own. imagenet has imagenet2012 and folder, "
-    "detection shapes. The first of each is the default.",
+    "digits, cifar10 or fashion_mnist. imagenet has imagenet2012 and folder, and detection shapes. "
+    "The first of each is the default.",
 )
 _data.path("data_dir", "The data set's folder, as train takes it.", local=False)
 _networks = Group(FLAGS, "Networks")
