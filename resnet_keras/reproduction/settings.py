@@ -51,14 +51,12 @@ def _by_images(dataset, grouped, title):
 
 
 def _draw_by_images(axes, depth, settings, grouped):
-    colours = iter(panels.colours(len(settings)))
     entries, notes = [], []
     of_batches = [s for s in settings if s.name.startswith("batch")]
     lines = [("batch", of_batches)] + [(s.words, [s]) for s in settings if s not in of_batches]
-    for words, own in lines:
+    for (words, own), colour in zip(lines, panels.colours(len(lines)), strict=True):
         ends = {s: _ends(grouped, s, TEST, depth) for s in own}
         ends = {s: errors for s, errors in ends.items() if errors}
-        colour = next(colours)
         if not ends:
             notes.append(f"{words}: not run")
             continue
@@ -78,7 +76,7 @@ def _draw_by_images(axes, depth, settings, grouped):
         return
     axes.set_xticks([1, 2, 3, 5], ["2", "4", "8", "32"])
     axes.set_xlim(5.3, 0.7)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.5 * axes.get_ylim()[1])  # room for the key
     panels.key(axes, entries, notes)
 
 

@@ -106,7 +106,7 @@ STUDIES = {
             "digits": (
                 Setting(
                     "frozen",
-                    "frozen, from weights that were trained before",
+                    "frozen, from trained weights",
                     ("--norm_layer=frozen", "--weights=digits", "--learning_rate=0.01"),
                 ),
             )
