@@ -106,8 +106,8 @@ STUDIES = {
             "digits": (
                 Setting(
                     "frozen",
-                    "frozen, from trained weights",
-                    ("--norm_layer=frozen", "--weights=digits", "--learning_rate=0.01"),
+                    "frozen, from trained weights, learning rate 0.001",
+                    ("--norm_layer=frozen", "--weights=digits", "--learning_rate=0.001"),
                 ),
             )
         },
