@@ -72,6 +72,7 @@ def test_rematerialized_training_tells_its_peak_memory(dtype, peer, capsys):
         assert f"{peak:.2f}" in table
 
 
+@pytest.mark.slow
 def test_peak_memory_follows_what_is_held():
     if not clocks.reset_peak_memory():
         pytest.skip("peak memory is read from Linux's /proc")

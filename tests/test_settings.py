@@ -182,6 +182,7 @@ def test_a_loaded_float16_model_is_told_to_need_the_policy(tmp_path):
     np.testing.assert_allclose(again(IMAGES), model(IMAGES), rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_learning_rate_rules_find_the_optimizer_in_keras_wrapper():
     model = zoo.get("resnet8", num_classes=3, dtype="mixed_float16")
     model.compile(optimizers.SGD(0.1), metrics.CrossEntropy(), metrics=[metrics.top1_error])
@@ -243,6 +244,7 @@ def test_narrow_strided_convolutions_are_those_of_every_second_pixel(tmp_path):
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "narrow.keras")(x), narrow(x))
 
 
+@pytest.mark.slow
 def test_narrow_strided_convolutions_train_with_onednn():
     """In a process of its own, which a crash would end."""
     code = """

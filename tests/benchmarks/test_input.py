@@ -52,6 +52,7 @@ def test_a_run_has_figures_for_all(command):
     assert 10 < memory["end"] <= memory["largest"]
 
 
+@pytest.mark.slow
 def test_reports_in_a_process_that_had_started(capsys):
     arguments = [*TINY, "--images=20", "--batch_size=16", "--rounds=1", "--peers=decode"]
     assert benchmark.main(["benchmark", "input", *arguments]) == 0

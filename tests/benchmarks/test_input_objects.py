@@ -60,6 +60,7 @@ def test_the_plain_form_has_our_pixels_and_boxes(source):
         np.testing.assert_allclose(boxes, expected_boxes, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_has_figures_for_all(capsys):
     arguments = ["--dataset=photographs", "--size=80,60", "--files=2", "--images=4", "--rounds=1"]
     assert benchmark.main(["benchmark", "input", *arguments, "--json"]) == 0

@@ -118,6 +118,7 @@ def test_keys_decide_what_is_drawn(model):
     assert (np.asarray(other) != np.asarray(losses[0])).any()
 
 
+@pytest.mark.slow
 def test_fit_learns_and_a_loaded_model_answers_the_same(tmp_path, capsys):
     model = localizers.localizer()
     model.compile(optimizers.SGD(0.02, momentum=0.9))
@@ -133,6 +134,7 @@ def test_fit_learns_and_a_loaded_model_answers_the_same(tmp_path, capsys):
     assert loaded.crop == 64
 
 
+@pytest.mark.slow
 def test_center_crops_are_answered_in_the_whole_images_pixels(model):
     images = localizers.images()
     found = testing.Test([model], "center_crop").predict_on_batch({"image": images})
@@ -141,6 +143,7 @@ def test_center_crops_are_answered_in_the_whole_images_pixels(model):
     np.testing.assert_allclose(found["boxes"], middle["boxes"] + [16, 0, 16, 0], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_of_several_scales_the_best_box_is_taken(model, answers):
     images = localizers.images()
     single = testing.Test([model], "multi_scale", factors=[1.0]).predict_on_batch(images)

@@ -52,6 +52,7 @@ def test_it_acts_in_training_only():
     assert np.any(first != second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shortcut", ["A", "B", "C"])
 @pytest.mark.parametrize("kind", ["w.weights.h5", written.NUMBERED])
 @pytest.mark.parametrize("rates", [(0.3, 0), (0, 0.3)])

@@ -56,6 +56,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "strides"), NETWORKS)
 def test_values_of_the_smaller_map_are_among_those_of_the_finer(name, options, strides):
     whole = randomized(backbone(name, **options))

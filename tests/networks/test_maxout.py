@@ -63,6 +63,7 @@ def test_it_is_rebuilt_from_its_configuration():
             layers.Maxout(*wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family(name):
     """Counts are those of the pieces' maps; gradients reach the layer."""

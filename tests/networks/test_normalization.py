@@ -24,7 +24,6 @@ from resnet_keras.networks.layers import BatchNormalization
 OTHERS = [name for name in NORMALIZATIONS if name != "batch"]
 FAMILIES = {  # one of each builder
     "plain20": {},
-    "resnet8": {},
     "resnet18": {"width": 0.125},
     "resnet50d": {"width": 0.125},
     "resnext11_2x8d": {},
@@ -77,7 +76,10 @@ def test_numbers(name, groups):
 
 @pytest.mark.parametrize(
     ("family", "name"),
-    [*((family, "group") for family in FAMILIES), ("resnet8", "layer"), ("resnet8", "frozen")],
+    [
+        *(("resnet8", name) for name in ("group", "layer", "frozen")),
+        *(pytest.param(family, "group", marks=pytest.mark.slow) for family in FAMILIES),
+    ],
 )
 def test_every_family(family, name):
     """All else stays; gradients reach every parameter, and frozen ones stay as they are."""
@@ -118,8 +120,20 @@ def test_frozen_ones_stay_so():
     assert not any("_bn/" in v.path for v in clone.trainable_variables)
 
 
-@pytest.mark.parametrize("name", NORMALIZATIONS)
-@pytest.mark.parametrize("ending", ["safetensors", "keras", "weights.h5"])
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [
+        *(("safetensors", name) for name in NORMALIZATIONS),
+        ("keras", "frozen"),
+        ("weights.h5", "group"),
+        *(pytest.param("keras", name, marks=pytest.mark.slow) for name in NORMALIZATIONS[:4]),
+        *(
+            pytest.param("weights.h5", name, marks=pytest.mark.slow)
+            for name in NORMALIZATIONS
+            if name != "group"
+        ),
+    ],
+)
 def test_files(name, ending, tmp_path):
     model = network(normalization=name)
     step(model)

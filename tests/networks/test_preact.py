@@ -199,6 +199,7 @@ def test_what_rematerialization_keeps():
     assert kept[:-1] == ["conv1_conv", *(f"conv{stage}_block1_out" for stage in (2, 3, 4))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -236,6 +237,7 @@ def test_1001_layers_are_saved_and_loaded(tmp_path):
     np.testing.assert_array_equal(loaded(pixels), model(pixels))
 
 
+@pytest.mark.slow
 def test_networks_of_the_builders_own_tell_what_they_are(tmp_path):
     networks = [
         preact.preact_resnet(50, width=4, input_shape=(64, 64, 3), output_stride=16),

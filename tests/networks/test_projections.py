@@ -86,6 +86,7 @@ def test_all_of_them_are_option_c(shortcut):
     np.testing.assert_array_equal(answers(whole), answers(c))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shortcut", "share"), CASES)
 @pytest.mark.parametrize("kind", written.OWN)
 def test_files(shortcut, share, kind, tmp_path):
@@ -161,6 +162,7 @@ def test_flags_that_do_not_fit(flags, words, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_with_projections_dropout_and_maxout(tmp_path):
     """Its weights say of the first and the last that they are there, and nothing of the dropout."""
     run = tmp_path / "run"

@@ -218,6 +218,7 @@ def test_saving(tmp_path):
         np.testing.assert_array_equal(loaded.predict(IMAGES, verbose=0), expected)
 
 
+@pytest.mark.slow
 def test_xla_does_not_merge_the_second_run_with_the_first():
     """Equal operations on equal tensors are one to a compiler, and nothing would be saved."""
     images = tf.constant(IMAGES, "float32")

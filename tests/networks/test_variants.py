@@ -75,6 +75,7 @@ def test_counts_of_a_small_resnext_follow_from_its_widths():
     assert counts.count_parameters(model) == kernels + 2 * channels + 1024 * 10 + 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_saved_networks_load(name, tmp_path, images):
     model = zoo.get(name, **OPTIONS)

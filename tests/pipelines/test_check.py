@@ -262,6 +262,7 @@ def examples(labels):
     return [(jpeg(number), label) for number, label in enumerate(labels)]
 
 
+@pytest.mark.slow
 def test_a_prepared_data_set(tmp_path, run):
     splits = {"train": examples([0, 1, 2] * 7), "test": examples([0, 2, 1])}
     folder = store(tmp_path, "mine", "1.0.0", splits, 3)

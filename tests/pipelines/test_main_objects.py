@@ -126,6 +126,7 @@ def test_crops_hold_the_pixels_that_their_boxes_say(source):
     assert len(places) > 4
 
 
+@pytest.mark.slow
 def test_batches_depend_on_seed_and_step_alone(source):
     def batches(start, **options):
         stream = main_objects.training_of(

@@ -81,6 +81,7 @@ def test_masks_of_voc_and_coco_are_checked(tmp_path, capsys):
     assert "annotation 100 has no segmentation" in said.out
 
 
+@pytest.mark.slow
 def test_masks_of_upright_photographs_are_checked_as_such(tmp_path, capsys):
     root = mask_files.write_folder(tmp_path)
     (root / "images/a.png").unlink()

@@ -97,6 +97,7 @@ def test_a_start_at_any_step_finds_the_same_chunks(root, batch, step):
     assert order(root, chunks, 3) == everything[-3:]
 
 
+@pytest.mark.slow
 def test_shares_hold_what_the_whole_does(root):
     whole = order(root, stream.Chunks(64), 40)
     for turn in range(2):

@@ -73,6 +73,7 @@ def compare_views(root, seed, views, files):
             np.testing.assert_array_equal(pixels, expected, f"{path}, {side}, {size}, {shown}")
 
 
+@pytest.mark.slow
 def test_random_views_are_pillows(tmp_path):
     compare_views(tmp_path, 0, views=4, files=16)
 

@@ -34,6 +34,7 @@ def alone(photographs):
     return batches(photographs, 6)
 
 
+@pytest.mark.slow
 def test_batches_are_those_made_without(photographs, servers, alone):
     addresses = [server.address for server in servers]
     assert_same(batches(photographs, 5, services=addresses), alone[:5])

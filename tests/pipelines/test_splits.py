@@ -69,6 +69,7 @@ def listed(source):
     return [(name, int(label)) for _, label, name in source.ordered().as_numpy_iterator()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["folder", "tfds/pets"])
 @pytest.mark.parametrize("bound", ["90%", "10", "-12.5%"])
 def test_two_shares_are_disjoint_and_complete(dataset, bound, only_train):

@@ -47,6 +47,7 @@ def without(model, *names):
     return ops.convert_to_numpy(model(IMAGES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "count"),
     [

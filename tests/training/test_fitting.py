@@ -305,6 +305,7 @@ def in_half_precision():
     return model, example, monitor
 
 
+@pytest.mark.slow
 def test_scaled_losses_and_several_steps_at_once(tmp_path):
     options = {"checkpoint_every": 2, "rules": ()}
     run(in_half_precision, tmp_path / "one", **options)

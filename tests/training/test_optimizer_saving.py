@@ -126,6 +126,7 @@ def test_statistics_are_averaged_however_the_network_is_compiled():
         assert moved == [False] * 4 + [True] * (len(moved) - 4)  # the frozen layer has the first 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "compiles"),
     [

@@ -129,6 +129,7 @@ def test_grey_pixels_other_sizes_and_what_is_of_training(sources, kind):
     equal(dropped(IMAGES), model(IMAGES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_headless_weights_get_the_head_that_is_asked_for(sources, kind):
     path, model, given = sources(kind, headless=True)

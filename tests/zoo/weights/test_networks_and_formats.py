@@ -121,6 +121,7 @@ def check(name, options, kind, others, folder, monkeypatch):
             assert advice[1] == f": ask for {name}"  # which was done above
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "kind", "others"), listed(CASES))
 def test_weights_of_the_network_and_of_others(name, options, kind, others, tmp_path, monkeypatch):
     check(name, options, kind, others, tmp_path, monkeypatch)
