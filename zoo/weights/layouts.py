@@ -138,7 +138,7 @@ def normalizes_groups(tensors: Collection[str]) -> bool:
         layers = (name.rpartition("layers/")[2] for name in tensors)
         return any(name.startswith("group_normalization") for name in layers)
     leaves = {name.rpartition("/")[2] for name in tensors}
-    return "gamma" in leaves and "moving_mean" not in leaves
+    return {"gamma", "beta"} <= leaves and "moving_mean" not in leaves
 
 
 def by_layer_number(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
