@@ -1,8 +1,8 @@
 """Image files as the single-crop test sees them, one by one, for whoever labels them.
 
-Where Pillow is installed it decodes and resizes JPEGs, in threads and in half the time of
-TensorFlow's operations, to the same pixels: those of `encoded.images`, which is asked for all other
-files and wherever something is unusual.
+Where Pillow is installed it decodes and resizes JPEGs, in threads and in a quarter of the CPU
+time of TensorFlow's operations, to the same pixels: those of `encoded.images`, which is asked for
+all other files and wherever something is unusual.
 """
 
 import importlib.metadata

@@ -59,12 +59,12 @@ def _main(arguments: list[str]) -> int:
         drawing.check()
     shown = shared_flags.preprocessing_of(FLAGS, file)
     weights = f" {FLAGS.weights}" if FLAGS.weights else ""
-    shell.announce(f"{FLAGS.model}{weights} on {len(paths)} image(s)", file=sys.stderr)
-    if _needs_tensorflow(found, network, file, shown.image_size):
-        shell.start_tensorflow()
+    what = f"{FLAGS.model}{weights} on {len(paths)} image(s)"
+    if network is None:
+        _start(what, tensorflow=found.format == "savedmodel")
+        model = exports.opened(found)
     else:
-        shell.start_without_tensorflow()
-    model = exports.opened(found) if network is None else _model(network, file, shown.image_size)
+        model = _model(network, file, shown.image_size, what)
     predictions = zoo.prediction.of_files(
         model,
         paths,
@@ -78,33 +78,39 @@ def _main(arguments: list[str]) -> int:
         return _report(predictions, len(paths))
 
 
-def _needs_tensorflow(found, network, file, size):
-    if found is not None:
-        return found.format == "savedmodel"
-    return engines.needs_tensorflow(network, file, _engine(), image_size=size)
+def _start(what, *, tensorflow):
+    """Imports TensorFlow, where it is what predicts or exports, and says so."""
+    if not tensorflow:
+        shell.start_without_tensorflow()
+        return
+    shell.announce(what, file=sys.stderr)
+    shell.start_tensorflow()
 
 
 def _engine() -> str:
     return engines.choose(FLAGS.engine, FLAGS.dtype or "float32")
 
 
-def _model(network, file, size):
+def _model(network, file, size, what):
     """The network in its engine."""
     engine = _engine()
     if engine != engines.KERAS:
         try:
-            return _opened(network, file, engine, size)
+            return _opened(network, file, engine, size, what)
         except InputError as error:
             if FLAGS.engine != engines.AUTO:
                 raise
             warnings.warn(f"keras predicts instead of {engine}: {error}", stacklevel=2)
+    _start(what, tensorflow=True)
     dtype = {"dtype": FLAGS.dtype} if FLAGS.dtype else {}  # otherwise that of the weights
     return zoo.build(network, file, input_shape=(size, size, 3), **dtype)
 
 
-def _opened(network, file, engine, size):
+def _opened(network, file, engine, size, what):
     """The network in another engine, without what converters print."""
-    if not engines.is_kept(network, file, engine, image_size=size):
+    kept = engines.is_kept(network, file, engine, image_size=size)
+    _start(what, tensorflow=not kept)
+    if not kept:
         print(f"resnet_keras: exporting {network.name} for {engine}, once ...", file=sys.stderr)
     with warnings.catch_warnings(record=True) as told, shell.captured_stderr():
         warnings.simplefilter("always", UserWarning)

@@ -110,13 +110,14 @@ def _predict(spec) -> Label:
     network, file = zoo.weights.find(spec.model, spec.weights)
     size, dtype = spec.image_size, {"dtype": spec.dtype}
     options = {"image_size": size, "folder": Path(spec.folder, "engines")}
-    if engines.needs_tensorflow(network, file, spec.contestant, **options):
-        shell.start_tensorflow()
-    else:
-        shell.start_without_tensorflow()
     if spec.contestant == engines.KERAS:
+        shell.start_tensorflow()
         model = zoo.build(network, file, input_shape=(size, size, 3), **dtype)
     else:
+        if engines.is_kept(network, file, spec.contestant, **options):
+            shell.start_without_tensorflow()
+        else:
+            shell.start_tensorflow()
         model = engines.open_engine(network, file, spec.contestant, **options, **dtype)
     shown = {"preprocessing": spec.preprocessing, "batch_size": spec.batch_size, "top": TOP}
     return lambda paths: list(zoo.prediction.of_files(model, paths, **shown))

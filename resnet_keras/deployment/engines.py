@@ -132,19 +132,6 @@ def is_kept(
     return exported.is_export(_place(network, file, engine, image_size, folder)[0])
 
 
-def needs_tensorflow(
-    network: "zoo.networks.Network",
-    file: "zoo.weights.WeightsFile",
-    engine: str,
-    *,
-    image_size: int,
-    folder: Path | None = None,
-) -> bool:
-    """Whether an engine of `choose` has to be exported first, or is Keras; arguments as above."""
-    options = {"image_size": image_size, "folder": folder}
-    return engine == KERAS or not is_kept(network, file, engine, **options)
-
-
 def _place(network, file, engine, image_size, folder):
     """The folder of a kept model, and how the names of its other versions begin."""
     format = FORMATS[engine]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from resnet_keras.networks import projections
 from resnet_keras.tables import Table
 
 from . import panels, studies
@@ -148,7 +149,7 @@ def multiply_adds(depth: int, setting: Setting) -> int:
     """
     blocks = (depth - 2) // 6
     total, number = 3 * 16 * 9 * 32**2 + 64 * 10, 0
-    wanted = math.floor((setting.place or 0) * 3 * blocks + 0.5)
+    wanted = projections.count(setting.place or 0, 3 * blocks)
     for stage in range(3):
         side, wide = 32 // 2**stage, 16 * 2**stage
         for block in range(blocks):
