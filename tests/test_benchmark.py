@@ -46,11 +46,12 @@ def test_times_all_in_turns(task, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "peer"),
     [
         ("float32", "keras.applications"),
-        pytest.param("mixed_float16", "untuned", marks=pytest.mark.slow),
+        ("mixed_float16", "untuned"),
     ],
 )
 def test_rematerialized_training_tells_its_peak_memory(dtype, peer, capsys):
@@ -131,7 +132,9 @@ def test_labels_of_files_are_timed_by_each_engine(capsys):
     assert len({len(line) for line in lines[1:]}) == 1
 
 
-@pytest.mark.parametrize("package", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "package", ["torch", "openvino", pytest.param("onnxruntime", marks=pytest.mark.slow)]
+)
 def test_a_peer_that_is_not_installed_is_named(package, monkeypatch, tmp_path, capsys):
     # In the contestant's process, which inherits this path.
     for stub in ("torch", "torchvision", "onnxruntime", "openvino"):

@@ -52,7 +52,10 @@ def test_a_published_folder_is_measured_as_its_weights_are(tmp_path, capsys):
     assert row["training"]["began as"].startswith("resnet20 digits")
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "protocol",
+    [pytest.param(p, marks=pytest.mark.slow if p == "multi_scale" else ()) for p in PROTOCOLS],
+)
 def test_protocols_on_the_command_line(protocol, photographs, weights, tmp_path, capsys):
     arguments = [
         "evaluate",

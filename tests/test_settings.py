@@ -57,7 +57,7 @@ def answers():
     "change",
     [
         lambda: keras.config.set_image_data_format("channels_first"),
-        lambda: keras.config.set_epsilon(0.5),
+        pytest.param(lambda: keras.config.set_epsilon(0.5), marks=pytest.mark.slow),
     ],
     ids=["channels_first", "epsilon"],
 )
@@ -83,7 +83,10 @@ def test_channels_first_changes_no_fully_convolutional_test():
     np.testing.assert_array_equal(scores(), before)
 
 
-@pytest.mark.parametrize("floatx", ["float64", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "floatx",
+    ["float64", *(pytest.param(n, marks=pytest.mark.slow) for n in ("bfloat16", "float16"))],
+)
 def test_floatx_is_the_policy_of_networks_that_name_none(floatx):
     """As `dtype=None` says; one that is named, and the logits, are as without."""
     keras.utils.set_random_seed(1)
@@ -118,7 +121,7 @@ def test_labels_are_whole_whatever_floatx_is():
         ("argument", lambda: keras.optimizers.Adam(1e-3)),
         pytest.param("argument", lambda: optimizers.SGD(0.1), marks=pytest.mark.slow),
         ("global", lambda: keras.optimizers.Adam(1e-3)),
-        ("rematerialized", lambda: optimizers.SGD(0.1)),
+        pytest.param("rematerialized", lambda: optimizers.SGD(0.1), marks=pytest.mark.slow),
     ],
 )
 def test_float16_comes_with_loss_scaling(make, how):

@@ -219,7 +219,9 @@ def by_clone_model(model, folder):
     return clone
 
 
-@pytest.mark.parametrize("copy", [by_load_model, by_clone_model])
+@pytest.mark.parametrize(
+    "copy", [pytest.param(by_load_model, marks=pytest.mark.slow), by_clone_model]
+)
 def test_copies_of_keras_remember_nothing_and_say_so(copy, tmp_path):
     model = zoo.get("resnet20", weights="digits")
     quietly(zoo.save, model, tmp_path / "known")

@@ -47,19 +47,21 @@ def mask(model, kept):
             variable.assign(values)
 
 
+IMAGENET = ("resnet50", "resnetv2_50", "legacy_seresnet18")
 NAMES = [
     *("resnet8", "plain8", "preact_resnet8", "preact_resnet11", "wrn10_2"),
-    *("seresnet8", "resnet8d", "resnet50", "resnetv2_50", "legacy_seresnet18"),
+    *("seresnet8", "resnet8d", *IMAGENET),
 ]
 
 
 @pytest.mark.parametrize("by", ["l1", "gamma"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in IMAGENET[1:] else ()) for n in NAMES]
+)
 def test_pruned_equals_masked(name, by, images):
     if by == "gamma" and name not in NAMES[:4]:
         pytest.skip("the criterion does not depend on the family")
-    imagenet = name in ("resnet50", "resnetv2_50", "legacy_seresnet18")
-    width = {"width": 8 if name == "resnetv2_50" else 0.125} if imagenet else {}
+    width = {"width": 8 if name == "resnetv2_50" else 0.125} if name in IMAGENET else {}
     model = random_network(name, **width)
     smaller = pruning.prune(model, 0.3, by=by)
     kept = pruning._kept(model, 0.3, pruning.CRITERIA[by])
@@ -103,7 +105,14 @@ def test_one_channel_remains():
     assert smaller.get_layer("normalization").network["options"]["inner_widths"] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["resnet8", "preact_resnet11", "wrn10_1", "resnet8d"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet8",
+        "preact_resnet11",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("wrn10_1", "resnet8d")),
+    ],
+)
 def test_pruned_networks_are_kept_and_read(name, tmp_path, images):
     smaller = pruning.prune(random_network(name), 0.5)
     expected = np.asarray(smaller(images))

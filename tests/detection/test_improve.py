@@ -115,6 +115,7 @@ def test_maxout_of_two_scales():
     np.testing.assert_array_equal(seen[2], [[[40, 0, 320, 280]]])
 
 
+@pytest.mark.slow
 def test_multi_scale(models):
     model = models[0]
     image, size = detectors.images(1), np.array([[64, 96]], "int32")

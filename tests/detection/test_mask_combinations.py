@@ -51,6 +51,7 @@ def count_of(found):
     return count
 
 
+@pytest.mark.slow
 def test_masks_of_two_scales_are_averaged(models):
     """Each is that of the final box at both scales, in the image's pixels."""
     model = models[0]

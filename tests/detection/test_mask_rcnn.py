@@ -164,6 +164,7 @@ def test_predict_draws_and_tells_masks(trained, tmp_path, capsys):
             assert y1 - reach[1] <= y <= y + height <= y2 + reach[1]
 
 
+@pytest.mark.slow
 def test_masks_are_measured_where_the_data_set_has_some(trained, tmp_path, capsys):
     root = object_files.write_voc(
         tmp_path / "voc", {n: ((40, 60), [("circle", (3, 3, 30, 30), 0)]) for n in "abc"}

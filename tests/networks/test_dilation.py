@@ -111,6 +111,7 @@ def test_networks_without_stages_to_dilate_have_no_output_stride():
         del zoo.NETWORKS["toy_without_strides"]
 
 
+@pytest.mark.slow
 def test_any_weights_load_and_files_keep_the_output_stride(tmp_path):
     """Of one's own and of Keras's kinds, read with the same, with another or with none."""
     whole = zoo.get("resnet20", weights="digits", include_top=False, input_shape=(None, None, 3))

@@ -15,6 +15,7 @@ from resnet_keras.networks import counts
 
 SMALL = {"num_classes": 10, "input_shape": (32, 32, 3)}
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
+QUICK = ("folder", "w.safetensors", "w.weights.h5")
 FAMILIES = ["plain20", "resnet8", "seresnet8", "preact_resnet8", "wrn10_1", "densenet7_4"]
 
 
@@ -82,7 +83,13 @@ def test_every_family(name):
     assert all(np.any(old != new) for old, new in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("kind", [*written.OWN, written.NUMBERED])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow)
+        for kind in (*written.OWN, written.NUMBERED)
+    ],
+)
 def test_files(kind, tmp_path):
     model = written.randomize(network(maxout=3))
     path = written.write(model, tmp_path, kind)

@@ -1,5 +1,6 @@
 """What stands behind convolutions: batch, synchronized, group, layer and frozen normalization."""
 
+import itertools
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from resnet_keras.facts import NORMALIZATIONS
 from resnet_keras.networks import normalization
 from resnet_keras.networks.layers import BatchNormalization
 
+QUICK = [("safetensors", "group"), ("keras", "frozen"), ("weights.h5", "group")]
 OTHERS = [name for name in NORMALIZATIONS if name != "batch"]
 FAMILIES = {  # one of each builder
     "plain20": {},
@@ -128,15 +130,8 @@ def test_frozen_ones_stay_so():
 @pytest.mark.parametrize(
     ("ending", "name"),
     [
-        *(("safetensors", name) for name in NORMALIZATIONS),
-        ("keras", "frozen"),
-        ("weights.h5", "group"),
-        *(pytest.param("keras", name, marks=pytest.mark.slow) for name in NORMALIZATIONS[:4]),
-        *(
-            pytest.param("weights.h5", name, marks=pytest.mark.slow)
-            for name in NORMALIZATIONS
-            if name != "group"
-        ),
+        pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow)
+        for pair in itertools.product(("safetensors", "keras", "weights.h5"), NORMALIZATIONS)
     ],
 )
 def test_files(name, ending, tmp_path):
@@ -164,7 +159,13 @@ def test_files(name, ending, tmp_path):
                 zoo.get("resnet8", weights=path, normalization=other)
 
 
-@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("group", "frozen") else pytest.mark.slow)
+        for name in NORMALIZATIONS
+    ],
+)
 def test_published_ones_are_themselves(name, tmp_path):
     model = network(normalization=name)
     zoo.save(model, tmp_path / "mine")
@@ -190,6 +191,7 @@ def test_files_of_others_want_to_be_told(name, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_keras_loads_frozen_ones_in_a_new_process(tmp_path):
     network(normalization="frozen").save(tmp_path / "x.keras")
     code = """

@@ -50,10 +50,10 @@ def assert_equal_variables(model, other):
 @pytest.mark.parametrize(
     "options",
     [
-        {"shortcut": "A"},
+        pytest.param({"shortcut": "A"}, marks=pytest.mark.slow),
         pytest.param({"shortcut": None}, marks=pytest.mark.slow),
         pytest.param({"shortcut": "B", **DROPS}, marks=pytest.mark.slow),
-        {"shortcut": "C", "dtype": "mixed_bfloat16", **DROPS},
+        pytest.param({"shortcut": "C", "dtype": "mixed_bfloat16", **DROPS}, marks=pytest.mark.slow),
         pytest.param({"dtype": "mixed_float16"}, marks=pytest.mark.slow),
         {"run_eagerly": True, **DROPS},
         pytest.param({"jit_compile": True, **DROPS}, marks=pytest.mark.slow),
@@ -93,7 +93,8 @@ def test_bottlenecks_train_as_the_network_itself():
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("synchronized", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("synchronized", [False, True])
 def test_mirrored_replicas_train_as_those_of_the_network_itself(mirrored, synchronized):
     with mirrored.scope():
         plain, model = (
@@ -107,6 +108,7 @@ def test_mirrored_replicas_train_as_those_of_the_network_itself(mirrored, synchr
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_statistics_and_seeds_advance_once_a_step():
     model = network(True, **DROPS)
     first = model.get_layer("conv1_bn")
@@ -198,6 +200,7 @@ def test_a_global_policy_does_not_round_the_weights():
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_saving(tmp_path):
     plain = zoo.get("resnet20", weights="digits", **DROPS)
     model = rematerialize.rematerialize(plain)

@@ -43,7 +43,10 @@ def counted(depth, shortcut, stride_in_1x1):
     return trainable(model), counts.count_multiply_adds(model)
 
 
-@pytest.mark.parametrize(("depth", "shortcut"), PARAMETERS)
+@pytest.mark.parametrize(
+    ("depth", "shortcut"),
+    [pytest.param(*p, marks=pytest.mark.slow if p[0] > 50 else ()) for p in PARAMETERS],
+)
 def test_imagenet_parameters(depth, shortcut):
     assert counted(depth, shortcut, True)[0] == PARAMETERS[depth, shortcut]
 
@@ -170,7 +173,12 @@ def test_symmetric_padding_at_stride_2():
             lambda: resnet.resnet(50, input_shape=(32, 32, 3), stride_in_1x1=False),
             marks=pytest.mark.slow,
         ),
-        lambda: resnet.resnet(18, shortcut="A", input_shape=(32, 32, 3), dtype="mixed_bfloat16"),
+        pytest.param(
+            lambda: resnet.resnet(
+                18, shortcut="A", input_shape=(32, 32, 3), dtype="mixed_bfloat16"
+            ),
+            marks=pytest.mark.slow,
+        ),
         lambda: resnet.cifar_resnet(8, stochastic_depth=0.2, dropout=0.3),
     ],
 )
@@ -306,6 +314,7 @@ def test_drops_add_layers_only_where_asked_and_leave_inference_alone():
     assert extra == {("stochastic_depth", 0.5), ("dropout", 0.5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "options"),
     [(resnet.cifar_resnet, {"depth": 14, "shortcut": shortcut}) for shortcut in "ABC"]

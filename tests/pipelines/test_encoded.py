@@ -471,7 +471,7 @@ def test_a_line_cannot_be_resized_to_more_than_memory_holds(tmp_path):
     assert message.startswith(f"cannot decode {tmp_path / '001.jpg'}; ")
 
 
-@pytest.mark.parametrize("pixels", [1, 40 * 80 * 4])
+@pytest.mark.parametrize("pixels", [1, pytest.param(40 * 80 * 4, marks=pytest.mark.slow)])
 def test_whole_images_come_once_each_in_batches_of_one_shape(odd, pixels):
     images, opened = odd
     paths = [name.decode() for _, _, name in opened.ordered().as_numpy_iterator()]

@@ -208,6 +208,7 @@ def test_evaluation_sees_the_upright_images(turned, crops):
     assert not same(views(phone, exif_orientation=False), views(upright))
 
 
+@pytest.mark.slow
 def test_images_without_orientation_stay_as_they_were(tmp_path):
     for number in range(16):
         path = tmp_path / "train" / "ab"[number % 2] / f"{number}.jpg"
@@ -294,7 +295,7 @@ def test_evaluate_sees_what_the_network_was_trained_on(turned, tmp_path):
             assert np.array_equal(images(phone, "--exif_orientation"), expected)
 
 
-@pytest.mark.parametrize("how", ["--decode", "--nodecode"])
+@pytest.mark.parametrize("how", ["--decode", pytest.param("--nodecode", marks=pytest.mark.slow)])
 def test_check_counts_them(turned, how, capsys):
     phone, upright = turned
     told = "carry an EXIF orientation: turned by it, but with --noexif_orientation"

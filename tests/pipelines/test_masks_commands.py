@@ -17,6 +17,7 @@ def told(capsys, arguments):
     return status, capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_masks_are_checked(tmp_path, capsys):
     root = mask_files.write_folder(tmp_path)
     status, said = told(capsys, ["check", "--masks", f"--data_dir={root}"])

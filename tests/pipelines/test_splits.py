@@ -248,7 +248,7 @@ def test_training_and_evaluating_on_the_same_images_is_told(only_train, tmp_path
     assert warning.startswith("warning: --eval_split=train has images of --train_split=train[:90%]")
 
 
-@pytest.mark.parametrize("dataset", ["folder", "tfds/pets"])
+@pytest.mark.parametrize("dataset", ["folder", pytest.param("tfds/pets", marks=pytest.mark.slow)])
 def test_a_set_without_val_is_checked_and_shown(dataset, only_train, tmp_path, capsys):
     data = (f"--dataset={dataset}", f"--data_dir={only_train[dataset]}")
     assert command.main(["pipelines", "check", *data]) == 0, capsys.readouterr().out

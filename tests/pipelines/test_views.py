@@ -73,8 +73,10 @@ def read(paths, batch_size=5, **shown):
     "shown",
     [
         {},
-        {"interpolation": "bicubic", "exif_orientation": False},
-        {"crop_mode": "stretch"},
+        pytest.param(
+            {"interpolation": "bicubic", "exif_orientation": False}, marks=pytest.mark.slow
+        ),
+        pytest.param({"crop_mode": "stretch"}, marks=pytest.mark.slow),
         {"antialias": False},
     ],
     ids=["usual", "bicubic", "stretch", "plain"],

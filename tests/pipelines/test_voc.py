@@ -163,6 +163,7 @@ def test_records_are_resumed_at_any_step(root):
     assert not np.array_equal(first[1]["key"], second[1]["key"])
 
 
+@pytest.mark.slow
 def test_years_are_taken_together(root):
     """One after the other in evaluation, and mixed in training, each image once an epoch."""
     content = records(root, "voc")

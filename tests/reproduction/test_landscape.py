@@ -116,6 +116,7 @@ def test_what_was_not_measured_is_said():
     surfaces.draw(grouped, {}, "digits")
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_on_its_training_images(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(landscape, "POINTS", 3)
     run = tmp_path / "run"

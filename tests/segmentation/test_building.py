@@ -33,7 +33,7 @@ def shared():
     [
         {"head": "fcn"},
         {"head": "deeplabv3", "channels": 8, "rates": (1, 2, 4)},
-        {"head": "fcn", "skip": "conv2", "auxiliary": True},
+        pytest.param({"head": "fcn", "skip": "conv2", "auxiliary": True}, marks=pytest.mark.slow),
     ],
     ids=lambda options: options["head"] + ("" if len(options) < 3 else "_and_more"),
 )

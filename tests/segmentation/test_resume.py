@@ -102,6 +102,7 @@ def test_a_run_that_breaks_off_ends_in_the_same_bits(source, undisturbed, tmp_pa
     assert rows == undisturbed[1]
 
 
+@pytest.mark.slow
 def test_the_matrix_of_an_epoch_is_in_its_checkpoint(source, tmp_path):
     """At step 5 the counts are those of steps 4 and 5, of which the checkpoint holds the first."""
     seen = {}

@@ -221,6 +221,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_made_longer_as_if_it_had_been_begun_so(tmp_path):
     make = segmenter  # which ends by taking its averages
     one, other = tmp_path / "one", tmp_path / "other"
@@ -267,7 +268,7 @@ KILLS = [("train", 2), ("train", 5), ("test", 2), ("train", 1)]
 @pytest.mark.parametrize(
     ("make", "replicas", "kills"),
     [
-        (segmenter, 1, KILLS),
+        pytest.param(segmenter, 1, KILLS, marks=pytest.mark.slow),
         pytest.param(two_inputs, 2, KILLS[1:3], marks=pytest.mark.slow),
         (subclassed, 1, KILLS[1:3]),
     ],
@@ -388,6 +389,7 @@ class StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_middle_of_an_epoch_outlives_a_kill(tmp_path):
     def stopped(folder, *kill):
         keras.utils.set_random_seed(0)

@@ -15,6 +15,7 @@ def test_keras_still_has_the_two_faults():
     assert "data_batch = self.distribute_strategy.reduce(" in building
 
 
+@pytest.mark.slow
 def test_truth_values_are_trained_on_by_replicas(mirrored, monkeypatch):
     """As Keras leaves it, they cannot be added up."""
     import keras

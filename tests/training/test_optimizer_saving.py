@@ -88,7 +88,7 @@ def resumes(model, folder, graph=False):
         assert_same(model, again)
 
 
-STATELESS = ("nesterov", "decayed", "clip_norm")  # nothing more is saved of these
+STATELESS = ("nesterov", "decayed", "clip_norm", "no_momentum")  # nothing more is saved of these
 
 
 @pytest.mark.parametrize(

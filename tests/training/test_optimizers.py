@@ -243,6 +243,7 @@ def test_accumulated_steps_equal_the_large_batch(replicas, mirrored):
     assert parts.learning_rate_at(4) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 def test_clipping_sees_the_sum_over_replicas(mirrored):
     clipped = trained(optimizers.SGD(0.1, 0.9, 0.0, clip_norm=0.2))
     theirs = trained(keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.2))

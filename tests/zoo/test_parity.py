@@ -152,7 +152,13 @@ def with_file(model, tag, path):
     return {**zoo.ENTRIES, (model, tag): entry._replace(checksum=f"{kind}:{digest}")}
 
 
-@pytest.mark.parametrize("tag", parity.TRANSFORMS)
+@pytest.mark.parametrize(
+    "tag",
+    [
+        pytest.param(tag, marks=pytest.mark.slow if tag in ("a1_in1k", "gluon_in1k") else ())
+        for tag in parity.TRANSFORMS
+    ],
+)
 def test_from_jpeg_to_logits(tag, torch_file, tmp_path):
     """The publishers' transforms are Pillow's, ours TensorFlow's: the pixels must be the same."""
     pytest.importorskip("PIL")

@@ -160,10 +160,8 @@ def answers(source, size, build=keras.applications.ResNet50V2):
     return np.asarray(other(pixels)) @ np.asarray(head.kernel) + np.asarray(head.bias)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["keras", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("h5", "weights.h5"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["keras", "h5", "weights.h5"])
 def test_logits_of_keras_applications(kind, applications, tmp_path):
     """In the released files' format, and as Keras 3 saves such a model today."""
     path = tmp_path / f"resnet50v2.{kind}"
@@ -244,6 +242,7 @@ def test_two_networks_with_the_same_weights_are_told_by_their_layers(name, other
         zoo.get(other, weights=path)
 
 
+@pytest.mark.slow
 def test_own_files_of_other_networks_are_named(tmp_path):
     path = tmp_path / "own.weights.h5"
     zoo.get("resnetv2_50", width=8).save_weights(path)

@@ -83,6 +83,7 @@ def test_fewer_classes_than_asked_for_and_a_new_head(files):
     assert {guess.name for guess in guesses} == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 def test_networks_that_were_saved(model, files, tmp_path):
     expected = zoo.predict(model, files[:2])
     model.save(tmp_path / "model.keras")

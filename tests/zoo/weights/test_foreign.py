@@ -394,6 +394,7 @@ def test_without_names_of_layers_the_advice_works(applications, tmp_path):
         np.testing.assert_array_equal(found[key].read(), expected[key].read())
 
 
+@pytest.mark.slow
 def test_a_users_head_behind_keras_applications(applications):
     path = applications / "user.keras"
     refused(path, "no head that can be read, but dense", "(2048, 3)", network="resnet50")

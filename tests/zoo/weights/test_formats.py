@@ -110,7 +110,13 @@ def test_where_bottlenecks_stride_is_told_by_the_file_or_by_the_user(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("depth", "shortcut"), [*((8, s) for s in "ABC"), (18, "A"), (18, "B"), (50, "A"), (50, "C")]
+    ("depth", "shortcut"),
+    [
+        *((8, s) for s in "ABC"),
+        (18, "A"),
+        (50, "C"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ((18, "B"), (50, "A"))),
+    ],
 )
 def test_the_shortcut_is_told_by_the_tensors(depth, shortcut, tmp_path):
     model = zoo.get(f"resnet{depth}", shortcut=shortcut, num_classes=2)
@@ -431,7 +437,13 @@ FUZZED = (
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model")
-@pytest.mark.parametrize("name", FUZZED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("w.weights.h5", "w.h5") else ())
+        for name in FUZZED
+    ],
+)
 def test_mutated_files_end_in_a_clear_error_or_in_numbers(model, tmp_path, peak_memory, name):
     """Bits flipped, bytes replaced, ends cut off: never another error, and little memory."""
     path = tmp_path / name

@@ -47,7 +47,11 @@ def test_a_published_network_comes_back_to_the_bit(tmp_path):
     ("name", "options"),
     [
         ("resnet18", {"shortcut": "A", "num_classes": 3, "input_shape": (64, 64, 3)}),
-        ("resnet50", {"stride_in_1x1": False, "epsilon": 1e-3, "input_shape": (None, None, 3)}),
+        pytest.param(
+            "resnet50",
+            {"stride_in_1x1": False, "epsilon": 1e-3, "input_shape": (None, None, 3)},
+            marks=pytest.mark.slow,
+        ),
         ("resnet14", {"shortcut": "C", "include_top": False, "pooling": "max"}),
         ("plain18", {"include_top": False, "input_shape": (64, 64, 1)}),
         ("resnet8", {"shortcut": "C", "mean": (9,), "std": (8,), "input_shape": (32, 32, 1)}),
