@@ -100,7 +100,8 @@ def _model(network, file, size, what):
         except InputError as error:
             if FLAGS.engine != engines.AUTO:
                 raise
-            warnings.warn(f"keras predicts instead of {engine}: {error}", stacklevel=2)
+            advice = "--engine=keras does so at once."
+            warnings.warn(f"keras predicts instead of {engine}: {error} {advice}", stacklevel=2)
     _start(what, tensorflow=True)
     dtype = {"dtype": FLAGS.dtype} if FLAGS.dtype else {}  # otherwise that of the weights
     return zoo.build(network, file, input_shape=(size, size, 3), **dtype)

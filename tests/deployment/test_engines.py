@@ -1,6 +1,9 @@
 """predict --engine: a network run by another runtime, exported once and kept."""
 
 import json
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -23,6 +26,17 @@ def images(tmp_path_factory):
     for number, image in enumerate(pixels[:6]):
         (root / f"{number}.png").write_bytes(tf.io.encode_png(image).numpy())
     return root
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Two of noise as JPEG files, which need no TensorFlow."""
+    image = pytest.importorskip("PIL.Image")
+    folder, draws = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    paths = [folder / f"{number}.jpg" for number in range(2)]
+    for path in paths:
+        image.fromarray(draws.integers(0, 256, (40, 50, 3)).astype("uint8")).save(path)
+    return paths
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +78,24 @@ def test_exported_at_the_first_use_and_kept(images, home, capsys, monkeypatch):
     status, _, err = run(capsys, *MODEL, "--engine=auto", "--dtype=mixed_bfloat16", images)
     assert (status, err) == (0, "")
     assert len([path for path in (home / "engines").iterdir() if path.is_dir()]) == 1
+
+
+def test_a_kept_one_answers_without_tensorflow(photographs, home, capsys):
+    """In a process of its own, for which a second is much."""
+    arguments = (*MODEL, "--json", "--engine=openvino", *photographs)
+    status, out, _ = run(capsys, *arguments)
+    assert status == 0
+    code = """
+    import sys
+    from resnet_keras import predict
+    status = predict.main(["predict", *sys.argv[1:]])
+    print("tensorflow" in sys.modules, "keras" in sys.modules, file=sys.stderr)
+    sys.exit(status)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "False False\n")
+    assert done.stdout == out
 
 
 def test_a_damaged_model_and_one_of_other_versions_are_made_again(home, monkeypatch):
@@ -110,7 +142,7 @@ def test_auto_predicts_with_keras_where_it_must(images, capsys, monkeypatch):
     monkeypatch.setattr(engines, "open_engine", fails)
     status, out, err = run(capsys, *MODEL, "--engine=auto", images)
     assert status == 0
-    assert "warning: keras predicts instead of openvino: No such operation." in err
+    assert "keras predicts instead of openvino: No such operation. --engine=keras does" in err
     assert out.count(".png") == 6
     status, _, err = run(capsys, *MODEL, "--engine=openvino", images)
     assert status == 2
@@ -136,6 +168,4 @@ def test_mistakes_end_in_one_sentence(arguments, words, images, capsys, monkeypa
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.exit(pytest.main([__file__]))
