@@ -8,6 +8,7 @@ values each of them averages.
 import functools
 from collections.abc import Callable
 
+import keras
 from keras import layers
 
 from resnet_keras.errors import InputError, unknown
@@ -47,6 +48,23 @@ def maker(normalization: str, epsilon: float, synchronized: bool = False) -> Cal
         return functools.partial(FrozenBatchNormalization, epsilon=epsilon)
     synchronized = synchronized or normalization == SYNCHRONIZED
     return functools.partial(BatchNormalization, epsilon=epsilon, synchronized=synchronized)
+
+
+def like(network: keras.Model, epsilon: float = 1e-5) -> Callable:
+    """What a head on a network takes: normalization of groups or layers where the network has it.
+
+    Over the batch otherwise, of all replicas where the network's is, and where the network's is
+    frozen, too: a head is trained.
+
+    Args:
+        network: of this package's builders.
+        epsilon: as of `maker`, which has the result.
+    """
+    groups = [n.groups for n in network.layers if isinstance(n, layers.GroupNormalization)]
+    if groups:
+        return maker(GROUP if max(groups) > 1 else LAYER, epsilon)
+    shared = any(getattr(layer, "synchronized", False) for layer in network.layers)
+    return maker(SYNCHRONIZED if shared else BATCH, epsilon)
 
 
 def groups_of(channels: int) -> int:

@@ -1,6 +1,5 @@
 """Segmenters: a head on a network of the zoo, with logits for each pixel."""
 
-import functools
 import math
 import numbers
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import keras
 
 from resnet_keras.errors import InputError, unknown
-from resnet_keras.networks.layers import BatchNormalization
+from resnet_keras.networks import normalization
 from resnet_keras.networks.network import dtype_policy, positive
 
 from . import heads
@@ -62,7 +61,8 @@ def segmenter(
         backbone: of `zoo.backbone`, with `output_stride=8` or 16 for finer maps.
         num_classes: the background included, where it is one.
         head: "fcn" or "deeplabv3"; see `heads`. DeepLabV3 pools over the whole image, so that its
-            batch normalization needs two images or more for each replica in training.
+            batch normalization needs two images or more for each replica in training. Heads have
+            the backbone's own normalization where that is of groups or layers.
         auxiliary: whether there is a second FCN head, on the endpoint before the last, for
             training. `without_auxiliary` takes it off.
         skip: an earlier endpoint, such as "conv2", whose features refine the head's, as in
@@ -97,7 +97,7 @@ def segmenter(
     if skip is not None and skip not in earlier:
         raise unknown("skip", skip, [*earlier, "None"])
     pixels = backbone.input
-    norm = functools.partial(BatchNormalization, synchronized=_is_synchronized(backbone))
+    norm = normalization.like(backbone)
 
     def enlarged(x, name):
         x = heads.logits(x, num_classes, name=HEAD if name == LOGITS else name)
@@ -185,7 +185,3 @@ def _checked_names(class_names, num_classes):
     if len(names) != num_classes:
         raise InputError(f"{len(names)} class_names do not fit {num_classes} classes.")
     return names
-
-
-def _is_synchronized(backbone):
-    return any(getattr(layer, "synchronized", False) for layer in backbone.layers)

@@ -1,6 +1,7 @@
 """What segmenters return, keep and refuse; on the small network of shapes."""
 
 import importlib
+import re
 
 import keras
 import numpy as np
@@ -142,6 +143,26 @@ def test_logits_are_float32_under_mixed_precision():
     assert model.get_layer("head_bn").synchronized
     # Before the resizing, which would otherwise hide it.
     assert model.get_layer("head_logits").compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("kind", ["group", "layer", "frozen"])
+def test_heads_are_normalized_as_their_backbone_is(kind, tmp_path):
+    """One image a replica is enough then, even for DeepLabV3, which pools over all of it."""
+    model = segmentation.segmenter(
+        backbone(normalization=kind), 3, head="deeplabv3", channels=8, skip="conv2", auxiliary=True
+    )
+    heads = [layer for layer in model.layers if re.match(r"(head|auxiliary).*_bn$", layer.name)]
+    expected = keras.layers.BatchNormalization
+    if kind != "frozen":  # a head is trained
+        expected = keras.layers.GroupNormalization
+        assert {layer.groups > 1 for layer in heads} == {kind == "group"}
+        model.compile(keras.optimizers.SGD(0.1), dict.fromkeys(model.output_names, CROSS_ENTROPY))
+        labels = dict.fromkeys(model.output_names, LABELS[:1])
+        assert np.isfinite(model.fit(IMAGES[:1], labels, verbose=0).history["loss"][0])
+    assert {isinstance(layer, expected) for layer in heads} == {True}
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(_logits(loaded)(IMAGES), _logits(model)(IMAGES))
 
 
 def test_stages_are_frozen_and_heads_are_not(shared):
