@@ -88,6 +88,7 @@ def networks():
     return student, teacher
 
 
+@pytest.mark.slow
 def test_only_the_student_is_trained_and_its_teacher_is_as_in_inference(networks):
     student, teacher = networks
     model = distilled(student, teacher, distill=0.7, temperature=3.0)

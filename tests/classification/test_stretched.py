@@ -146,9 +146,9 @@ def test_ten_crops_are_not_of_stretched_images(wide):
     "change",
     [
         {"crop_mode": "left"},
-        {"crop_mode": None},
-        {"antialias": 1},
-        {"antialias": "no"},
+        pytest.param({"crop_mode": None}, marks=pytest.mark.slow),
+        pytest.param({"antialias": 1}, marks=pytest.mark.slow),
+        pytest.param({"antialias": "no"}, marks=pytest.mark.slow),
         {"padding": 3},
     ],
 )
@@ -181,6 +181,7 @@ def test_headers_of_before_are_read_as_they_were_meant(trained, tmp_path):
 SAYS = "preprocessing=zoo.Preprocessing.stretched(16)"
 
 
+@pytest.mark.slow
 def test_a_new_head_is_warned_of(trained, tmp_path):
     said = warning_of(zoo.save, trained, tmp_path / "a")
     for words in (
@@ -248,6 +249,7 @@ def test_what_was_assumed_when_it_was_saved_is_told_when_it_is_used(
         assert ("warning: " in said and "does not say how images were shown" in said) == (not more)
 
 
+@pytest.mark.slow
 def test_guesses_of_networks_without_weights_and_of_foreign_files(tmp_path):
     trunk = zoo.get("resnet8", include_top=False, pooling="avg", input_shape=(16, 16, 3))
     said = warning_of(zoo.save, trunk, tmp_path / "trunk")

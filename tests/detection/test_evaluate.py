@@ -146,13 +146,14 @@ def detections(path):
     return {key: np.array(values) for key, values in rows.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ensemble", "multi_scale", "refine"),
     [
         (False, False, True),
-        pytest.param(True, True, True, marks=pytest.mark.slow),
-        pytest.param(True, False, False, marks=pytest.mark.slow),
-        pytest.param(False, True, False, marks=pytest.mark.slow),
+        (True, True, True),
+        (True, False, False),
+        (False, True, False),
     ],
 )
 def test_protocols_of_several_detectors(ensemble, multi_scale, refine, models, data, tmp_path):
@@ -195,6 +196,7 @@ def test_protocols_of_several_detectors(ensemble, multi_scale, refine, models, d
         np.testing.assert_array_equal(got[clear, 0], np.array(labels)[clear])
 
 
+@pytest.mark.slow
 def test_a_split_without_objects_of_one_of_the_detectors_classes(models, tmp_path, capsys):
     root = object_files.write_coco(tmp_path / "data", {7: ((40, 60), []), 3: ((33, 50), [])}, "val")
     content = json.loads((root / "annotations/instances_val.json").read_text())

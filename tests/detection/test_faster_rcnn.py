@@ -180,7 +180,7 @@ DETECTORS = {
 }
 
 
-SLOW = set(DETECTORS) - {"max_pool", "fpn"}
+SLOW = set(DETECTORS) - {"fpn"}
 
 
 @pytest.mark.parametrize(

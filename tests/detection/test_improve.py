@@ -146,6 +146,7 @@ def test_the_scale_of_an_image(models):
     np.testing.assert_allclose(view.factor, [107 / 96, 36 / 32] * 2)
 
 
+@pytest.mark.slow
 def test_an_ensemble_of_one_is_the_model(models):
     x = detectors.images()
     single = improve.ensemble(models[:1])

@@ -127,12 +127,14 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_measures_masks(trained):
     names, *rows = (trained / "metrics.csv").read_text().splitlines()
     assert {"mask_loss", "val_mask_ap", "val_mask_ap50"} <= set(names.split(","))
     assert all(rows[-1].split(","))
 
 
+@pytest.mark.slow
 def test_evaluate(trained, tmp_path, capsys):
     file = tmp_path / "found.json"
     command = ["evaluate", f"--model={trained}", "--dataset=shapes", "--split=val[:4]"]

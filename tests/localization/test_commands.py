@@ -47,6 +47,7 @@ def test_a_run_leaves_a_localizer_and_its_errors(trained):
     assert (model.class_names, model.scale, model.crop) == (shapes.CLASSES, (64, 64), 56)
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_writes_the_errors(trained, tmp_path, capsys):
     arguments = ["evaluate", f"--model={trained}", "--dataset=main_shapes", "--split=val[:8]"]
     results = tmp_path / "results.json"

@@ -118,16 +118,13 @@ def test_gradients_reach_every_parameter(name):
     assert not unreached
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("densenet7_4", {"block_dropout": 0.2}),
-        pytest.param("densenet10_4", {"dropout": 0.2}, marks=pytest.mark.slow),
-        pytest.param(
-            "densenet_bc16_4",
-            {"block_dropout": 0.2, "dtype": "mixed_bfloat16"},
-            marks=pytest.mark.slow,
-        ),
+        ("densenet10_4", {"dropout": 0.2}),
+        ("densenet_bc16_4", {"block_dropout": 0.2, "dtype": "mixed_bfloat16"}),
     ],
 )
 def test_rematerialized_networks_train_as_they_are(name, options):

@@ -240,6 +240,7 @@ def test_pruning_is_for_batch_normalization():
     assert {type(layer).__name__ for layer in norms(pruned)} == {"FrozenBatchNormalization"}
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_its_weights_say_what_they_are(tmp_path, capsys):
     flags = ("--recipe=resnet20_digits", "--model=resnet8", "--train_steps=60", "--eval_every=60")
     run = tmp_path / "run"

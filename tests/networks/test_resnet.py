@@ -52,7 +52,12 @@ def test_imagenet_parameters(depth, shortcut):
 
 
 @pytest.mark.parametrize(
-    ("depth", "shortcut"), [*((depth, "A") for depth in CIFAR_PARAMETERS), (20, None), (44, None)]
+    ("depth", "shortcut"),
+    [
+        *((20, "A"), (32, "A"), (20, None)),
+        *(pytest.param(d, "A", marks=pytest.mark.slow) for d in CIFAR_PARAMETERS if d > 32),
+        pytest.param(44, None, marks=pytest.mark.slow),
+    ],
 )
 def test_cifar_parameters(depth, shortcut):
     model = resnet.cifar_resnet(depth, shortcut=shortcut)
@@ -65,8 +70,8 @@ def test_cifar_parameters(depth, shortcut):
         (18, True, "1.814"),
         (34, True, "3.664"),
         (50, True, "3.858"),
-        (101, True, "7.570"),
-        (152, True, "11.282"),
+        pytest.param(101, True, "7.570", marks=pytest.mark.slow),
+        pytest.param(152, True, "11.282", marks=pytest.mark.slow),
         (50, False, "4.089"),
         pytest.param(101, False, "7.801", marks=pytest.mark.slow),
         pytest.param(152, False, "11.514", marks=pytest.mark.slow),

@@ -217,7 +217,7 @@ def test_batches_from_a_later_step_are_byte_identical(photographs, reached):
     assert_same(*photographic(photographs, 1, 32, start_step=7), reached[7])
 
 
-@pytest.mark.parametrize(("batch", "step"), [(10, 7), (48, 3)])
+@pytest.mark.parametrize(("batch", "step"), [pytest.param(10, 7, marks=pytest.mark.slow), (48, 3)])
 def test_batches_of_any_size_cut_the_same_stream(photographs, reached, batch, step):
     """Batch size 10 begins within chunks of 16."""
     ((images, labels),) = photographic(photographs, 1, batch, start_step=step)
@@ -252,6 +252,7 @@ def test_each_epoch_has_every_label_and_other_views(reached):
     assert len(set(views)) == len(views) == 256
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_order_and_other_views(photographs, reached):
     opened = pipelines.open_split("folder", "train", data_dir=photographs)
     ((images, labels),) = batches(opened, 1, 32, seed=4, view=PHOTOGRAPHIC)
@@ -488,7 +489,7 @@ def test_whole_images_come_once_each_in_batches_of_one_shape(odd, pixels):
         np.testing.assert_array_equal(view, expected)
 
 
-@pytest.mark.parametrize("kind", ["cut", "missing"])
+@pytest.mark.parametrize("kind", ["cut", pytest.param("missing", marks=pytest.mark.slow)])
 def test_in_evaluation_a_broken_image_is_an_error_that_names_it(tmp_path, kind):
     opened = source(tmp_path, colours(4))
     path = tmp_path / "002.jpg"

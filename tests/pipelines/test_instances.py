@@ -48,7 +48,7 @@ def whole(mask, box, side):
     return result
 
 
-@pytest.mark.parametrize("side", [128, 256])
+@pytest.mark.parametrize("side", [128, pytest.param(256, marks=pytest.mark.slow)])
 def test_masks_lie_on_their_objects(side):
     """Mirrored and scaled: pixels of an object are of one colour but for noise and the slope."""
     options = {} if side == 128 else {"scales": [(side, side)]}

@@ -59,6 +59,7 @@ def test_the_step_alone_decides_about_a_batch(root, batches):
     assert not np.array_equal(other[0], batches[0][0])
 
 
+@pytest.mark.slow
 def test_parts_and_shards_are_parts_of_the_batch(root, batches):
     parts = taken(stream(root, parts=2, start_step=3), 2)
     assert_same([np.concatenate(columns) for columns in zip(*parts, strict=True)], batches[3])

@@ -54,6 +54,7 @@ def test_none_changes_nothing():
     np.testing.assert_array_equal(labels, LABELS)
 
 
+@pytest.mark.slow
 def test_the_programs_seed_and_the_models_precision_change_nothing():
     expected = applied(PICTURES, **EVERYTHING)
     policy = keras.config.dtype_policy()

@@ -102,7 +102,9 @@ def test_cifar(run):
     places(sheet, images)
 
 
-@pytest.mark.parametrize("augment", ["--augment", "--noaugment"])
+@pytest.mark.parametrize(
+    "augment", ["--augment", pytest.param("--noaugment", marks=pytest.mark.slow)]
+)
 def test_class_folders_have_their_names_as_titles(augment, photos, run, monkeypatch):
     drawn = []
     draw = preview.draw

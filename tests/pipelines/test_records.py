@@ -89,7 +89,16 @@ def test_the_order_depends_on_the_seed_only(root):
         tf.random.set_seed(None)
 
 
-@pytest.mark.parametrize(("batch", "step"), [(16, 1), (16, 9), (10, 3), (10, 23), (48, 30)])
+@pytest.mark.parametrize(
+    ("batch", "step"),
+    [
+        pytest.param(16, 1, marks=pytest.mark.slow),
+        pytest.param(16, 9, marks=pytest.mark.slow),
+        pytest.param(10, 3, marks=pytest.mark.slow),
+        (10, 23),
+        (48, 30),
+    ],
+)
 def test_a_start_at_any_step_finds_the_same_chunks(root, batch, step):
     """Step 9 of 16 examples lies in the second epoch, steps 23 and 30 in the third and later."""
     chunks = stream.Chunks(batch, step)

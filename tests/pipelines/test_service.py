@@ -40,6 +40,7 @@ def test_batches_are_those_made_without(photographs, servers, alone):
     assert_same(batches(photographs, 5, services=addresses), alone[:5])
 
 
+@pytest.mark.slow
 def test_a_later_start_and_a_share_are_those_made_without(photographs, servers, alone):
     addresses = [server.address for server in servers]
     found = batches(photographs, 3, services=addresses, start_step=3, shard=(1, 2))

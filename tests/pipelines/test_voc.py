@@ -201,6 +201,7 @@ def test_years_are_taken_together(root):
     assert len({*orders, tuple(years)}) > 1
 
 
+@pytest.mark.slow
 def test_records_with_wrong_boxes_are_refused(root):
     content = records(root, "coco")
 

@@ -76,7 +76,7 @@ def test_depths_are_not_mixed(tmp_path):
         assert all("2 seed(s)" in text for text in texts)
 
 
-@pytest.mark.parametrize("depth", [20, 32])
+@pytest.mark.parametrize("depth", [20, pytest.param(32, marks=pytest.mark.slow)])
 def test_costs_are_those_of_the_networks(depth):
     options = {"none": ("A", 0), "growing": ("B", 0), "all": ("C", 0)}
     options |= {"quarter": ("A", 0.25), "half": ("A", 0.5)}

@@ -120,6 +120,7 @@ def test_a_segmenter_of_fixed_size_refuses_other_images():
         prediction.probabilities(model, np.zeros([1, 64, 48, 3], "uint8"))
 
 
+@pytest.mark.slow
 def test_a_segmenter_of_fixed_size_is_rematerialized():
     model = segmentation.segmenter(backbone(input_shape=(32, 32, 3)), 3, dropout=0)
     cut = rematerialize(model)

@@ -92,7 +92,9 @@ def undisturbed(source, tmp_path_factory):
     return weights, rows
 
 
-@pytest.mark.parametrize("where", [{"step": 5}, {"test_batch": 1}])
+@pytest.mark.parametrize(
+    "where", [{"step": 5}, pytest.param({"test_batch": 1}, marks=pytest.mark.slow)]
+)
 def test_a_run_that_breaks_off_ends_in_the_same_bits(source, undisturbed, tmp_path, where):
     with pytest.raises(Broken):
         run(source, tmp_path / "run", [Break(**where)])

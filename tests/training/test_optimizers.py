@@ -225,7 +225,7 @@ def assert_close(ones, others, rtol=1e-4):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-6)
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_accumulated_steps_equal_the_large_batch(replicas, mirrored):
     def rate():
         return StepDecay(0.1, [3, 10])  # schedules count updates

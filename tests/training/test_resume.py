@@ -58,6 +58,7 @@ def steps_in_events(folder):
     ]
 
 
+@pytest.mark.slow
 def test_a_finished_run_stays_as_it_is(undisturbed, capsys):
     from resnet_keras import train
 

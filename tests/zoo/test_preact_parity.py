@@ -223,6 +223,7 @@ def test_networks_without_pre_activation_are_named(asked, groups, inner, name, t
         zoo.get(asked, weights=path)
 
 
+@pytest.mark.slow
 def test_keras_files_of_its_first_form_are_named(tmp_path):
     keras.applications.ResNet50(weights=None, classes=3).save(tmp_path / "resnet50.keras")
     with pytest.raises(

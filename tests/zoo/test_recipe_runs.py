@@ -34,7 +34,7 @@ SMALL = {
 }
 MODERN = "resnet50_imagenet_modern"  # whose flags are of a network with bottlenecks
 QUICK = (
-    *("resnet110_digits", "plain18_imagenet", "resnet1d_digits"),
+    *("resnet110_digits", "resnet1d_digits"),
     "resnet110_cifar10_stochastic_depth",
 )
 # With their own networks: of each kind one, and some, which differ from these in little, by hand.

@@ -103,7 +103,13 @@ def test_it_is_listed_built_and_described():
         )
 
 
-@pytest.mark.parametrize("kind", [*written.OWN, written.NUMBERED])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in ("folder", "w.keras") else pytest.mark.slow)
+        for kind in (*written.OWN, written.NUMBERED)
+    ],
+)
 def test_weights_in_every_format(kind, tmp_path):
     path = written.write(model(), tmp_path, kind)
     recorded = kind not in ("w.weights.h5", written.NUMBERED)

@@ -51,7 +51,7 @@ def test_backbone_strides_are_4_8_16_and_32():
     }
 
 
-@pytest.mark.parametrize("backbone", [False, True])
+@pytest.mark.parametrize("backbone", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_frozen_stages_do_not_move_and_the_others_do(backbone):
     """Gamma, beta and moving statistics included, which Keras's `trainable` alone is for."""
     if backbone:

@@ -72,8 +72,14 @@ def trunk(model, images):
 @pytest.mark.parametrize(
     ("kind", "drops"),
     [
-        *((kind, False) for kind in KINDS),
+        ("w.safetensors", False),
+        (written.TORCH, False),
         ("w.weights.h5", True),
+        *(
+            pytest.param(kind, False, marks=pytest.mark.slow)
+            for kind in KINDS
+            if kind not in ("w.safetensors", written.TORCH)
+        ),
         *(
             pytest.param(kind, True, marks=pytest.mark.slow)
             for kind in ("w.keras", written.NUMBERED)
@@ -104,10 +110,11 @@ def test_heads_and_features(sources, kind, drops):
 @pytest.mark.parametrize(
     "kind",
     [
-        *("w.safetensors", "w.keras", written.NUMBERED, written.TORCH),
+        *("w.safetensors", "w.keras"),
         *(
             pytest.param(kind, marks=pytest.mark.slow)
-            for kind in ("folder", "w.h5", "w.weights.h5")
+            for kind in KINDS
+            if kind not in ("w.safetensors", "w.keras")
         ),
     ],
 )
@@ -195,6 +202,7 @@ def test_no_argument_is_ignored(sources, kind):
             zoo.get("resnet8", weights=path, **given, **more)
 
 
+@pytest.mark.slow
 def test_arguments_beside_weights_of_keras_applications(tmp_path):
     options = {"mean": facts.CAFFE_MEAN, "std": facts.CAFFE_STD, "epsilon": 1.001e-5}
     model = written.randomize(

@@ -130,7 +130,15 @@ def without_head(model):
     return keras.Model(model.input, model.get_layer("avg_pool").output)
 
 
-@pytest.mark.parametrize("change", [changed_epsilon, larger, other_head, without_head])
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed_epsilon,
+        pytest.param(larger, marks=pytest.mark.slow),
+        pytest.param(other_head, marks=pytest.mark.slow),
+        without_head,
+    ],
+)
 def test_what_was_changed_since_is_told_by_the_layers(change, tmp_path):
     model = written.randomize(change(zoo.get("resnet8", shortcut="B", **SMALL)))
     images = np.random.default_rng(0).integers(0, 256, (2, *model.input_shape[1:]), "uint8")

@@ -78,6 +78,7 @@ def test_one_group_is_loaded_by_its_name(tmp_path):
     np.testing.assert_array_equal(loaded.get_layer(kernel).kernel, model.get_layer(kernel).kernel)
 
 
+@pytest.mark.slow
 def test_an_encoder_beside_a_decoder_with_a_stem_of_three(tmp_path):
     """As segmentation models are laid out: the decoder's blocks have a `conv1.0.weight`, too."""
     tensors = RECORD.torch_weights("seresnet18")
