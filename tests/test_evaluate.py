@@ -91,7 +91,10 @@ def test_protocols_on_the_command_line(protocol, photographs, weights, tmp_path,
     assert mean == pytest.approx(alone["top1_error"], abs=1e-5)
 
 
-def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "protocol", ["ten_crop", pytest.param("multi_scale", marks=pytest.mark.slow)]
+)
+def test_a_broken_image_is_an_error_that_names_it(protocol, photographs, weights, tmp_path, capsys):
     folder = tmp_path / "val" / "discs"
     folder.mkdir(parents=True)
     (tmp_path / "val" / "stripes").mkdir()
@@ -99,13 +102,12 @@ def test_a_broken_image_is_an_error_that_names_it(photographs, weights, tmp_path
         image = next((photographs / "val" / kind).iterdir())
         (tmp_path / "val" / kind / "good.jpg").write_bytes(image.read_bytes())
     (folder / "half.jpg").write_bytes((folder / "good.jpg").read_bytes()[:900])
-    for protocol in ("ten_crop", "multi_scale"):
-        arguments = ["--dataset=folder", f"--data_dir={tmp_path}", f"--weights={weights}"]
-        arguments += ["--model=resnet8", f"--protocol={protocol}", "--scales=64"]
-        assert evaluate.main(["evaluate", *arguments]) == 2
-        said = [s for s in capsys.readouterr().err.splitlines() if s.startswith("error: ")]
-        assert len(said) == 1
-        assert said[0].startswith(f"error: cannot decode {folder / 'half.jpg'}; ")
+    arguments = ["--dataset=folder", f"--data_dir={tmp_path}", f"--weights={weights}"]
+    arguments += ["--model=resnet8", f"--protocol={protocol}", "--scales=64"]
+    assert evaluate.main(["evaluate", *arguments]) == 2
+    said = [s for s in capsys.readouterr().err.splitlines() if s.startswith("error: ")]
+    assert len(said) == 1
+    assert said[0].startswith(f"error: cannot decode {folder / 'half.jpg'}; ")
 
 
 def test_resize_crop_and_interpolation_come_from_the_weights(tmp_path):
