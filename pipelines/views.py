@@ -6,6 +6,7 @@ all other files and wherever something is unusual.
 """
 
 import importlib.metadata
+import io
 import os
 import warnings
 from collections import deque
@@ -20,7 +21,11 @@ from .view import check_shown
 
 AHEAD = 2  # batches that are read beside the one that is used
 _EXACT = 13  # version of Pillow that resizes as `augment.resize` does
-_ORIENTATION = 0x0112
+_ORIENTATION, _SHORT = 0x0112, 3  # a tag of EXIF, and its type of two bytes
+_TURNS = {
+    **{2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE"},
+    **{6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"},
+}
 _MODES = ("RGB", "L")  # of JPEGs; CMYK is converted otherwise here
 
 
@@ -111,7 +116,6 @@ def _finished(paths, jobs, shown):
 
 def _view(path, shown):
     """A JPEG's view, uint8 (size, size, 3); None for a file that Pillow is not asked for."""
-    from PIL import ImageOps
     from PIL.JpegImagePlugin import JpegImageFile
 
     try:
@@ -119,12 +123,27 @@ def _view(path, shown):
         with JpegImageFile(path) as image:
             if image.mode not in _MODES or image.width * image.height > listing.MAX_PIXELS:
                 return None
-            turned = image
-            if shown["exif_orientation"] and image.getexif().get(_ORIENTATION, 1) != 1:
-                turned = ImageOps.exif_transpose(image)
+            turned = _upright(image) if shown["exif_orientation"] else image
             return _centre(turned.convert("RGB"), shown)
     except Exception:  # it has many for broken files, which TensorFlow's decoder judges
         return None
+
+
+def _upright(image):
+    """As `exif.upright`. `ImageOps.exif_transpose` heeds XMP and numbers of other types, too."""
+    from PIL import Image
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    contents = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
+    if contents[:4] not in (b"II*\0", b"MM\0*"):
+        return image
+    directory = ImageFileDirectory_v2(contents[:8])
+    file = io.BytesIO(contents)
+    file.seek(directory.next)
+    directory.load(file)
+    is_short = directory.tagtype.get(_ORIENTATION) == _SHORT
+    turn = _TURNS.get(directory.get(_ORIENTATION)) if is_short else None
+    return image if turn is None else image.transpose(Image.Transpose[turn])
 
 
 def _centre(image, shown):

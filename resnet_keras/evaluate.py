@@ -44,6 +44,8 @@ def _main() -> None:
     _check_flags(photographs, split)
     found = None if FLAGS.ensemble else exports.find(FLAGS)
     measured = _networks(photographs) if found is None else _exported(found, photographs)
+    for own in measured.classes:
+        protocols.check_order(own, class_names(FLAGS.dataset, split, FLAGS.data_dir))
     if FLAGS.per_class:
         make_folder(Path(FLAGS.per_class).parent)
     shell.announce(f"{measured.name} on {FLAGS.dataset}/{split}", file=sys.stderr)
@@ -87,6 +89,7 @@ class _Measured(NamedTuple):
     """What is measured: networks with their weights, or an exported model."""
 
     members: list[tuple[str, str | None]]  # (model, weights) of each
+    classes: list[Sequence[str] | None]  # their names, of each, where they are known
     shown: list[Protocol]  # to each of them
     score: Callable[..., Scores]  # by data set, split and the other arguments of `protocols.score`
     dtype: str
@@ -112,7 +115,8 @@ def _networks(photographs: bool) -> _Measured:
     score = functools.partial(protocols.score_ensemble, classifiers, shown, dtype=FLAGS.dtype)
     training = [file.training for _, file in classifiers]
     told = training[0] if len(training) == 1 else training
-    return _Measured(members, shown, score, FLAGS.dtype, told)
+    classes = [file.class_names for _, file in classifiers]
+    return _Measured(members, classes, shown, score, FLAGS.dtype, told)
 
 
 def _exported(found: deployment.Exported, photographs: bool) -> _Measured:
@@ -130,7 +134,8 @@ def _exported(found: deployment.Exported, photographs: bool) -> _Measured:
 
     facts = {key: getattr(found, key) for key in ("network", "weights", "format", "quantize")}
     members: list[tuple[str, str | None]] = [(FLAGS.model, None)]
-    return _Measured(members, [shown], score, exports.precision(found), exported=facts)
+    names = [found.class_names]
+    return _Measured(members, names, [shown], score, exports.precision(found), exported=facts)
 
 
 def _check_flags(photographs: bool, split: str) -> None:

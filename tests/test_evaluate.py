@@ -52,6 +52,22 @@ def test_a_published_folder_is_measured_as_its_weights_are(tmp_path, capsys):
     assert row["training"]["began as"].startswith("resnet20 digits")
 
 
+@pytest.mark.parametrize("names", [("stripes", "discs"), ("a", "b")])
+def test_classes_in_another_order_are_refused(names, photographs, tmp_path, capsys):
+    """Their errors would be plausible and wrong; other words may be of the same classes."""
+    network = zoo.get("resnet8", num_classes=2, input_shape=(SIZE, SIZE, 3))
+    zoo.save(network, tmp_path / "mine", class_names=names)
+    data = ("--dataset=folder", f"--data_dir={photographs}", f"--image_size={SIZE}")
+    status = evaluate.main(["evaluate", f"--model={tmp_path / 'mine'}", *data])
+    said = capsys.readouterr().err.splitlines()[-1]
+    if names == ("a", "b"):
+        assert status == 0
+    else:
+        assert status == 2
+        assert said.startswith("error: The data have the classes in another order: class 0 of the ")
+        assert said.endswith("model is 'stripes', and of the data 'discs'.")
+
+
 @pytest.mark.parametrize(
     "protocol",
     [pytest.param(p, marks=pytest.mark.slow if p == "multi_scale" else ()) for p in PROTOCOLS],

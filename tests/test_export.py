@@ -184,11 +184,17 @@ def largest_file(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("format", ["onnx", "savedmodel", "openvino", "litert"])
-def test_a_full_disk_leaves_nothing(format, small, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("model", "flags"),
+    [
+        *((None, (f"--format={name}",)) for name in ("onnx", "savedmodel", "openvino", "litert")),
+        (DIGITS, ("--format=onnx", "--quantize=int8")),
+    ],
+)
+def test_a_full_disk_leaves_nothing(model, flags, small, tmp_path, capsys):
     capsys.readouterr()
     with largest_file(100_000):
-        arguments = [str(small), f"--format={format}", f"--out={tmp_path / 'out'}"]
+        arguments = [*(model or [str(small)]), *flags, f"--out={tmp_path / 'out'}"]
         assert export.main(["export", *arguments]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("error: Cannot write to ")

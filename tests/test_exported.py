@@ -53,6 +53,15 @@ def run(command, capsys, *arguments):
     return status, said.out, said.err
 
 
+def test_labels_in_another_order_are_refused(digits, tmp_path, capsys):
+    folder = tmp_path / "other"
+    shutil.copytree(digits, folder)
+    (folder / "labels.txt").write_text("".join(f"{digit}\n" for digit in "1023456789"))
+    status, _, err = run(evaluate, capsys, f"--model={folder}", "--dataset=digits")
+    assert status == 2
+    assert "class 0 of the model is '1', and of the data '0'" in err
+
+
 def test_a_float32_file_tells_all_digits_as_its_network(digits, tmp_path, capsys):
     images, _ = pipelines.arrays("digits", "test", image_size=16)
     assert len(images) == 360

@@ -1,5 +1,7 @@
 """Images that show a quantizer, and a comparison, what a network sees. As evaluation shows them."""
 
+import warnings
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ from resnet_keras.errors import InputError
 
 # Few images leave the logits of others clipped: with 200 of the digits the largest error was 11 %
 # of the largest logit, with 1,437 it was 1 %.
-DEFAULT, LEAST = 1500, 200
+DEFAULT, ENOUGH, LEAST = 1500, 1000, 200
 COMPARED = 64
 
 
@@ -44,7 +46,8 @@ class Data(NamedTuple):
         """Training images, the same on every machine, of all classes alike.
 
         Args:
-            count: how many; all that there are, where there are fewer.
+            count: how many; all that there are, where there are fewer. Warns of less than 1,000,
+                if they were asked for.
 
         Raises:
             InputError: there are too few, they do not reach from 0 to 255, they are of another size
@@ -52,11 +55,17 @@ class Data(NamedTuple):
         """
         check_count(count)
         split, left = ("trainval", 0) if self._facts().in_memory else ("train", COMPARED)
-        count = min(count, self._examples(split) - left)
+        asked, count = count, min(count, self._examples(split) - left)
         if count < LEAST:
             raise InputError(
                 f"{self.dataset}/{split} has {count + left} images, and a calibration takes {LEAST}"
                 f"{f', beside {left} to compare with' if left else ''}: take a larger data set."
+            )
+        if count < min(asked, ENOUGH):
+            warnings.warn(
+                f"{self.dataset}/{split} has {count} images to calibrate with, and {ENOUGH:,} are "
+                "better: what exceeds the activations of the images seen is clipped.",
+                stacklevel=2,
             )
         images = self._read(f"{split}[:{count}]")
         check_pixels(images.pixels)
@@ -100,6 +109,13 @@ class Data(NamedTuple):
         )
         pixels = np.concatenate([np.asarray(images) for images, _ in batches])
         return Images(pixels, f"{self.dataset}/{split}")
+
+
+def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """All images in batches of one size, float32; the last is filled up with the first ones."""
+    for start in range(0, len(images), size):
+        places = np.arange(start, start + size) % len(images)
+        yield images[places].astype("float32")
 
 
 def check_count(count: int) -> None:

@@ -153,7 +153,9 @@ def difference(
     if not rows:
         raise InputError(
             f"The network finds nothing in {len(images)} images, of {origin}, so that the file "
-            "cannot be compared with it. Nothing was written: take a smaller score_threshold."
+            "cannot be compared with it. Nothing was written: build the detector with a smaller "
+            "score_threshold, or call deployment.detecting.export with compared images that show "
+            "its objects."
         )
     near = [row for row in rows if row[0] <= NEAR]
     if len(near) < LIMIT * len(rows):

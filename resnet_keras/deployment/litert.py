@@ -11,6 +11,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError
 from resnet_keras.files import write_atomically
 
+from .calibration import batches
 from .formats import DYNAMIC, FLOAT16, INT8, NONE
 from .tracing import Traced
 
@@ -38,7 +39,8 @@ def write(
     if quantize == FLOAT16:
         converter.target_spec.supported_types = [tf.float16]
     if quantize == INT8:
-        converter.representative_dataset = lambda: _batches(calibration, traced.spec.shape[0])
+        size = traced.spec.shape[0]
+        converter.representative_dataset = lambda: ([b] for b in batches(calibration, size))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
     try:
@@ -48,12 +50,6 @@ def write(
     write_atomically(path, content)
     if quantize == INT8:
         _check_pixels(content)
-
-
-def _batches(images, size):
-    """All images but those of a last batch that is not full."""
-    for start in range(0, len(images) - size + 1, size):
-        yield [images[start : start + size].astype("float32")]
 
 
 def _check_pixels(content):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from resnet_keras.errors import InputError, require
 from resnet_keras.files import write_atomically
 
+from .calibration import batches
 from .formats import FLOAT16, INT8, NONE
 from .tracing import Traced
 
@@ -96,20 +97,15 @@ def _store_as_float16(model):
 def _static(model, path, images, traced, reduce_range):
     quantization = require("onnxruntime.quantization", "onnx")
     size = traced.spec.shape[0] or CALIBRATED_AT_ONCE
-    starts = range(0, len(images) - (traced.spec.shape[0] or 1) + 1, size)
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self):
-            self.batches = (images[start : start + size].astype("float32") for start in starts)
+            self.batches = batches(images, size)
 
         def get_next(self):
             batch = next(self.batches, None)
             return None if batch is None else {traced.spec.name: batch}
 
-    if not len(starts):
-        raise InputError(
-            f"{len(images)} calibration images make no batch of {size}: take a smaller batch_size."
-        )
     with _written(path) as aside:
         try:
             quantization.quantize_static(
@@ -122,9 +118,11 @@ def _static(model, path, images, traced, reduce_range):
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
             )
+        except OSError:  # a full disk
+            raise
         except Exception as error:  # onnxruntime's own have nothing narrower in common
             raise InputError(
-                f"onnxruntime cannot quantize this network: {str(error).splitlines()[0]}"
+                f"onnxruntime cannot quantize this network: {_reason(error)}."
             ) from error
         return require("onnx", "onnx").load(aside)
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -180,6 +181,42 @@ def test_data_of_digits_and_cifar():
         calibration.Data("digits_series", zoo.Preprocessing(16, 16)).compared()
 
 
+def test_calibration_sees_all_images_in_full_batches():
+    images = np.arange(7, dtype="uint8")
+    seen = [batch.tolist() for batch in calibration.batches(images, 3)]
+    assert seen == [[0, 1, 2], [3, 4, 5], [6, 0, 1]]
+    assert [batch.tolist() for batch in calibration.batches(images[:2], 3)] == [[0, 1, 0]]
+    assert next(calibration.batches(images, 3)).dtype == "float32"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["litert", "onnx"])
+def test_more_images_at_once_than_calibrate(format, small, tmp_path):
+    pixels, _ = pipelines.arrays("digits", "trainval", image_size=32)
+    found = export(
+        small,
+        tmp_path / "x",
+        format=format,
+        quantize="int8",
+        about=About("resnet8"),
+        compared=Images(pixels[-32:], "digits"),
+        calibration=Images(pixels[:220], "digits"),
+        batch_size=256,
+    )
+    assert found.calibration["images"] == 220
+    assert found.difference["largest"] <= 0.2  # of a network without training
+
+
+def test_a_small_calibration_is_warned_of(monkeypatch):
+    data = calibration.Data("digits", zoo.Preprocessing(16, 16))
+    monkeypatch.setattr(calibration.Data, "_examples", lambda self, split: 300)
+    with pytest.warns(UserWarning, match="digits/trainval has 300 images .* 1,000 are better"):
+        assert len(data.calibrating().pixels) == 300
+    with warnings.catch_warnings():  # as many as were asked for
+        warnings.simplefilter("error")
+        data.calibrating(300)
+
+
 @pytest.mark.slow
 def test_data_of_photographs(photographs, monkeypatch):
     """What calibrates is not compared with; too few images are refused."""
@@ -188,6 +225,7 @@ def test_data_of_photographs(photographs, monkeypatch):
     with pytest.raises(InputError, match="folder/train has 48 images, and a calibration takes 200"):
         data.calibrating()
     monkeypatch.setattr(calibration, "LEAST", 20)
+    monkeypatch.setattr(calibration, "ENOUGH", 30)
     monkeypatch.setattr(calibration, "COMPARED", 16)
     chosen, compared = data.calibrating(), data.compared(16)
     assert (len(chosen.pixels), len(compared.pixels)) == (32, 16)

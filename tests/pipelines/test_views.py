@@ -1,5 +1,6 @@
 """Image files to views by Pillow, which are those of TensorFlow's operations."""
 
+import struct
 import subprocess
 import sys
 import textwrap
@@ -41,6 +42,12 @@ def files(tmp_path_factory):
         options = {"subsampling": number % 3, "progressive": number % 2, "quality": 85}
         image.save(path(f"{number}.jpg"), exif=exif, **options)
     whole = (folder / "0.jpg").read_bytes()
+    for kind in (3, 4):  # EXIF's orientation 6 as two bytes, and as four
+        entry = struct.pack(">HHIHH", 0x0112, kind, 1, *((6, 0) if kind == 3 else (0, 6)))
+        exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
+        picture(40, 70).save(path(f"type{kind}.jpg"), exif=exif)
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><r tiff:Orientation='6'/></x:xmpmeta>"
+    picture(40, 70).save(path("xmp.jpg"), xmp=xmp)
     picture(40, 50, "L").save(path("grey.jpg"))
     picture(40, 50, "CMYK").save(path("cmyk.jpg"))
     picture(40, 50).save(path("other.png"))
