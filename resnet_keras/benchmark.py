@@ -3,6 +3,7 @@
     python -m resnet_keras.benchmark train --model=resnet50 --batch_size=32 --dtype=mixed_bfloat16
     python -m resnet_keras.benchmark train --model=resnet1202 --image_size=32 --peer=none --remat
     python -m resnet_keras.benchmark predict --peer=keras.applications,onnxruntime,openvino,litert
+    python -m resnet_keras.benchmark predict --model=resnet20 --image_size=16 --peer=resnet20_int8
     python -m resnet_keras.benchmark files --engines=keras,openvino --jpegs=200
     python -m resnet_keras.benchmark load --model=resnet50
     python -m resnet_keras.benchmark input
@@ -70,7 +71,8 @@ _model.items(
     "peer",
     None,
     f"Whom to compare with, or none. Some of {', '.join(networks.PEERS)}; by default "
-    "keras.applications. For detection and segmentation there is torchvision, their default.",
+    "keras.applications; for predict also folders that export wrote. For detection and "
+    "segmentation there is torchvision, their default.",
 )
 _model.whole("steps", 3, "Batches in a round. build and load make one model in each.", 1)
 

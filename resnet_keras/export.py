@@ -7,10 +7,11 @@ r"""Writes a network for another runtime: a folder with the model, its labels an
     python -m resnet_keras.export runs/detector --format=litert --sides=480,640
 
 MODEL is a network of the zoo with --weights, or a folder of zoo.save or of a run of train; or a
-detector: the folder of a run of detection.train, or a .keras file, with --sides. Before
-the folder is there, the file is run by its own runtime and compared with the network: the size and
-the largest difference are printed, and stand in the folder's README.md beside a few lines of code
-that predict with it. evaluate, predict and benchmark take the folder in a network's place.
+detector: the folder of a run of detection.train, or a .keras file, with --sides. Before the folder
+is there, the file is run by its own runtime and compared with the network: the size and the largest
+difference are printed, and stand in the folder's README.md beside a few lines of code that predict
+with it. evaluate and predict take the folder of a classifier in a network's place, and benchmark
+predict as a peer.
 
 Formats are savedmodel (TensorFlow), litert (extra `litert`), onnx (`onnx`) and openvino
 (`openvino`). float16 halves the file; dynamic and int8 make a quarter of it. int8 takes uint8
@@ -99,9 +100,7 @@ def _is_detector(path):
 
 def _export_detector(name):
     check_groups(FLAGS, "a detector", ("File", "Detector"))
-    if len(FLAGS.sides) != 2:
-        raise InputError("A detector is exported for images of one size: give --sides=480,640.")
-    height, width = shared_flags.whole_numbers("sides", FLAGS.sides)
+    size = _size()
     file, out = loading.find(name), _out(name)
     shell.announce(f"{file} as {FLAGS.format} in {out}", file=sys.stderr)
     shell.start_tensorflow()
@@ -117,13 +116,26 @@ def _export_detector(name):
         lambda: detecting.export(
             model,
             out,
-            (height, width),
+            size,
             format=FLAGS.format,
             about=about,
-            batch_size=FLAGS.batch_size or 1,
+            batch_size=FLAGS.batch_size,
         )
     )
     _finish(found, out)
+
+
+def _size():
+    """Height and width of a detector's images; None for any."""
+    if not FLAGS.sides and FLAGS.format == "savedmodel":
+        return None
+    if len(FLAGS.sides) != 2:
+        raise InputError(
+            "A detector is exported for images of one size, and as SavedModel for any: give "
+            "--sides=480,640."
+        )
+    height, width = shared_flags.whole_numbers("sides", FLAGS.sides)
+    return height, width
 
 
 def _check_free(out):

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from resnet_keras import deployment, evaluate, pipelines, predict, zoo
+from resnet_keras import benchmark, deployment, evaluate, pipelines, predict, zoo
 from resnet_keras.commands import exports, shared_flags
 
 pytest.importorskip("openvino")
@@ -51,6 +51,32 @@ def run(command, capsys, *arguments):
     status = command.main([command.__name__, *map(str, arguments)])
     said = capsys.readouterr()
     return status, said.out, said.err
+
+
+@pytest.mark.slow
+def test_files_are_timed_beside_their_network(digits, capsys):
+    arguments = ("predict", "--model=resnet20", "--image_size=16", f"--peer={digits},openvino")
+    sizes = ("--batch_size=2", "--steps=1", "--rounds=1", "--json")
+    assert benchmark.main(["benchmark", *arguments, *sizes]) == 0, capsys.readouterr().err
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["timings"]) == ["resnet_keras", str(digits), "openvino"]
+    assert list(result["ratio"]) == [str(digits), "openvino"]
+    written = sum(deployment.read(digits).sizes.values())
+    assert result["timings"][str(digits)]["bytes"] == written
+    assert result["timings"][str(digits)]["wall"] > 0
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "words"),
+    [
+        ("train", 16, "is an exported model, which is timed at predict, not at train"),
+        ("predict", 32, "takes images of 16 x 16 pixels: give --image_size so"),
+    ],
+)
+def test_files_that_cannot_be_timed(task, size, words, digits, capsys):
+    arguments = (task, "--model=resnet20", f"--image_size={size}", f"--peer={digits}")
+    assert benchmark.main(["benchmark", *arguments]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_labels_in_another_order_are_refused(digits, tmp_path, capsys):

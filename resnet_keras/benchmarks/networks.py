@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from resnet_keras import tuning
+from resnet_keras import deployment, tuning
+from resnet_keras.deployment import classifier, exported
 from resnet_keras.errors import InputError, unknown
 
 from . import exporter
@@ -40,6 +41,7 @@ PEERS = {
     LITERT: (LITERT,),
     UNTUNED: (UNTUNED,),
 }
+KNOWN = {OURS, *(name for names in PEERS.values() for name in names)}
 _TASKS = {
     KERAS_APPLICATIONS: MODEL_TASKS,
     TORCH: ("train", "predict"),
@@ -59,6 +61,9 @@ _LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
 def check(task: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
     """Raises `InputError` for a peer that does not do what is asked."""
     for peer in peers:
+        if exported.is_export(peer):
+            _check_exported(peer, task, image_size)
+            continue
         if peer not in PEERS:
             raise unknown("peer", peer, [*PEERS, "none"])
         if task not in _TASKS[peer]:
@@ -69,6 +74,20 @@ def check(task: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
             )
         if peer == KERAS_APPLICATIONS and image_size < 32:
             raise InputError(f"{peer} takes images of side 32 or more, not {image_size}.")
+
+
+def _check_exported(folder, task, image_size):
+    if task != "predict":
+        raise InputError(
+            f"{folder} is an exported model, which is timed at predict, not at {task}."
+        )
+    found = deployment.read(folder)
+    classifier.check(found)
+    if any(side not in (None, image_size) for side in found.image_shape):
+        raise InputError(
+            f"{folder} takes images of {' x '.join(map(str, found.image_shape))} pixels: give "
+            "image_size so."
+        )
 
 
 def without(model: str, peers: Sequence[str]) -> list[str]:
@@ -96,7 +115,9 @@ def compare(
     Args:
         task: one of `MODEL_TASKS`.
         model: a network of the zoo.
-        peers: whom to compare with, of `PEERS`; those that have no such network are left out.
+        peers: whom to compare with, of `PEERS`, or folders of exported models, of this network or
+            another, which predict in their own runtime; those that have no such network are left
+            out.
         batch_size: images in a batch.
         image_size: side of the images in pixels.
         dtype: "float32", "mixed_bfloat16" or "mixed_float16".
@@ -123,7 +144,7 @@ def compare(
     lacking = without(model, [peer for peer in peers if peer in PEERS])
     there = [peer for peer in peers if peer not in lacking]
     check(task, there, image_size, dtype)
-    contestants = [OURS, *(name for peer in there for name in PEERS[peer])]
+    contestants = [OURS, *(name for peer in there for name in PEERS.get(peer, (peer,)))]
     per_step = 1 if task in WHOLE else steps
     shared = (task, model, batch_size, image_size, dtype, per_step, jit_compile)
     formats = [ENGINES[name] for name in contestants if name in ENGINES]
@@ -134,7 +155,8 @@ def compare(
         # be installed.
         for name in reversed(contestants):
             own = remat and name in (OURS, UNTUNED)
-            spec = Spec(name, *shared, own, folders.get(ENGINES.get(name)))
+            folder = folders.get(ENGINES.get(name), None if name in KNOWN else name)
+            spec = Spec(name, *shared, own, folder)
             running[name], facts[name] = stack.enter_context(process("peers", spec))
         contest = {name: functools.partial(p.ask, "run") for name, p in running.items()}
         answers = take_turns(contest, rounds)

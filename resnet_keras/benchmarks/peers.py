@@ -40,7 +40,7 @@ MATRIX = 4096  # side of the matrices whose product shows the machine's limit
 class Spec(NamedTuple):
     """What a contestant is to do; the fields are the arguments of `networks.compare`.
 
-    `exported` is the folder with the model of one of `ENGINES`.
+    `exported` is the folder with the model of one of `ENGINES`, or the contestant itself.
     """
 
     contestant: str
@@ -80,7 +80,7 @@ def make(spec: Spec) -> tuple[Callable[[], Timing], dict[str, Any]]:
         facts = {"backend": keras.backend.backend(), "keras": keras.__version__, **settings}
         run, told = _keras_round(spec)
         return run, {**facts, "device": device(), **told}
-    if spec.contestant in ENGINES:
+    if spec.exported is not None:
         return _exported_round(spec)
     torch = require("torch", "torch")
     torch.set_num_threads(tuning.cores())

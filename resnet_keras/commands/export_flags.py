@@ -24,7 +24,11 @@ _file.whole(
     "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
 )
 _detector = Group(FLAGS, "Detector")
-_detector.items("sides", [], "Height and width of a detector's images. For instance 480,640.")
+_detector.items(
+    "sides",
+    [],
+    "Height and width of a detector's images. Such as 480,640; savedmodel takes any without.",
+)
 _classifier = Group(FLAGS, "Classifier")
 _classifier.path("triton", "Model repository of Triton to copy the model into. For onnx.")
 _classifier.switch("any_size", False, "Take images of any size. Not for litert, nor for int8.")

@@ -1,4 +1,4 @@
-"""Detectors as exported folders: boxes after suppression, for images of one size.
+"""Detectors as exported folders: boxes after suppression.
 
 detecting.export(model, "detector_litert", (480, 640), format="litert", about=about)
 """
@@ -25,6 +25,7 @@ from .formats import NONE
 FORMATS = ("savedmodel", "litert", "onnx")
 # A detection of the network's is in the file's answer if that has one of its class so near.
 NEAR = 1.0  # pixels, of any corner
+SHOWN = (240, 320)  # size of the images that a file for any size is compared with
 LIMIT = 0.9  # the least share of detections that must be
 
 
@@ -43,11 +44,11 @@ def check(format: str, quantize: str) -> None:
 def export(
     model: keras.Model,
     folder: str | os.PathLike,
-    size: tuple[int, int],
+    size: tuple[int, int] | None = None,
     *,
     format: str,
     about: About,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     compared: Images | None = None,
 ) -> Exported:
     """Writes a detector for another runtime, with its non-maximum suppression.
@@ -55,10 +56,10 @@ def export(
     Args:
         model: of `detection`, without masks.
         folder: made here; nothing may be there yet.
-        size: height and width of the images.
+        size: height and width of the images; of any without, which SavedModel alone can be for.
         format: one of `FORMATS`. LiteRT's file has built-in operations only, none of Flex.
         about: what is told of the detector.
-        batch_size: images at once.
+        batch_size: images at once; any number without, and 1 for the other formats.
         compared: uint8 images of that size that file and network are asked about; made-up ones
             without.
 
@@ -71,10 +72,15 @@ def export(
             or the folder cannot be written to. Nothing is left then.
     """
     check(format, NONE)
-    if min(*size, batch_size) < 1:
+    if format != "savedmodel":
+        batch_size = batch_size or 1
+        if size is None:
+            title = formats.FORMATS[format].title
+            raise InputError(f"{title} takes images of one size here, and not of any.")
+    if any(number is not None and number < 1 for number in (*(size or ()), batch_size)):
         raise InputError(f"size and batch_size must be positive, not {size} and {batch_size}.")
-    images = compared or calibration.made_up(size, 4)
-    shape = (batch_size, *size, 3)
+    images = compared or calibration.made_up(size or SHOWN, 4)
+    shape = (batch_size, *(size or (None, None)), 3)
 
     def convert(aside: Path) -> tuple[Tensor, tuple[Tensor, ...]]:
         path = aside / exported.FILES[format]

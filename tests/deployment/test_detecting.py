@@ -38,7 +38,8 @@ def test_a_run_of_training(format, saved, tmp_path, capsys, monkeypatch):
     found = deployment.read(out)
     assert (found.task, found.num_classes, found.preprocessing) == ("detection", 3, None)
     assert found.class_names == ("one", "two", "three")
-    assert found.input == ("image", "uint8", (1, 64, 96, 3))
+    batch = None if format == "savedmodel" else 1
+    assert found.input == ("image", "uint8", (batch, 64, 96, 3))
     assert found.difference["objects"] > 10
     given = images()
     answers, expected = deployment.open_runtime(found)(given), model.predict_on_batch(given)
@@ -48,6 +49,25 @@ def test_a_run_of_training(format, saved, tmp_path, capsys, monkeypatch):
         np.testing.assert_allclose(answers[name], values, rtol=0, atol=1e-3, err_msg=name)
     monkeypatch.chdir(out)
     exec((out / "README.md").read_text().split("```")[1].removeprefix("python"), {})
+
+
+def test_images_of_any_size_and_number(saved, tmp_path, capsys):
+    """As SavedModel; the others say what they need."""
+    path, model = saved
+    arguments = ["export", str(path), f"--out={tmp_path / 'x'}"]
+    for format in ("litert", "onnx"):
+        assert export.main([*arguments, f"--format={format}"]) == 2
+        assert "give --sides=480,640" in capsys.readouterr().err
+        with pytest.raises(InputError, match="takes images of one size here, and not of any"):
+            detecting.export(model, tmp_path / "y", format=format, about=detecting.About("mine"))
+    assert export.main([*arguments, "--format=savedmodel"]) == 0, capsys.readouterr().err
+    found = deployment.read(tmp_path / "x")
+    assert found.input.shape == (None, None, None, 3)
+    runtime = deployment.open_runtime(found)
+    for given in (images(), images()[:1, :50, :70]):
+        answers, expected = runtime(given), model.predict_on_batch(given)
+        for name, values in expected.items():
+            np.testing.assert_allclose(answers[name], values, rtol=0, atol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize(
