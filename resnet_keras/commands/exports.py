@@ -1,10 +1,18 @@
 """Exported models where commands take --model: which there are, and what does not fit them."""
 
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from absl import flags
 
 from resnet_keras import deployment, tuning, zoo
-from resnet_keras.deployment import Classifier, Exported
+from resnet_keras.deployment import Classifier, Detector, Exported
+from resnet_keras.detection import loading
 from resnet_keras.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
 
 
 def find(values: flags.FlagValues) -> Exported | None:
@@ -26,8 +34,32 @@ def find(values: flags.FlagValues) -> Exported | None:
 
 def opened(found: Exported) -> Classifier:
     """The model in its own runtime, on all cores of this process's."""
-    threads = None if found.format == "savedmodel" else tuning.cores()  # TensorFlow has its own
-    return Classifier(found, threads=threads)
+    return Classifier(found, threads=_threads(found))
+
+
+def find_detector(path: str | os.PathLike, which: str) -> Path:
+    """The file of a detector, as of `loading.find`, or the folder of an exported one.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not deployment.is_export(path):
+        return loading.find(path, which)
+    found = deployment.read(path)
+    deployment.check_detector(found)
+    return found.folder
+
+
+def load_detector(path: Path) -> "keras.Model | Detector":
+    """Loads what `find_detector` found; an exported one into its own runtime, on all cores."""
+    if not deployment.is_export(path):
+        return loading.load(path)
+    found = deployment.read(path)
+    return Detector(found, threads=_threads(found))
+
+
+def _threads(found):
+    return None if found.format == "savedmodel" else tuning.cores()  # TensorFlow has its own
 
 
 def precision(found: Exported) -> str:

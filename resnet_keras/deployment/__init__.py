@@ -9,14 +9,18 @@ Importing this package imports no TensorFlow, and nor does running a file of ano
 
 from .classifier import Classifier
 from .classifier import check as check_classifier
+from .detector import Detector
+from .detector import check as check_detector
 from .exported import Exported, is_export, read
 from .runtimes import Runtime, open_runtime
 
 __all__ = [
     "Classifier",
+    "Detector",
     "Exported",
     "Runtime",
     "check_classifier",
+    "check_detector",
     "is_export",
     "open_runtime",
     "read",

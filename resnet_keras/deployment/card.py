@@ -35,6 +35,7 @@ _RUN = {
     ),
 }
 
+_SCALE = "trained with a shorter side of {}, and a longer side of {} at most"
 _SIGNATURES = (
     "`serving_default` as above; `serving_float` for float32 pixels; `image_bytes` for encoded "
     "images, to classes, probabilities and labels"
@@ -71,6 +72,7 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
         *([("signatures", _SIGNATURES)] if _takes_files(found) else []),
         ("classes", str(found.num_classes)),
         *([("images", str(found.preprocessing))] if found.preprocessing else []),
+        *([("images", _SCALE.format(*found.scale))] if found.scale else []),
         ("difference", in_words(found)),
         *(
             [("calibration", f"{calibration['images']:,} images of {calibration['origin']}")]

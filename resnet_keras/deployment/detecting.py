@@ -111,6 +111,7 @@ def export(
         "quantize": NONE,
         "num_classes": model.num_classes,
         "calibration": None,
+        "scale": getattr(model, "scale", None),
     }
     return exporting.write(folder, about, facts, convert, compare)
 

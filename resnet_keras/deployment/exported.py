@@ -58,6 +58,7 @@ class Exported(NamedTuple):
         sizes: bytes of each file of the model, by its name in the folder.
         calibration: of int8: the images it was calibrated with; None without.
         versions: of the packages that made it.
+        scale: (shorter side, most of the longer side) at which a detector was trained, if known.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Exported(NamedTuple):
     sizes: Mapping[str, int]
     calibration: Mapping[str, Any] | None
     versions: Mapping[str, str]
+    scale: tuple[int, int] | None = None
 
     @property
     def folder(self) -> Path:
@@ -190,7 +192,15 @@ def _parsed(folder, facts):
         {str(name): int(size) for name, size in facts["sizes"].items()},
         facts["calibration"],
         dict(facts["versions"]),
+        _scale(facts.get("scale")),
     )
+
+
+def _scale(sides):
+    if sides is None:
+        return None
+    shorter, longest = map(int, sides)
+    return shorter, longest
 
 
 def _require(condition, key, facts):
@@ -251,6 +261,7 @@ def describe(found: Exported) -> dict[str, Any]:
         "sizes": dict(found.sizes),
         "sha256": {name: digest(found.folder / name) for name in found.sizes},
         "versions": dict(found.versions),
+        **({"scale": [*found.scale]} if found.scale else {}),
     }
 
 

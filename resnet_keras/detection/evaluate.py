@@ -17,16 +17,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_keras import drawing, processes
+from resnet_keras import deployment, drawing, processes
 from resnet_keras.classification import measurements
-from resnet_keras.commands import decoders, runs, shell
+from resnet_keras.commands import decoders, exports, runs, shell
+from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.pipelines import objects
 from resnet_keras.tables import Table, markdown
 
-from . import curves, flags, loading, scores
+from . import curves, flags, scores
 
 FLAGS = flags.evaluate_flags()
+_SETTLED = ("refine", "score_threshold", "detections")  # of a detector that was exported
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -36,7 +38,8 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 def _main() -> None:
     flags.check_evaluate(FLAGS)
-    files = [loading.find(path, FLAGS.which) for path in FLAGS.ensemble or [FLAGS.model]]
+    files = [exports.find_detector(path, FLAGS.which) for path in FLAGS.ensemble or [FLAGS.model]]
+    _check_exported(files)
     _check_outputs()
     what = f"{' + '.join(map(str, files))} on {FLAGS.dataset}/{FLAGS.split}"
     shell.announce(what, file=sys.stderr)
@@ -64,6 +67,17 @@ def _main() -> None:
         measurements.put(Path(FLAGS.results), _key(files, scale), row)
 
 
+def _check_exported(files):
+    """Refuses flags that change what an exported detector does."""
+    for folder in filter(deployment.is_export, files):
+        for name in (*_SETTLED, "protocol", "ensemble", "which"):
+            if FLAGS[name].present:
+                raise InputError(
+                    f"{folder} is an exported model, and detects as it was exported: "
+                    f"leave --{name} out."
+                )
+
+
 def _check_outputs():
     """Refuses files that cannot be written, before hours of work for them."""
     for path in (FLAGS.results, FLAGS.predictions, FLAGS.precision_recall):
@@ -79,9 +93,11 @@ def _detections(files):
     """The data set, the scale at which it is shown, and its objects and those that are found."""
     from . import measuring, testing
 
-    models = [loading.load(file) for file in files]
-    for model in models:
-        testing.adjust(model, **runs.given(FLAGS, "refine", "score_threshold", "detections"))
+    models = [exports.load_detector(file) for file in files]
+    changes = runs.given(FLAGS, *_SETTLED)
+    if any(value is not None for value in changes.values()):
+        for model in models:
+            testing.adjust(model, **changes)
     where = runs.given(FLAGS, "data_dir", "annotations", "exif_orientation", "max_faulty")
     masks = _with_masks(models)
     source = objects.open_split(FLAGS.dataset, FLAGS.split, masks=masks, **where)

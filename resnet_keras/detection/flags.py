@@ -61,7 +61,7 @@ def evaluate_flags() -> flags.FlagValues:
     """The flags of `evaluate`."""
     values = new_flags()
     run = Group(values, "Run")
-    run.path("model", "Detector to measure. The folder of a run, or a .keras file.")
+    run.path("model", "Detector to measure. The folder of a run or of export, or a .keras file.")
     run.choice("which", "best", ["best", "last"], "Which weights of a run are taken: best or last.")
     run.paths("ensemble", "Detectors to join, instead of --model. RUN,RUN of the same classes.")
     run.whole("batch_size", 2, "Images at once.", 1)

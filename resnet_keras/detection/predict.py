@@ -17,16 +17,16 @@ from pathlib import Path
 
 from resnet_keras import drawing, processes
 from resnet_keras.classification.prediction import image_files
-from resnet_keras.commands import decoders, photographs, shell
+from resnet_keras.commands import decoders, exports, photographs, shell
 from resnet_keras.commands.definitions import Group, new_flags
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, readable, write_atomically
 
-from . import flags, loading
+from . import flags
 
 FLAGS = new_flags()
 _run = Group(FLAGS, "Run")
-_run.path("model", "Detector to ask. The folder of a run, or a .keras file.")
+_run.path("model", "Detector to ask. The folder of a run or of export, or a .keras file.")
 _run.choice("which", "best", ["best", "last"], "Which weights of a run are taken: best or last.")
 _run.items("scale", [], "Shorter side and the most of the longer one. Without, as in training.")
 _run.switch("exif_orientation", True, "Turn photographs upright as EXIF says.")
@@ -45,7 +45,7 @@ def _main(arguments: list[str]) -> None:
     if FLAGS.model is None or not arguments:
         raise InputError("Give --model=RUN, and images or folders of them after the flags.")
     paths = image_files(arguments)
-    file = loading.find(FLAGS.model, FLAGS.which)
+    file = exports.find_detector(FLAGS.model, FLAGS.which)
     scale = flags.scale_of(FLAGS)
     if FLAGS.out:
         drawing.check()
@@ -56,7 +56,7 @@ def _main(arguments: list[str]) -> None:
 
     from . import prediction
 
-    model = loading.load(file)
+    model = exports.load_detector(file)
     names = getattr(model, "class_names", None)
     look = functools.partial(
         prediction.of_file, model, scale=scale, exif_orientation=FLAGS.exif_orientation

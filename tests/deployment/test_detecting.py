@@ -70,6 +70,30 @@ def test_images_of_any_size_and_number(saved, tmp_path, capsys):
             np.testing.assert_allclose(answers[name], values, rtol=0, atol=1e-3, err_msg=name)
 
 
+def test_smaller_images_are_padded_and_larger_ones_refused():
+    """Boxes end where the image does."""
+    shown = []
+
+    def run(pixels, pad):
+        shown.append(pixels)
+        boxes = np.full((1, 2, 4), [0, 0, 90, 60], "float32")
+        return {"boxes": boxes, "count": np.array([2], "int32")}
+
+    model = object.__new__(deployment.Detector)
+    model.name, model._sides, model._run = "mine", (64, 96), run
+    sizes = np.array([[40, 50], [64, 96]], "int32")
+    answer = model.predict_on_batch({"image": images(2) + 0.4, "size": sizes})
+    assert [pixels.shape for pixels in shown] == 2 * [(1, 64, 96, 3)]
+    np.testing.assert_array_equal(shown[0][0, :40, :50], images(2)[0, :40, :50])
+    assert not shown[0][0, 40:].any()
+    assert not shown[0][0, :, 50:].any()
+    assert answer["boxes"][:, 0].tolist() == [[0, 0, 50, 40], [0, 0, 90, 60]]
+    with pytest.raises(
+        InputError, match=r"images of 64 x 96 pixels, .* at 64 x 97: give a smaller"
+    ):
+        model.predict_on_batch({"image": np.zeros([1, 64, 97, 3]), "size": [[64, 97]]})
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

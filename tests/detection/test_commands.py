@@ -1,5 +1,6 @@
 """The commands of detection, from training to pictures, on images that are made."""
 
+import functools
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ import numpy as np
 import object_files
 import pytest
 
-from resnet_keras import zoo
+from resnet_keras import export, zoo
 from resnet_keras.detection import evaluate, loading, predict, train
 from resnet_keras.pipelines import shapes
 
@@ -216,6 +217,73 @@ def test_other_mistakes_are_told_in_one_sentence(trained, image, tmp_path, capsy
     both = told(predict, f"--model={trained}", f"--out={out}", image, other)
     assert "would be drawn into one file" in both
     assert "would overwrite" in told(predict, f"--model={trained}", f"--out={tmp_path}", other)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    """The run as a file of another runtime, by its format."""
+
+    @functools.cache
+    def written(format):
+        folder = tmp_path_factory.mktemp("exported") / format
+        sides = () if format == "savedmodel" else ("--sides=128,128",)
+        assert (
+            export.main(["export", str(trained), f"--format={format}", f"--out={folder}", *sides])
+            == 0
+        )
+        return folder
+
+    return written
+
+
+@pytest.mark.parametrize("format", ["savedmodel", pytest.param("litert", marks=pytest.mark.slow)])
+def test_an_exported_detector_in_place_of_the_run(
+    format, exported, trained, image, tmp_path, capsys
+):
+    """Of images of that size, which need no padding, all answers are the network's."""
+    measured, told = [], []
+    for model in (trained, exported(format)):
+        capsys.readouterr()
+        results = tmp_path / f"{len(measured)}.json"
+        data = ("--dataset=shapes", "--split=val[:8]", f"--results={results}")
+        assert evaluate.main(["evaluate", f"--model={model}", *data]) == 0, capsys.readouterr().err
+        (row,) = json.loads(results.read_text())
+        measured.append({name: row[name] for name in ("scale", "coco", "voc07", "per_class")})
+        capsys.readouterr()
+        asked = ("--json", "--threshold=0.05", str(image))
+        assert predict.main(["predict", f"--model={model}", *asked]) == 0
+        told.append(json.loads(capsys.readouterr().out)["objects"])
+    assert measured[0]["scale"] == [128, 128]
+    assert measured[0] == measured[1]
+    assert len(told[0]) == len(told[1]) > 0
+    for one, other in zip(*told, strict=True):
+        assert one["class"] == other["class"]
+        np.testing.assert_allclose(one["box"], other["box"], atol=0.2)
+
+
+def test_what_an_exported_detector_is_not_asked(exported, trained, image, tmp_path, capsys):
+    folder = exported("savedmodel")
+    data = ("--dataset=shapes", "--split=val[:4]")
+    for flag in ("--refine", "--protocol=paper_multi_scale", "--score_threshold=0.1"):
+        assert evaluate.main(["evaluate", f"--model={folder}", *data, flag]) == 2
+        assert f"leave {flag.split('=')[0]} out" in capsys.readouterr().err
+    assert evaluate.main(["evaluate", f"--ensemble={trained},{folder}", *data]) == 2
+    assert "leave --ensemble out" in capsys.readouterr().err
+    assert (
+        export.main(
+            [
+                "export",
+                "resnet20",
+                "--weights=digits",
+                "--format=savedmodel",
+                f"--out={tmp_path / 'x'}",
+            ]
+        )
+        == 0
+    )
+    capsys.readouterr()
+    assert predict.main(["predict", f"--model={tmp_path / 'x'}", str(image)]) == 2
+    assert "is an exported model for classification, and detects nothing" in capsys.readouterr().err
 
 
 if __name__ == "__main__":
