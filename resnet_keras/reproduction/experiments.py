@@ -56,6 +56,7 @@ _SMALLER_DEPTHS = {
         "lesion": (20, 56),
     }
 }
+_TEST_IMAGES = {"digits": 360, "cifar10": 10_000, "fashion_mnist": 10_000}
 _SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
 # What is shorter in quick runs, which show how an experiment goes and not what it gives.
 _FLAGS = {
@@ -99,6 +100,12 @@ def seeds(experiment: str, scale: str) -> tuple[int, ...]:
     """The seeds that an experiment has by default."""
     study = studies.STUDIES.get(experiment)
     return (study.seeds if study else _SEEDS)[scale]
+
+
+def test_images(experiment: str, dataset: str) -> int:
+    """How many images the test errors of an experiment are of."""
+    study = studies.STUDIES.get(experiment)
+    return (study.test_images if study else {}).get(dataset, _TEST_IMAGES[dataset])
 
 
 def members(

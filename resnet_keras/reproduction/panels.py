@@ -69,6 +69,11 @@ def name_places(axes: "Axes", names: Sequence[str]) -> None:
     axes.set_xlim(-margin, len(names) - 1 + margin)
 
 
+def note(figure: "Figure", text: str) -> None:
+    """Puts a line below all axes."""
+    figure.supxlabel(text, x=0.01, ha="left", size=10, color=GREY)
+
+
 def key(
     axes: "Axes", entries: Sequence[tuple[Mapping[str, Any], str]], notes: Sequence[str] = ()
 ) -> None:

@@ -23,6 +23,7 @@ from . import (
     landscape,
     lesion,
     lesions,
+    panels,
     precision,
     responses,
     settings,
@@ -81,6 +82,7 @@ def of_members(
     grouped = experiments.groups(members, begun)
     title = _title(dataset, scale)
     tables, figure, more = _OF[experiment](grouped, title, dataset, folder)
+    panels.note(figure, _note(experiment, dataset, begun))
     return Results(
         tables,
         figure,
@@ -121,6 +123,23 @@ def of_detectors(
         experiments.versions(begun.values()),
         {"curves": detectors.curves(begun), "measurements": list(rows.values())},
     )
+
+
+def _note(experiment, dataset, begun):
+    """What is in a figure: seeds, images, and what its bands are."""
+    seeds = ", ".join(map(str, sorted({member.seed for member in begun}))) or "none"
+    if experiment == studies.LANDSCAPE:  # of losses in training
+        return f"Seeds: {seeds}."
+    images = experiments.test_images(experiment, dataset)
+    return f"Seeds: {seeds}. Test images: {images:,}. {_SPREAD.get(experiment, '')}".rstrip()
+
+
+_BANDS = "Bands: from the least to the largest of the seeds."
+_BARS = "Bars and bands: mean and sample standard deviation."
+_SPREAD = {
+    **dict.fromkeys(("degradation", "responses", "lesion"), _BANDS),
+    **dict.fromkeys((studies.NORMALIZATION, studies.SHORTCUT_RATIO, studies.REGULARIZATION), _BARS),
+}
 
 
 def _title(dataset, scale):

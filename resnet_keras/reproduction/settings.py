@@ -9,7 +9,7 @@ from resnet_keras.tables import Table
 
 from . import panels, studies
 from .experiments import layers_of
-from .monitor import TEST, TRAINING
+from .monitor import TEST
 from .runs import Run, final_percent
 from .studies import GLOBAL_BATCH, STUDIES, Setting, mean_and_deviation
 
@@ -31,8 +31,6 @@ def draw(study: str, dataset: str, grouped: Grouped, title: str) -> "Figure":
     """
     if study == studies.NORMALIZATION:
         return _by_images(dataset, grouped, title)
-    if study == studies.SHORTCUT_RATIO:
-        return _by_cost(dataset, grouped, title)
     return _by_setting(study, dataset, grouped, title)
 
 
@@ -90,17 +88,6 @@ def _ends(grouped, setting: Setting, column, depth=None):
     ]
 
 
-def _gaps(grouped, setting, depth):
-    """By how much the test error of each run is above its training error."""
-    pairs = [
-        (final_percent([run], TEST), final_percent([run], TRAINING))
-        for group, some in grouped.items()
-        if group.partition("-")[2] == setting.name and layers_of(group) == depth
-        for run in some
-    ]
-    return [test[0] - training[0] for test, training in pairs if test and training]
-
-
 def _points(axes: "Axes", places, ends, colour, joined=True):
     """Every run, and means with their sample standard deviations as bars."""
     for place, errors in zip(places, ends, strict=True):
@@ -109,35 +96,6 @@ def _points(axes: "Axes", places, ends, colour, joined=True):
     means, deviations = [mean for mean, _ in pairs], [deviation for _, deviation in pairs]
     look = {"color": colour, "capsize": 4, "linewidth": 2, "marker": "_", "markersize": 14}
     axes.errorbar(places, means, deviations, linestyle="-" if joined else "none", **look)
-
-
-def _by_cost(dataset, grouped, title):
-    """Error by multiply-adds, a line for each depth."""
-    settings = STUDIES[studies.SHORTCUT_RATIO].settings_of(dataset)
-    figure, (axes,) = panels.row(1, panels.INCHES)
-    words = "multiply-adds, million (of an image of 32x32 pixels)"
-    panels.style(axes, title, words, "test error (%)")
-    depths = sorted({layers_of(group) for group in grouped})
-    entries = []
-    for depth, colour in zip(depths, panels.colours(len(depths)), strict=True):
-        ends = {s: _ends(grouped, s, TEST, depth) for s in settings}
-        ends = {s: errors for s, errors in ends.items() if errors}
-        if not ends:
-            continue
-        cost = {s: multiply_adds(depth, s) / 1e6 for s in ends}
-        ordered = sorted(ends, key=lambda s: cost[s])
-        _points(axes, [cost[s] for s in ordered], [ends[s] for s in ordered], colour)
-        for s in ordered:
-            place = (cost[s], max(ends[s]))
-            axes.annotate(s.words, place, (0, 6), textcoords="offset points", ha="center", size=9)
-        seeds = max(map(len, ends.values()))
-        entries.append(({"color": colour, "marker": "o"}, f"{depth} layers, {seeds} seed(s)"))
-    if not entries:
-        panels.say_empty(axes, "not run")
-        return figure
-    axes.set_ylim(bottom=0)
-    panels.key(axes, entries)
-    return figure
 
 
 def multiply_adds(depth: int, setting: Setting) -> int:
@@ -177,33 +135,38 @@ def costs(dataset: str, grouped: Grouped) -> Table:
 
 
 def _by_setting(study, dataset, grouped, title):
-    """Test error, and how far it is from the training error, a line for each setting."""
+    """Test error in each setting, and for projections beside it what they cost."""
     settings = STUDIES[study].settings_of(dataset)
-    figure, drawn = panels.row(2, (14, 5))
+    costs = study == studies.SHORTCUT_RATIO
+    figure, drawn = panels.row(2 if costs else 1, (14 if costs else 9, 0.5 * len(settings) + 2))
     depths = sorted({layers_of(group) for group in grouped})
     entries = []
     for depth, colour, shift in zip(
         depths, panels.colours(len(depths)), _shifts(len(depths)), strict=True
     ):
-        seeds = 0
-        for place, setting in enumerate(settings):
-            test, gaps = _ends(grouped, setting, TEST, depth), _gaps(grouped, setting, depth)
-            for axes, errors in zip(drawn, (test, gaps), strict=True):
-                if errors:
-                    _across(axes, place + shift, errors, colour)
-            seeds = max(seeds, len(test))
-        if seeds:
+        found = {place: _ends(grouped, s, TEST, depth) for place, s in enumerate(settings)}
+        for place, errors in found.items():
+            if errors:
+                _across(drawn[0], place + shift, errors, colour)
+            if errors and costs:
+                cost = multiply_adds(depth, settings[place]) / 1e6
+                drawn[1].plot(cost, place + shift, "o", color=colour)
+        if seeds := max(map(len, found.values())):
             entries.append(({"color": colour, "marker": "o"}, f"{depth} layers, {seeds} seed(s)"))
     names = [setting.words for setting in settings]
-    for axes, across in zip(drawn, ("test error (%)", "test error - training error"), strict=True):
+    words = ("test error (%)", "multiply-adds, million (of an image of 32x32 pixels)")
+    for axes, across in zip(drawn, words, strict=False):
         panels.style(axes, title if axes is drawn[0] else "", across, "")
         axes.grid(axis="x", color="0.9", linewidth=0.8)
         axes.set_yticks(range(len(names)), names if axes is drawn[0] else [""] * len(names))
         axes.set_ylim(len(names) - 0.5, -0.5)
         if not entries:
             panels.say_empty(axes, "not run")
+    if entries and not costs:  # room for the key
+        least, most = drawn[0].get_xlim()
+        drawn[0].set_xlim(least, most + 0.4 * (most - least))
     if entries:
-        panels.key(drawn[1], entries)
+        panels.key(drawn[-1], entries)
     return figure
 
 

@@ -47,6 +47,7 @@ class Study(NamedTuple):
         settings: in which each network is trained.
         shared: flags of `train` in all settings, by data set; its recipe's without.
         own: settings that a data set has besides.
+        test_images: how many the errors are of, by data set, where it is not the test split.
     """
 
     kinds: tuple[str, ...]
@@ -55,6 +56,7 @@ class Study(NamedTuple):
     settings: tuple[Setting, ...]
     shared: Mapping[str, tuple[str, ...]] = {}
     own: Mapping[str, tuple[Setting, ...]] = {}
+    test_images: Mapping[str, int] = {}
 
     def settings_of(self, dataset: str) -> tuple[Setting, ...]:
         """The settings on a data set."""
@@ -63,6 +65,7 @@ class Study(NamedTuple):
 
 GLOBAL_BATCH = 32  # images of a step of `normalization`
 _FEW = ("--train_split=trainval[:10%]", "--eval_split=trainval[10%:]")  # 144 and 1,293 digits
+_OF_FEW = {"digits": 1293}
 _SHORT = ("--train_steps=300", "--eval_every=100", "--checkpoint_every=300")
 _ON_FEW = {
     "digits": (*_FEW, *_SHORT),
@@ -132,13 +135,14 @@ STUDIES = {
             Setting("all", "all blocks (C)", ("--shortcut=C",), 1.0),
         ),
         shared=_ON_FEW,
+        test_images=_OF_FEW,
     ),
     REGULARIZATION: Study(
         kinds=("resnet",),
         depths={"paper": (20, 56), "quick": (20,)},
         seeds={"paper": (0, 1, 2), "quick": (0,)},
         settings=(
-            Setting("none", "as the recipe"),
+            Setting("recipe", "as the recipe"),
             Setting("dropout", "dropout 0.5 before the logits", ("--dropout=0.5",)),
             Setting("block_dropout", "dropout 0.2 in blocks", ("--block_dropout=0.2",)),
             Setting("stochastic_depth", "stochastic depth 0.5", ("--stochastic_depth=0.5",)),
@@ -149,9 +153,17 @@ STUDIES = {
             "digits": (
                 Setting("decay5e-4", "weight decay 5e-4, a tenth", ("--weight_decay=5e-4",)),
                 Setting("decay2e-2", "weight decay 2e-2, fourfold", ("--weight_decay=2e-2",)),
-            )
+            ),
+            **dict.fromkeys(
+                ("cifar10", "fashion_mnist"),
+                (
+                    Setting("decay1e-5", "weight decay 1e-5, a tenth", ("--weight_decay=1e-5",)),
+                    Setting("decay4e-4", "weight decay 4e-4, fourfold", ("--weight_decay=4e-4",)),
+                ),
+            ),
         },
         shared=_ON_FEW,
+        test_images=_OF_FEW,
     ),
 }
 

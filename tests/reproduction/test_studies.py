@@ -35,6 +35,17 @@ def test_each_setting_has_runs_of_its_own(study):
     assert {m.setting for m in members} == {s.name for s in STUDIES[study].settings_of("digits")}
 
 
+@pytest.mark.parametrize("dataset", experiments.DATASETS)
+def test_runs_of_one_name_are_the_same(dataset):
+    """All experiments share a folder."""
+    flags = {}
+    for name in experiments.EXPERIMENTS:
+        depths = experiments.depths(name, dataset, "paper")
+        for member in experiments.members(name, dataset, depths, (0,)):
+            own = experiments.arguments(member, name, dataset, "paper")
+            assert flags.setdefault(member.name, own) == own, (name, member.name)
+
+
 def test_images_a_replica():
     """The same images in every step, over more and more replicas."""
     for setting in STUDIES[studies.NORMALIZATION].settings_of("cifar10"):
