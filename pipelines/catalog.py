@@ -79,6 +79,11 @@ class DatasetInfo(NamedTuple):
 
 
 _PADDED = {"padding": 4}  # Sec. 4.2
+# Of TensorFlow Datasets; which of their own images must not be mirrored, users say.
+_CHARACTERS = tuple(
+    f"{ARRAYS}/{name}"
+    for name in ("binary_alpha_digits", "cmaterdb", "emnist", "kmnist", "mnist", "omniglot", "svhn")
+)
 _MIRRORED = {**_PADDED, "flip": True}  # what digits and letters must not be
 DATASETS = {
     "digits": DatasetInfo(
@@ -167,7 +172,8 @@ def _images_info(dataset, data_dir):
         images.mean,
         images.std,
         class_names=images.class_names,
-        **_MIRRORED,
+        **_PADDED,
+        flip=not dataset.startswith(_CHARACTERS),
     )
 
 

@@ -1,12 +1,14 @@
 """Small images of one size, held in memory: MNIST and its kin, SVHN, and arrays that a user has.
 
-Where DATA_DIR has the four IDX files of MNIST's form (train-images-idx3-ubyte, ..., gzipped or
-not), or one .npz file of x_train, y_train, x_test and y_test, or is such a file, these are the data
-set. Else it is TensorFlow Datasets', which downloads it. Imports no TensorFlow until then.
+Where DATA_DIR has the four IDX files of MNIST's form (train-images-idx3-ubyte, ..., or with a dot
+before idx3, gzipped or not), or one .npz file of x_train, y_train, x_test and y_test, or is such a
+file, these are the data set. Else it is TensorFlow Datasets', which downloads it. Imports no
+TensorFlow until then.
 """
 
 import functools
 import os
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,7 +61,7 @@ def files(data_dir: str | os.PathLike | None) -> tuple[Path, ...]:
     root = Path(data_dir).expanduser()
     if root.is_file():
         return (root,)
-    places = {name: _one_of(root / name, root / f"{name}.gz") for name in _IDX}
+    places = {name: _one_of(root, name, name.replace("-idx", ".idx")) for name in _IDX}
     if any(places.values()):
         missing = [name for name, path in places.items() if path is None]
         if missing:
@@ -72,7 +74,9 @@ def files(data_dir: str | os.PathLike | None) -> tuple[Path, ...]:
     return tuple(arrays)
 
 
-def _one_of(*paths):
+def _one_of(root, *names):
+    """The first of such files, gzipped or not."""
+    paths = (root / f"{name}{end}" for name in names for end in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -201,11 +205,28 @@ def _of_tfds(name, data_dir):
             f'square, of one size and of side {LARGEST} at most. "tfds/{name}" takes any.'
         )
     arrays = []
-    for split in ("train", "test"):
+    for split in _splits_of(name, [*builder.info.splits]):
         pixels, labels = records.arrays(name, data_dir, split)
         arrays += [_checked(pixels, f"{name}/{split}"), labels]
     names = tuple(builder.info.features["label"].names)
     return Images(*arrays, names, *_statistics(arrays[0]))
+
+
+def _splits_of(name, there):
+    """What is trained and what is tested on: the validation split, or a share, without a test."""
+    if there and "train" not in there:
+        raise InputError(
+            f"{name} of TensorFlow Datasets has no split train: it has {', '.join(there)}."
+        )
+    if "test" in there or not there:
+        return "train", "test"
+    if "validation" in there:
+        warnings.warn(f"{name} has no test split: validation is taken for it", stacklevel=2)
+        return "train", "validation"
+    warnings.warn(
+        f"{name} has no test split: the last tenth of train is taken for it", stacklevel=2
+    )
+    return "train[:90%]", "train[90%:]"
 
 
 def load(dataset: str, split: str, *, image_size: int, data_dir: str | None):

@@ -44,8 +44,8 @@ def _main() -> None:
     _check_flags(photographs, split)
     found = None if FLAGS.ensemble else exports.find(FLAGS)
     measured = _networks(photographs) if found is None else _exported(found, photographs)
-    for own in measured.classes:
-        protocols.check_order(own, class_names(FLAGS.dataset, split, FLAGS.data_dir))
+    names = class_names(FLAGS.dataset, split, FLAGS.data_dir)
+    said = [protocols.check_order(own, names) for own in measured.classes]
     if FLAGS.per_class:
         make_folder(Path(FLAGS.per_class).parent)
     shell.announce(f"{measured.name} on {FLAGS.dataset}/{split}", file=sys.stderr)
@@ -59,6 +59,8 @@ def _main() -> None:
             exif_orientation=FLAGS.exif_orientation,
         )
     errors = count_errors(scores)
+    for text in dict.fromkeys(filter(None, said)):
+        warnings.warn(text, stacklevel=2)
     print(
         f"{measured.name} on {FLAGS.dataset}/{split}: {measurements.in_words(errors)} "
         f"({errors.examples} examples, {measured.shown[0].name})"

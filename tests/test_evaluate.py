@@ -62,6 +62,7 @@ def test_classes_in_another_order_are_refused(names, photographs, tmp_path, caps
     said = capsys.readouterr().err.splitlines()[-1]
     if names == ("a", "b"):
         assert status == 0
+        assert "class 0 of the model is 'a', and of the data 'discs': they are taken for" in said
     else:
         assert status == 2
         assert said.startswith("error: The data have the classes in another order: class 0 of the ")

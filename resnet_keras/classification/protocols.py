@@ -310,26 +310,30 @@ def check_names(class_names: Sequence[str] | None, dataset: str, data_dir: str |
         )
 
 
-def check_order(own: Sequence[str] | None, names: Sequence[str] | None) -> None:
+def check_order(own: Sequence[str] | None, names: Sequence[str] | None) -> str | None:
     """Refuses classes of which the data have some at other places, whose errors would mean nothing.
-
-    Other names altogether may be other words for the same classes, and are not compared.
 
     Args:
         own: names of a model's classes, if they are known.
         names: of the data's.
 
+    Returns:
+        What to say of other names, which may be other words for the same classes.
+
     Raises:
         InputError: as said.
     """
     if own is None or names is None or len(own) != len(names):
-        return
-    for place, (mine, name) in enumerate(zip(own, names, strict=True)):
-        if name != mine and name in own:
-            raise InputError(
-                f"The data have the classes in another order: class {place} of the model is "
-                f"{mine!r}, and of the data {name!r}."
-            )
+        return None
+    other = [
+        (name in own, f"class {place} of the model is {mine!r}, and of the data {name!r}")
+        for place, (mine, name) in enumerate(zip(own, names, strict=True))
+        if name != mine
+    ]
+    for is_elsewhere, said in other:
+        if is_elsewhere:
+            raise InputError(f"The data have the classes in another order: {said}.")
+    return f"{other[0][1]}: they are taken for the same" if other else None
 
 
 def check_fit(model: "keras.Model", dataset: str, data_dir: str | None = None) -> None:

@@ -260,7 +260,8 @@ def choose_deterministic(device: str) -> None:
     """
     if FLAGS.deterministic is None:
         FLAGS.deterministic = device == "GPU"
-    if FLAGS.deterministic and FLAGS.freeze and device == "GPU":
+    frozen = FLAGS.freeze or FLAGS.norm_layer == FROZEN
+    if FLAGS.deterministic and frozen and device == "GPU":
         raise InputError(
             "TensorFlow has no deterministic kernel for frozen batch normalization on GPUs: "
             "add --nodeterministic."

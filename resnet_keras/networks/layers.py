@@ -30,12 +30,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
       Keras's layer keeps one set per replica and saves the first replica's only.
 
     With `synchronized=True` the batch's own statistics too are taken over all replicas
-    (TensorFlow backend only). With `trainable=False` the layer uses and keeps its moving
-    statistics, as Keras's does; set before `compile`.
+    (on other backends they always are: a step sees the batch as a whole). With `trainable=False`
+    the layer uses and keeps its moving statistics, as Keras's does; set before `compile`.
     """
 
-    def __init__(self, axis=-1, momentum=0.9, epsilon=1e-5, **kwargs):
-        super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
+    def __init__(self, axis=-1, momentum=0.9, epsilon=1e-5, synchronized=False, **kwargs):
+        # Elsewhere a step sees the whole batch, however it is spread over devices.
+        needed = synchronized and keras.backend.backend() == "tensorflow"
+        super().__init__(
+            axis=axis, momentum=momentum, epsilon=epsilon, synchronized=needed, **kwargs
+        )
+        self._asked = synchronized
+
+    def get_config(self):
+        return {**super().get_config(), "synchronized": self._asked}
 
     def build(self, input_shape):
         super().build(input_shape)

@@ -67,7 +67,17 @@ def measure(
         dataset: whose training images are seen, the first of them in a shuffled order.
         data_dir: as `pipelines.arrays` takes it.
     """
-    missing = [start for start in listed if read(folder, start) is None]
+    seen = list(pipelines.fingerprint(dataset, data_dir) or (dataset, ""))
+    missing = []
+    for start in listed:
+        result = read(folder, start)
+        if result is None:
+            missing.append(start)
+        elif result.get("data", seen) != seen:
+            raise InputError(
+                f"{folder / start.name}.json is of other data, {result['data'][0]}: name another "
+                "folder."
+            )
     if not missing:
         return
     shell.announce(f"gradients of {len(missing)} network(s)")
@@ -87,6 +97,7 @@ def measure(
         result = {
             "network": start.network,
             "seed": start.seed,
+            "data": seen,
             "autocorrelation": autocorrelation(model, images[chosen]),
             "norms": kernel_norms(model, images[chosen], labels[chosen]),
         }

@@ -284,9 +284,10 @@ def test_exports(name, format, tmp_path):
 
 @pytest.mark.slow
 def test_jax_answers_alike(run_on_jax, tmp_path):
-    for name in ("group", "layer", "frozen"):
+    for name in ("group", "layer", "frozen", "synchronized"):
         model = network(normalization=name)
         zoo.weights.save(tmp_path / f"{name}.safetensors", model)
+        model.save(tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}.npy", model.predict(images(), verbose=0))
     np.save(tmp_path / "images.npy", images())
     run_on_jax(
@@ -295,13 +296,15 @@ def test_jax_answers_alike(run_on_jax, tmp_path):
         from pathlib import Path
         import keras
         import numpy as np
-        from resnet_keras import zoo
+        from resnet_keras import layers, zoo
         folder = Path(sys.argv[1])
         x = np.load(folder / "images.npy")
-        for name in ("group", "layer", "frozen"):
+        for name in ("group", "layer", "frozen", "synchronized"):
+            whole = keras.models.load_model(folder / f"{name}.keras")
             model = zoo.get("resnet8", weights=folder / f"{name}.safetensors", normalization=name)
             y, expected = model.predict(x, verbose=0), np.load(folder / f"{name}.npy")
             assert np.abs(y - expected).max() <= 1e-5 * np.abs(expected).max(), name
+            assert np.array_equal(whole.predict(x, verbose=0), y), name
             before = [np.array(v) for v in model.trainable_variables]
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             model.compile("sgd", loss)

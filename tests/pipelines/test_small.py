@@ -6,6 +6,7 @@ import struct
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from resnet_keras import pipelines, train, zoo
@@ -172,8 +173,64 @@ def test_any_small_data_set_of_tensorflow_datasets(tmp_path):
     assert images.shape == (30, 28, 28, 3)
     assert (images[..., 0] == images[..., 2]).all()
     assert (info.num_classes, len(labels), info.class_names[0]) == (10, 30, "o")
+    assert not info.flip  # letters
     with pytest.raises(InputError, match="Did you mean 'arrays/kmnist'"):
         pipelines.info("kmnist")
+
+
+@pytest.mark.parametrize(
+    ("there", "words", "sizes"),
+    [
+        (("train",), "has no test split: the last tenth of train is taken for it", (27, 3)),
+        (("train", "validation"), "has no test split: validation is taken for it", (30, 30)),
+        (("other",), "has no split train: it has other", None),
+    ],
+)
+def test_what_is_tested_on_without_a_test_split(there, words, sizes, tmp_path):
+    def rows():
+        for number in range(30):
+            pixels = tf.fill([SIDE, SIDE, 3], tf.constant(number, tf.uint8))
+            yield {"image": pixels, "label": tf.constant(number % 2, tf.int64)}
+
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(SIDE, SIDE, 3), encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=["cats", "dogs"]),
+        }
+    )
+    signature = {"image": tf.TensorSpec(None, tf.uint8), "label": tf.TensorSpec((), tf.int64)}
+    name = f"pets_{len(there)}_{there[0]}"
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=name,
+        version="1.0.0",
+        features=features,
+        split_datasets={
+            split: tf.data.Dataset.from_generator(rows, output_signature=signature)
+            for split in there
+        },
+        data_dir=tmp_path,
+    )
+
+    def read():
+        splits = ("trainval", "test")
+        read = (pipelines.arrays(f"arrays/{name}", s, data_dir=str(tmp_path))[0] for s in splits)
+        return [*map(len, read)]
+
+    if sizes is None:
+        with pytest.raises(InputError, match=words):
+            read()
+    else:
+        with pytest.warns(UserWarning, match=words):
+            assert read() == list(sizes)
+
+
+def test_files_with_a_dot_before_idx(tmp_path):
+    folder = write_idx(tmp_path / "data")
+    expected, _ = pipelines.arrays("arrays", "trainval", data_dir=str(folder))
+    for path in [*folder.iterdir()]:
+        path.rename(folder / path.name.replace("-idx", ".idx"))
+    images, _ = pipelines.arrays("arrays", "trainval", data_dir=str(folder))
+    np.testing.assert_array_equal(images, expected)
 
 
 def shown(folder, dataset="arrays", **given):

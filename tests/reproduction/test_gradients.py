@@ -81,6 +81,23 @@ def test_the_command_measures_once_and_draws(tmp_path, monkeypatch, capsys):
     assert "plain8-seed0.json cannot be used: remove it" in capsys.readouterr().err
 
 
+def test_other_data_do_not_pass_for_what_was_measured(tmp_path, capsys, monkeypatch):
+    """The files of a user are known by what they hold."""
+    rows = np.random.default_rng(0).integers(0, 256, (160, 16, 16), "uint8")
+    labels = np.arange(160) % 10
+    arrays = {"x_train": rows, "y_train": labels, "x_test": rows, "y_test": labels}
+    start = gradients.Start("plain8", 0)
+    lags = [1.0] * (gradients.LAGS + 1)
+    result = {"autocorrelation": lags, "norms": {"a": 1.0}, "data": ["one", "123"]}
+    (tmp_path / "plain8-seed0.json").write_text(json.dumps(result))
+    np.savez(tmp_path / "two.npz", **arrays)
+    with pytest.raises(InputError, match=r"plain8-seed0\.json is of other data, one: name another"):
+        gradients.measure(tmp_path, [start], "arrays", str(tmp_path / "two.npz"))
+    del result["data"]  # of an older version
+    (tmp_path / "plain8-seed0.json").write_text(json.dumps(result))
+    gradients.measure(tmp_path, [start], "digits")
+
+
 def test_what_was_not_run_is_told():
     table = shattering.table(["plain8", "resnet8"], {})
     assert {cell for row in table.rows for cell in row[1:]} == {"not run"}
