@@ -11,6 +11,7 @@ jointly; the paper alternates between them. What is drawn is a function of the `
 an image, so that the model has no random state of its own.
 """
 
+import functools
 import itertools
 import types
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from resnet_keras.errors import InputError, unknown
+from resnet_keras.networks import normalization
 from resnet_keras.networks.layers import PixelNormalization
 from resnet_keras.networks.network import dtype_policy
 
@@ -56,7 +58,8 @@ class FasterRCNN(OwnLosses):
             feature pyramid of all endpoints.
         preset: "paper", "torchvision" or "detectron2"; see `settings`.
         box_head: with neck="fpn", "two_mlp", or "convolutions" (torchvision's v2, with batch
-            normalization in the pyramid too).
+            normalization in the pyramid too, or that of groups or layers where the backbone has
+            it).
         rpn_convolutions: 3x3 convolutions of the region proposal network.
         context: whether each RoI's features stand beside those of the whole image, taken as a RoI
             ("global context" of the paper's appendix B); trained like that.
@@ -167,7 +170,11 @@ class FasterRCNN(OwnLosses):
         self._parts = self._hidden(trunk, None, strides=strides_of(trunk), side=side)
 
     def _make_fpn(self, endpoints, box_head, rpn_convolutions):
-        kinds = {"two_mlp": heads.two_mlp, "convolutions": heads.convolutions}
+        norm = normalization.like(self.backbone)
+        kinds = {
+            "two_mlp": heads.two_mlp,
+            "convolutions": functools.partial(heads.convolutions, norm=norm),
+        }
         if box_head not in kinds:
             raise unknown("box_head", box_head, kinds)
         if self.settings.roi != "align":
@@ -177,7 +184,7 @@ class FasterRCNN(OwnLosses):
                 'neck="fpn" is for stages: leave fc7 out of the endpoints of zoo.backbone.'
             )
         channels = {name: self.backbone.output[name].shape[-1] for name in endpoints}
-        self.neck = necks.fpn(channels, batch_norm=box_head == "convolutions")
+        self.neck = necks.fpn(channels, norm=norm if box_head == "convolutions" else None)
         self.rpn = heads.rpn(256, self._per_cell, channels=256, convolutions=rpn_convolutions)
         self.box_head = kinds[box_head](256)
         self.predictor = self._make_predictor()

@@ -1,5 +1,6 @@
 """What a detector computes of features: anchors' scores and deltas, and those of RoIs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -46,9 +47,17 @@ def two_mlp(in_channels: int, *, side: int = 7, width: int = 1024) -> keras.Mode
 
 
 def convolutions(
-    in_channels: int, *, side: int = 7, channels: int = 256, count: int = 4, width: int = 1024
+    in_channels: int,
+    *,
+    norm: Callable = BatchNormalization,
+    side: int = 7,
+    channels: int = 256,
+    count: int = 4,
+    width: int = 1024,
 ) -> keras.Model:
     """Convolutions with batch normalization and one hidden layer, as of torchvision's v2.
+
+    `norm` makes another normalization, as `norm(name=...)`.
 
     Returns:
         A model from (rois, side, side, in_channels) to (rois, width).
@@ -65,7 +74,7 @@ def convolutions(
             kernel_initializer="he_normal",
             name=f"box_{index}_conv",
         )(x)
-        x = BatchNormalization(name=f"box_{index}_bn")(x)
+        x = norm(name=f"box_{index}_bn")(x)
         x = layers.Activation("relu", name=f"box_{index}_relu")(x)
     x = layers.Flatten(CHANNELS_LAST, name="flatten")(x)
     x = layers.Dense(width, "relu", name="fc")(x)
@@ -117,7 +126,7 @@ def masks(
     side: int,
     channels: int = 256,
     convolutions: int = 4,
-    batch_norm: bool = False,
+    norm: Callable | None = None,
 ) -> keras.Model:
     """Mask R-CNN's mask branch (arXiv 1703.06870, Figure 4).
 
@@ -127,7 +136,7 @@ def masks(
         side: cells of each side of the features.
         channels: of the convolutions.
         convolutions: 3x3 ones before the transposed one: 4 on a pyramid, none on a last stage.
-        batch_norm: whether they have batch normalization, as torchvision's v2.
+        norm: makes their normalizations, as `norm(name=...)`: torchvision's v2 has some.
 
     Returns:
         A model from (rois, side, side, in_channels) to float32 logits
@@ -142,9 +151,9 @@ def masks(
     for index in range(convolutions):
         name = f"mask_{index}"
         x = layers.Conv2D(
-            channels, 3, padding="same", use_bias=not batch_norm, name=f"{name}_conv", **shared
+            channels, 3, padding="same", use_bias=norm is None, name=f"{name}_conv", **shared
         )(x)
-        x = BatchNormalization(name=f"{name}_bn")(x) if batch_norm else x
+        x = x if norm is None else norm(name=f"{name}_bn")(x)
         x = layers.Activation("relu", name=f"{name}_relu")(x)
     x = layers.Conv2DTranspose(channels, 2, 2, activation="relu", name="mask_deconv", **shared)(x)
     x = layers.Conv2D(num_classes, 1, dtype="float32", name="mask_logits", **shared)(x)

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from resnet_keras.errors import InputError
+from resnet_keras.networks import normalization
 from resnet_keras.networks.network import dtype_policy
 
 from . import examples, heads, losses, masks, slices
@@ -62,8 +63,9 @@ class MaskRCNN(FasterRCNN):
             if self.neck is None:
                 self.mask_head = self._on_last_stage()
             else:
-                batch_norm = self._arguments.box_head == "convolutions"
-                self.mask_head = heads.masks(256, num_classes, side=SIDE, batch_norm=batch_norm)
+                plain = self._arguments.box_head != "convolutions"
+                norm = None if plain else normalization.like(self.backbone)
+                self.mask_head = heads.masks(256, num_classes, side=SIDE, norm=norm)
 
     def _on_last_stage(self):
         if len(self.box_head.input.shape) != 4 or "roi_pool" not in {

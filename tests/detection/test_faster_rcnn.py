@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from resnet_keras import errors, optimizers, zoo
-from resnet_keras.detection import FasterRCNN, backbones, statistics
+from resnet_keras.detection import FasterRCNN, MaskRCNN, backbones, statistics
 from resnet_keras.errors import InputError
 
 FIT = {"batch_size": 2, "shuffle": False, "sample_weight": np.array([1.0, 0.5], "float32")}
@@ -397,6 +397,21 @@ def test_targets_without_keys_train_on_replicas(mirrored):
         model.compile("sgd")
     data = tf.data.Dataset.from_tensors(without_keys(detectors.batch())).repeat()
     assert np.isfinite(model.fit(data, steps_per_epoch=1, verbose=0).history["loss"][0])
+
+
+def test_a_backbone_of_group_normalization_has_a_pyramid_and_heads_of_it(tmp_path):
+    """For training with an image or two a replica; loaded, it answers the same."""
+    backbone = zoo.backbone("resnet10_shapes", input_shape=(None, None, 3), normalization="group")
+    model = MaskRCNN(backbone, 3, neck="fpn", box_head="convolutions")
+    parts = (model.neck, model.box_head, model.mask_head)
+    norms = [layer for part in parts for layer in part.layers if layer.name.endswith("_bn")]
+    assert len(norms) > 10
+    assert {type(layer) for layer in norms} == {keras.layers.GroupNormalization}
+    model.save(tmp_path / "x.keras")
+    loaded = keras.models.load_model(tmp_path / "x.keras")
+    expected, found = (m.predict_on_batch(detectors.images(1)) for m in (model, loaded))
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import numpy as np
 
 from resnet_keras.detection import necks
+from resnet_keras.networks.layers import BatchNormalization
 
 
 def test_levels_of_odd_sides():
@@ -35,7 +36,7 @@ def test_coarser_levels_are_added_to_finer_ones():
 
 
 def test_batch_normalization_takes_the_place_of_biases():
-    model = necks.fpn({"conv4": 8, "conv5": 8}, channels=4, batch_norm=True)
+    model = necks.fpn({"conv4": 8, "conv5": 8}, channels=4, norm=BatchNormalization)
     names = {weight.name for weight in model.weights}
     assert names == {"kernel", "gamma", "beta", "moving_mean", "moving_variance"}
 
