@@ -150,7 +150,8 @@ def _place(network, file, engine, image_size, folder):
 @functools.cache
 def _code():
     """SHA-256 of what builds and exports networks, of which another version makes another file."""
-    folders = [Path(__file__).parent.parent / "networks", Path(__file__).parent]
+    own = Path(__file__).parent
+    folders = [own, own.parent / "networks", zoo.entry.FOLDER, *zoo.entry.FOLDER.glob("*/")]
     return digest_of_all(sorted(path for folder in folders for path in folder.glob("*.py")))
 
 

@@ -209,8 +209,9 @@ def test_the_command_prunes_and_training_goes_on(tmp_path, monkeypatch, capsys):
     )
     assert re.search(r"parameters +269,722 -> +\d+,\d{3} +\(-2\d\.\d %\)", said.out)
     assert re.search(r"multiply-adds +10,138,240 -> +7,\d{3},\d{3} +\(-\d\d\.\d %\)", said.out)
-    fit = ("--dataset=digits", "--image_size=16", "--batch_size=32", "--train_steps=2")
-    run(train.main, "--model=resnet20", "--weights=a.safetensors", *fit, "--workdir=run")
+    fit = ("--dataset=digits", "--batch_size=32", "--train_steps=2", "--warmup_steps=0")
+    recipe = ("--recipe=resnet56_digits_pruned", "--model=resnet20")
+    run(train.main, *recipe, "--weights=a.safetensors", *fit, "--workdir=run")
     run(prune.main, "--model=run", "--share=0.5", "--by=gamma", "--out=b.safetensors")
     file = zoo.weights.find("resnet20", "b.safetensors")[1]
     assert file.options["inner_widths"] == (5,) * 3 + (11,) * 3 + (22,) * 3

@@ -27,7 +27,7 @@ def half():
     return zoo.get("resnet8", width=0.5, **SMALL)
 
 
-def cifar(depth, w, squeeze=False):
+def cifar(depth, w):
     """Parameters and multiply-adds of 6n+2 layers from w channels on, by option A, 10 classes.
 
     At 32x32 each of the three stages has n blocks of two 3x3 convolutions, of 32, 16 and 8 squared
@@ -73,6 +73,25 @@ def counted(model):
 def test_counts_of_cifar(name, width):
     model = zoo.get(name, width=width)
     assert counted(model) == cifar(int(re.sub(r"\D", "", name)), int(16 * width))
+
+
+@pytest.mark.parametrize("name", ["resnet14d", "seresnet14", "preact_resnet14"])
+@pytest.mark.parametrize("width", [0.25, 0.5, 1, 1.5])
+def test_counts_of_families_with_projections(name, width):
+    """The same, with 1x1 convolutions to 2w and 4w channels, normalized but in pre-activation.
+
+    An SE block squeezes to 8 channels here, by two convolutions with biases.
+    """
+    w, n = int(16 * width), 2
+    parameters, sums = cifar(14, w)
+    parameters, sums = parameters + 10 * w**2, sums + 2 * w**2 * 16**2 + 8 * w**2 * 8**2
+    if not name.startswith("preact"):
+        parameters += 2 * (2 * w + 4 * w)
+    if name.startswith("se"):
+        blocks = [channels for channels in (w, 2 * w, 4 * w) for _ in range(n)]
+        parameters += sum(2 * 8 * channels + 8 + channels for channels in blocks)
+        sums += sum(2 * 8 * channels for channels in blocks)
+    assert counted(zoo.get(name, width=width)) == (parameters, sums)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ IMAGENET = {name: option for name, (_, option, _) in recipe_texts.ON_IMAGENET.it
 TEXTS = recipe_texts.texts()
 MODERN = "resnet50_imagenet_modern"
 # The paper's; those of other families, and of students, have tests of their own.
-OTHERS = r"(?!.*(depth|distilled))"
+OTHERS = r"(?!.*(depth|distilled|pruned))"
 NAMES = [n for n in zoo.recipes.names() if re.fullmatch(rf"(resnet|plain)\d+_{OTHERS}.*", n)]
 SERIES = "resnet1d_digits"
 
