@@ -200,21 +200,62 @@ def test_rows_and_builders_agree():
 PACKAGED = [entry for entry in zoo.ENTRIES.values() if entry.packaged]
 
 
-@pytest.mark.parametrize("entry", PACKAGED, ids=lambda entry: entry.model)
+ON_DIGITS = [entry for entry in PACKAGED if entry.dataset == "digits"]
+ON_FASHION_MNIST = [entry for entry in PACKAGED if entry.dataset == "fashion_mnist"]
+FASHION_MNIST = pathlib.Path("/usr/share/datasets/fashion-mnist")  # Debian's dataset-fashion-mnist
+
+
+def named(entry):
+    return f"{entry.model}-{entry.tag}"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *ON_DIGITS,
+        *(pytest.param(entry, marks=pytest.mark.slow) for entry in ON_FASHION_MNIST),
+    ],
+    ids=named,
+)
 def test_packaged_weights_work_offline_and_score_as_recorded(entry):
     from resnet_keras import pipelines
     from resnet_keras.classification import protocols
 
+    data = {"image_size": 16}
+    if entry.dataset == "fashion_mnist":
+        if not FASHION_MNIST.is_dir():
+            pytest.skip(f"{FASHION_MNIST} is not there")
+        data = {"data_dir": str(FASHION_MNIST)}
     model = zoo.get(entry.model, weights=entry.tag)
-    errors = protocols.measure(model, pipelines.evaluation("digits", "test", 100, image_size=16))
+    errors = protocols.measure(model, pipelines.evaluation(entry.dataset, "test", 100, **data))
     (row,) = entry.measured
-    assert errors.examples == row["examples"] == 360
-    # One image more or less may tip on another CPU's arithmetic.
+    assert errors.examples == row["examples"]
+    # One image in 360 more or less may tip on another CPU's arithmetic.
     assert errors.top1 == pytest.approx(row["top1_error"], abs=1.5 / 360)
     assert errors.top5 == pytest.approx(row["top5_error"], abs=1.5 / 360)
 
 
-@pytest.mark.parametrize("entry", PACKAGED, ids=lambda entry: entry.model)
+@pytest.mark.parametrize("entry", ON_FASHION_MNIST, ids=named)
+def test_weights_of_fashion_mnist_are_those_of_the_best_run(entry):
+    """They come with the package, are small, and know their classes."""
+    curves = json.loads((pages.EXPERIMENTS / "degradation_fashion_mnist.json").read_text())
+    ends = [curves["curves"][f"{entry.model}-seed{seed}"]["test"][-1] for seed in range(3)]
+    best = int(np.argmin(ends))
+    (row,) = entry.measured
+    assert row["training"] == {"recipe": entry.recipe, "seed": best, "steps": 2400}
+    assert row["top1_error"] == pytest.approx(ends[best], abs=1e-4)
+    assert f"the run of seed {best}, the best of three" in entry.notes
+    others = [f"{100 * end:.2f} %" for seed, end in enumerate(ends) if seed != best]
+    assert f"the others ended at {' and '.join(others)}." in entry.notes
+    network, file = zoo.weights.find(entry.model, "fashion_mnist")
+    assert file.path.stat().st_size < 4e6
+    assert (file.class_names[1], file.class_names[9]) == ("trouser", "ankle boot")
+    model = zoo.build(network, file)
+    assert model.input_shape == (None, 28, 28, 3)
+    assert model.predict(np.zeros([1, 28, 28, 3], "uint8"), verbose=0).shape == (1, 10)
+
+
+@pytest.mark.parametrize("entry", ON_DIGITS, ids=named)
 def test_packaged_weights_are_of_the_reported_runs(entry):
     """The first seed's, whatever the others gave; the note tells of those."""
     curves = json.loads((pages.EXPERIMENTS / "degradation_digits.json").read_text())["curves"]
