@@ -36,14 +36,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(self, axis=-1, momentum=0.9, epsilon=1e-5, synchronized=False, **kwargs):
         # Elsewhere a step sees the whole batch, however it is spread over devices.
-        needed = synchronized and keras.backend.backend() == "tensorflow"
+        self._anyhow = synchronized and keras.backend.backend() != "tensorflow"
+        synchronized = synchronized and not self._anyhow
         super().__init__(
-            axis=axis, momentum=momentum, epsilon=epsilon, synchronized=needed, **kwargs
+            axis=axis, momentum=momentum, epsilon=epsilon, synchronized=synchronized, **kwargs
         )
-        self._asked = synchronized
 
     def get_config(self):
-        return {**super().get_config(), "synchronized": self._asked}
+        return {**super().get_config(), "synchronized": self.synchronized or self._anyhow}
 
     def build(self, input_shape):
         super().build(input_shape)
