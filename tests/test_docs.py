@@ -173,6 +173,10 @@ def test_commands_parse():
             run = chosen[0].partition("=")[2] if chosen else "train"
             shared_flags.parse(module_of(run).FLAGS, [run, *arguments[place + 1 :]])
             arguments = arguments[:place]
+        if name == "reproduce" and "--" in arguments:  # flags of train
+            place = arguments.index("--")
+            shared_flags.parse(module_of("train").FLAGS, ["train", *arguments[place + 1 :]])
+            arguments = arguments[:place]
         positional = name in ("predict", "report", "publish", "export") or name.endswith(".predict")
         if arguments and not arguments[0].startswith("-") and not positional:
             task = arguments.pop(0)
