@@ -3,7 +3,8 @@
 A batch is padded below and to the right. Convolutions pad with zeros too, but behind each layer, so
 that a network sees more of the padding than of its own zeros, and an object at the border is found
 elsewhere than without padding. `masked` gives every convolution zeros outside of each image, which
-is what it would see of the image alone.
+is what it would see of the image alone, and takes means over an image (of group normalization, and
+of a squeeze) inside of it only.
 """
 
 import contextlib
@@ -46,6 +47,10 @@ def masked(network: keras.Model) -> keras.Model:
         if _looks_around(layer):
             first, *rest = arguments
             arguments = (Mask(name=f"{layer.name}_mask")(first), *rest)
+        if isinstance(layer, keras.layers.GroupNormalization):
+            return GroupsInside(layer)(arguments[0])
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            return MeanInside(layer)(arguments[0])
         return layer(*arguments, **options)
 
     return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
@@ -70,6 +75,55 @@ class Mask(keras.layers.Layer):
 
     def compute_output_spec(self, x):
         return keras.KerasTensor(x.shape, x.dtype)
+
+
+class GroupsInside(keras.layers.Layer):
+    """Group normalization `own` whose statistics are those of the image without its padding."""
+
+    def __init__(self, own):
+        super().__init__(name=f"{own.name}_inside", dtype=own.dtype_policy)
+        self.own = own
+
+    def call(self, x):
+        if not hasattr(_SEEN, "sizes"):
+            return self.own(x)
+        own = self.own
+        batch, height, width = ops.shape(x)[:3]
+        groups = (batch, height, width, own.groups, x.shape[-1] // own.groups)
+        grouped = ops.cast(ops.reshape(x, groups), "float32")
+        mean = _mean_inside(x, grouped)
+        variance = _mean_inside(x, ops.square(grouped - mean))
+        y = ops.reshape((grouped - mean) * ops.rsqrt(variance + own.epsilon), ops.shape(x))
+        scale, offset = (ops.cast(value, "float32") for value in (own.gamma, own.beta))
+        return ops.cast(y * scale + offset, x.dtype)
+
+    def compute_output_spec(self, x):
+        return self.own.compute_output_spec(x)
+
+
+class MeanInside(keras.layers.Layer):
+    """Global average pooling `own`, which keeps dimensions, over the image without its padding."""
+
+    def __init__(self, own):
+        super().__init__(name=f"{own.name}_inside", dtype=own.dtype_policy)
+        self.own = own
+
+    def call(self, x):
+        if not hasattr(_SEEN, "sizes"):
+            return self.own(x)
+        mean = _mean_inside(x, ops.cast(x, "float32")[..., None, :], of_groups=False)
+        return ops.cast(mean[..., 0, :], x.dtype)
+
+    def compute_output_spec(self, x):
+        return self.own.compute_output_spec(x)
+
+
+def _mean_inside(features, grouped, of_groups=True):
+    """Means of (batch, h, w, groups, channels) over the cells of each image, and over channels."""
+    kept = ops.cast(inside(features)[..., None, None], "float32")
+    cells = ops.sum(kept, axis=(1, 2), keepdims=True)
+    total = ops.sum(grouped * kept, axis=(1, 2), keepdims=True) / cells
+    return ops.mean(total, axis=-1, keepdims=True) if of_groups else total
 
 
 def inside(features):

@@ -399,6 +399,34 @@ def test_targets_without_keys_train_on_replicas(mirrored):
     assert np.isfinite(model.fit(data, steps_per_epoch=1, verbose=0).history["loss"][0])
 
 
+@pytest.mark.parametrize(
+    ("network", "options"),
+    [
+        ("resnet10_shapes", {"normalization": "group"}),
+        pytest.param("resnet10_shapes", {"normalization": "layer"}, marks=pytest.mark.slow),
+        pytest.param("seresnet18", {"width": 0.125}, marks=pytest.mark.slow),
+    ],
+)
+def test_means_over_an_image_do_not_see_its_padding(network, options):
+    """Of group normalization in backbone and pyramid, and of a squeeze."""
+    keras.utils.set_random_seed(0)
+    backbone = zoo.backbone(network, input_shape=(None, None, 3), **options)
+    for variable in backbone.trainable_variables:
+        if variable.name in ("gamma", "beta"):
+            variable.assign(np.random.default_rng(0).uniform(0.5, 1.5, variable.shape))
+    model = FasterRCNN(backbone, 3, neck="fpn", box_head="convolutions")
+    image = detectors.images(1, 48, 72)
+    answers = []
+    for height, width in ((64, 96), (128, 160)):
+        padded = np.zeros([1, height, width, 3], "uint8")
+        padded[:, :48, :72] = image
+        inputs = {"image": padded, "size": np.array([[48, 72]], "int32")}
+        answers.append(model.predict_on_batch(inputs))
+    assert answers[0]["count"] == answers[1]["count"] > 0
+    for name, values in answers[0].items():
+        np.testing.assert_allclose(answers[1][name], values, rtol=0, atol=2e-3, err_msg=name)
+
+
 def test_a_backbone_of_group_normalization_has_a_pyramid_and_heads_of_it(tmp_path):
     """For training with an image or two a replica; loaded, it answers the same."""
     backbone = zoo.backbone("resnet10_shapes", input_shape=(None, None, 3), normalization="group")
