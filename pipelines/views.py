@@ -6,7 +6,6 @@ all other files and wherever something is unusual.
 """
 
 import importlib.metadata
-import io
 import os
 import warnings
 from collections import deque
@@ -132,18 +131,26 @@ def _view(path, shown):
 def _upright(image):
     """As `exif.upright`. `ImageOps.exif_transpose` heeds XMP and numbers of other types, too."""
     from PIL import Image
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    contents = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
-    if contents[:4] not in (b"II*\0", b"MM\0*"):
-        return image
-    directory = ImageFileDirectory_v2(contents[:8])
-    file = io.BytesIO(contents)
-    file.seek(directory.next)
-    directory.load(file)
-    is_short = directory.tagtype.get(_ORIENTATION) == _SHORT
-    turn = _TURNS.get(directory.get(_ORIENTATION)) if is_short else None
+    turn = _TURNS.get(_orientation(image.info.get("exif", b"").removeprefix(b"Exif\0\0")))
     return image if turn is None else image.transpose(Image.Transpose[turn])
+
+
+def _orientation(directory):
+    """As `exif.orientation`, of what stands in the segment of EXIF."""
+    order = {b"II*\0": "little", b"MM\0*": "big"}.get(directory[:4])
+    if order is None:
+        return 1
+    place = int.from_bytes(directory[4:8], order)
+    count = int.from_bytes(directory[place : place + 2], order)
+    end = min(place + 2 + 12 * count, len(directory) - 11)
+    for start in range(place + 2, end, 12):
+        tag, kind, value = (
+            int.from_bytes(directory[start + at : start + at + 2], order) for at in (0, 2, 8)
+        )
+        if tag == _ORIENTATION and kind == _SHORT and 1 <= value <= 8:
+            return value
+    return 1
 
 
 def _centre(image, shown):

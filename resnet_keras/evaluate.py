@@ -44,12 +44,12 @@ def _main() -> None:
     _check_flags(photographs, split)
     found = None if FLAGS.ensemble else exports.find(FLAGS)
     measured = _networks(photographs) if found is None else _exported(found, photographs)
-    names = class_names(FLAGS.dataset, split, FLAGS.data_dir)
-    said = [protocols.check_order(own, names) for own in measured.classes]
     if FLAGS.per_class:
         make_folder(Path(FLAGS.per_class).parent)
     shell.announce(f"{measured.name} on {FLAGS.dataset}/{split}", file=sys.stderr)
     shell.start_tensorflow()
+    names = class_names(FLAGS.dataset, split, FLAGS.data_dir)
+    said = [protocols.check_order(own, names) for own in measured.classes]
     with decoders.quiet():
         scores = measured.score(
             FLAGS.dataset,

@@ -7,7 +7,9 @@ import keras
 import pytest
 
 from resnet_keras import evaluate, zoo
+from resnet_keras.classification import protocols
 from resnet_keras.classification.protocols import PROTOCOLS
+from resnet_keras.errors import InputError
 
 DIGITS = ("--model=resnet20", "--weights=digits", "--dataset=digits")
 
@@ -50,6 +52,13 @@ def test_a_published_folder_is_measured_as_its_weights_are(tmp_path, capsys):
     (row,) = json.loads(results.read_text())
     assert row["weights"] == "its own"
     assert row["training"]["began as"].startswith("resnet20 digits")
+
+
+def test_imagenets_folders_have_wordnets_names():
+    names = ("n01440764", "n01443537")
+    assert protocols.check_order(("tench", "goldfish"), names) is None
+    with pytest.raises(InputError, match=r"class 0 of the model is 'goldfish'.* the data 'tench'"):
+        protocols.check_order(("goldfish", "tench"), names)
 
 
 @pytest.mark.parametrize("names", [("stripes", "discs"), ("a", "b")])

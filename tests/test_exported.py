@@ -70,7 +70,7 @@ def test_files_are_timed_beside_their_network(digits, capsys):
     ("task", "size", "words"),
     [
         ("train", 16, "is an exported model, which is timed at predict, not at train"),
-        ("predict", 32, "takes images of 16 x 16 pixels: give --image_size so"),
+        ("predict", 32, "takes images of 16 x 16 pixels, and --image_size is 32"),
     ],
 )
 def test_files_that_cannot_be_timed(task, size, words, digits, capsys):

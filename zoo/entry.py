@@ -3,6 +3,7 @@
 Figures are their publishers' own, errors in percent.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -156,11 +157,21 @@ class WeightsEntry(NamedTuple):
         return [r for r in rows if (r["model"], r["weights"]) == (self.model, self.tag)]
 
 
+def imagenet_name(identifier: str) -> str:
+    """The name of a class that a folder has by WordNet's identifier; any other text as it is."""
+    return _imagenet_names().get(identifier, identifier)
+
+
+@functools.cache
+def _imagenet_names():
+    lines = (FOLDER / "imagenet_classes.txt").read_text().splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
 def class_names(dataset: str) -> tuple[str, ...] | None:
     """The names of a data set's classes, if they are known here: of ImageNet, WordNet's first."""
     if dataset == "imagenet2012":
-        lines = (FOLDER / "imagenet_classes.txt").read_text().splitlines()
-        return tuple(line.split(" ", 1)[1] for line in lines)
+        return tuple(_imagenet_names().values())
     return {
         "cifar10": facts.CIFAR10_CLASSES,
         "cifar100": facts.CIFAR100_CLASSES,

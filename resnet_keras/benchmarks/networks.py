@@ -61,7 +61,7 @@ _LABELS = {UNTUNED: "resnet_keras without tuning", TORCH: "torch eager"}
 def check(task: str, peers: Sequence[str], image_size: int, dtype: str) -> None:
     """Raises `InputError` for a peer that does not do what is asked."""
     for peer in peers:
-        if exported.is_export(peer):
+        if peer not in PEERS and exported.is_export(peer):
             _check_exported(peer, task, image_size)
             continue
         if peer not in PEERS:
@@ -85,8 +85,8 @@ def _check_exported(folder, task, image_size):
     classifier.check(found)
     if any(side not in (None, image_size) for side in found.image_shape):
         raise InputError(
-            f"{folder} takes images of {' x '.join(map(str, found.image_shape))} pixels: give "
-            "image_size so."
+            f"{folder} takes images of {' x '.join(map(str, found.image_shape))} pixels, and "
+            f"image_size is {image_size}."
         )
 
 

@@ -325,6 +325,7 @@ def check_order(own: Sequence[str] | None, names: Sequence[str] | None) -> str |
     """
     if own is None or names is None or len(own) != len(names):
         return None
+    names = [zoo.entry.imagenet_name(name) for name in names]
     other = [
         (name in own, f"class {place} of the model is {mine!r}, and of the data {name!r}")
         for place, (mine, name) in enumerate(zip(own, names, strict=True))

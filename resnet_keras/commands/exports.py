@@ -50,6 +50,13 @@ def find_detector(path: str | os.PathLike, which: str) -> Path:
     return found.folder
 
 
+def check_settled(values: flags.FlagValues, path: Path, *names: str) -> None:
+    """Refuses flags that would change an exported detector, which detects as it was exported."""
+    if deployment.is_export(path):
+        for name in names:
+            _refuse(values, path, name, "it detects as it was exported")
+
+
 def load_detector(path: Path) -> "keras.Model | Detector":
     """Loads what `find_detector` found; an exported one into its own runtime, on all cores."""
     if not deployment.is_export(path):

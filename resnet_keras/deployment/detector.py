@@ -40,7 +40,7 @@ class Detector:
         self._run: Runtime = open_runtime(exported, threads=threads)
 
     def predict_on_batch(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Finds objects as `FasterRCNN.predict` does, in one image after the other.
+        """Finds objects as `FasterRCNN.predict` does.
 
         A model for images of one size sees smaller ones with black below and to the right, which
         the network itself leaves out of account: near there its boxes may differ a little.
@@ -53,26 +53,41 @@ class Detector:
             InputError: an image is larger than those that the model takes.
         """
         images, sizes = (np.asarray(inputs[name]) for name in ("image", "size"))
-        answers = [
-            self._of_image(image[:height, :width])
+        shown = [
+            np.clip(np.rint(image[:height, :width]), 0, 255).astype("uint8")
             for image, (height, width) in zip(images, sizes, strict=True)
         ]
-        return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+        if None in self._sides:
+            answers = [self._run(image[None]) for image in shown]
+            answers = {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
+        else:
+            answers = self._run(np.stack([self._padded(image) for image in shown]), pad=True)
+        return _within(answers, sizes)
 
-    def _of_image(self, image):
-        height, width = image.shape[:2]
-        pixels = np.clip(np.rint(image), 0, 255).astype("uint8")
-        most = [side or own for side, own in zip(self._sides, (height, width), strict=True)]
+    def _padded(self, image):
+        (height, width), most = image.shape[:2], self._sides
         if height > most[0] or width > most[1]:
             raise InputError(
                 f"{self.name} takes images of {most[0]} x {most[1]} pixels, and one is shown to it "
                 f"at {height} x {width}: give a smaller `scale`, or export the detector for larger "
                 "images or, as savedmodel, for any."
             )
-        pixels = np.pad(pixels, [(0, most[0] - height), (0, most[1] - width), (0, 0)])
-        answer = {name: values[0] for name, values in self._run(pixels[None], pad=True).items()}
-        answer["boxes"] = np.clip(answer["boxes"], 0, [width, height] * 2).astype("float32")
-        return answer
+        return np.pad(image, [(0, most[0] - height), (0, most[1] - width), (0, 0)])
+
+
+def _within(answers, sizes):
+    """Detections cut to each image; without those that lie beside it."""
+    kept = {name: np.zeros_like(values) for name, values in answers.items()}
+    kept["labels"] -= 1  # of places without a detection
+    for n, (height, width) in enumerate(sizes):
+        boxes = np.clip(answers["boxes"][n], 0, [width, height] * 2)
+        real = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+        places = np.flatnonzero(real[: int(answers["count"][n])])
+        kept["count"][n] = len(places)
+        kept["boxes"][n, : len(places)] = boxes[places]
+        for name in ("scores", "labels"):
+            kept[name][n, : len(places)] = answers[name][n, places]
+    return kept
 
 
 def check(exported: Exported) -> None:

@@ -17,10 +17,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnet_keras import deployment, drawing, processes
+from resnet_keras import drawing, processes
 from resnet_keras.classification import measurements
 from resnet_keras.commands import decoders, exports, runs, shell
-from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
 from resnet_keras.pipelines import objects
 from resnet_keras.tables import Table, markdown
@@ -39,7 +38,8 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 def _main() -> None:
     flags.check_evaluate(FLAGS)
     files = [exports.find_detector(path, FLAGS.which) for path in FLAGS.ensemble or [FLAGS.model]]
-    _check_exported(files)
+    for file in files:
+        exports.check_settled(FLAGS, file, *_SETTLED, "protocol", "ensemble", "which")
     _check_outputs()
     what = f"{' + '.join(map(str, files))} on {FLAGS.dataset}/{FLAGS.split}"
     shell.announce(what, file=sys.stderr)
@@ -65,17 +65,6 @@ def _main() -> None:
     if FLAGS.results:
         row = _row(coco, voc, masks, source.class_names, len(truth))
         measurements.put(Path(FLAGS.results), _key(files, scale), row)
-
-
-def _check_exported(files):
-    """Refuses flags that change what an exported detector does."""
-    for folder in filter(deployment.is_export, files):
-        for name in (*_SETTLED, "protocol", "ensemble", "which"):
-            if FLAGS[name].present:
-                raise InputError(
-                    f"{folder} is an exported model, and detects as it was exported: "
-                    f"leave --{name} out."
-                )
 
 
 def _check_outputs():

@@ -46,6 +46,7 @@ def _main(arguments: list[str]) -> None:
         raise InputError("Give --model=RUN, and images or folders of them after the flags.")
     paths = image_files(arguments)
     file = exports.find_detector(FLAGS.model, FLAGS.which)
+    exports.check_settled(FLAGS, file, "which")
     scale = flags.scale_of(FLAGS)
     if FLAGS.out:
         drawing.check()

@@ -35,15 +35,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def __init__(self, axis=-1, momentum=0.9, epsilon=1e-5, synchronized=False, **kwargs):
-        # Elsewhere a step sees the whole batch, however it is spread over devices.
-        self._anyhow = synchronized and keras.backend.backend() != "tensorflow"
-        synchronized = synchronized and not self._anyhow
-        super().__init__(
-            axis=axis, momentum=momentum, epsilon=epsilon, synchronized=synchronized, **kwargs
-        )
+        self._asked = synchronized
+        super().__init__(axis=axis, momentum=momentum, epsilon=epsilon, **kwargs)
+        self.synchronized = synchronized
+
+    @property
+    def synchronized(self):
+        """What Keras is to see to: elsewhere a step sees the batch of all devices anyhow."""
+        return self._asked and keras.backend.backend() == "tensorflow"
+
+    @synchronized.setter
+    def synchronized(self, value):
+        self._asked = value
 
     def get_config(self):
-        return {**super().get_config(), "synchronized": self.synchronized or self._anyhow}
+        return {**super().get_config(), "synchronized": self._asked}
 
     def build(self, input_shape):
         super().build(input_shape)

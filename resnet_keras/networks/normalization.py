@@ -63,7 +63,11 @@ def like(network: keras.Model, epsilon: float = 1e-5) -> Callable:
     groups = [n.groups for n in network.layers if isinstance(n, layers.GroupNormalization)]
     if groups:
         return maker(GROUP if max(groups) > 1 else LAYER, epsilon)
-    shared = any(getattr(layer, "synchronized", False) for layer in network.layers)
+    shared = any(
+        layer.get_config()["synchronized"]
+        for layer in network.layers
+        if isinstance(layer, BatchNormalization)
+    )
     return maker(SYNCHRONIZED if shared else BATCH, epsilon)
 
 

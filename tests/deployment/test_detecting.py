@@ -76,18 +76,29 @@ def test_smaller_images_are_padded_and_larger_ones_refused():
 
     def run(pixels, pad):
         shown.append(pixels)
-        boxes = np.full((1, 2, 4), [0, 0, 90, 60], "float32")
-        return {"boxes": boxes, "count": np.array([2], "int32")}
+        boxes = [[60, 10, 90, 30], [0, 0, 90, 60], [0, 0, 0, 0]]
+        many = len(pixels)
+        return {
+            "boxes": np.array([boxes] * many, "float32"),
+            "scores": np.array([[0.9, 0.8, 0]] * many, "float32"),
+            "labels": np.array([[2, 1, -1]] * many, "int32"),
+            "count": np.array([2] * many, "int32"),
+        }
 
     model = object.__new__(deployment.Detector)
     model.name, model._sides, model._run = "mine", (64, 96), run
     sizes = np.array([[40, 50], [64, 96]], "int32")
     answer = model.predict_on_batch({"image": images(2) + 0.4, "size": sizes})
-    assert [pixels.shape for pixels in shown] == 2 * [(1, 64, 96, 3)]
-    np.testing.assert_array_equal(shown[0][0, :40, :50], images(2)[0, :40, :50])
-    assert not shown[0][0, 40:].any()
-    assert not shown[0][0, :, 50:].any()
-    assert answer["boxes"][:, 0].tolist() == [[0, 0, 50, 40], [0, 0, 90, 60]]
+    (pixels,) = shown
+    assert pixels.shape == (2, 64, 96, 3)
+    np.testing.assert_array_equal(pixels[0, :40, :50], images(2)[0, :40, :50])
+    assert not pixels[0, 40:].any()
+    assert not pixels[0, :, 50:].any()
+    # In the first image, one lies beside it.
+    assert answer["count"].tolist() == [1, 2]
+    assert answer["boxes"][0].tolist() == [[0, 0, 50, 40], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert answer["labels"].tolist() == [[1, -1, -1], [2, 1, -1]]
+    np.testing.assert_allclose(answer["scores"], [[0.8, 0, 0], [0.9, 0.8, 0]], atol=1e-6)
     with pytest.raises(
         InputError, match=r"images of 64 x 96 pixels, .* at 64 x 97: give a smaller"
     ):

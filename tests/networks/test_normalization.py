@@ -305,6 +305,8 @@ def test_jax_answers_alike(run_on_jax, tmp_path):
             y, expected = model.predict(x, verbose=0), np.load(folder / f"{name}.npy")
             assert np.abs(y - expected).max() <= 1e-5 * np.abs(expected).max(), name
             assert np.array_equal(whole.predict(x, verbose=0), y), name
+            is_shared = whole.get_layer("conv1_bn").get_config().get("synchronized")
+            assert bool(is_shared) == (name == "synchronized")
             before = [np.array(v) for v in model.trainable_variables]
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             model.compile("sgd", loss)

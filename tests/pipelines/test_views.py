@@ -43,7 +43,9 @@ def files(tmp_path_factory):
         image.save(path(f"{number}.jpg"), exif=exif, **options)
     whole = (folder / "0.jpg").read_bytes()
     for kind in (3, 4):  # EXIF's orientation 6 as two bytes, and as four
-        entry = struct.pack(">HHIHH", 0x0112, kind, 1, *((6, 0) if kind == 3 else (0, 6)))
+        count = 0 if kind == 3 else 1  # which nobody heeds
+        value = (6, 0) if kind == 3 else (0, 6)
+        entry = struct.pack(">HHIHH", 0x0112, kind, count, *value)
         exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
         picture(40, 70).save(path(f"type{kind}.jpg"), exif=exif)
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><r tiff:Orientation='6'/></x:xmpmeta>"

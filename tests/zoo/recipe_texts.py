@@ -232,14 +232,15 @@ def fashion_mnist_results(network: str) -> dict[str, str]:
     """How long the runs of a network took, and what they ended at, as measured."""
     path = zoo.entry.FOLDER / "experiments" / "degradation_fashion_mnist.json"
     rows = {row[0]: row for row in json.loads(path.read_text())["runs"]["rows"]}
-    own = [rows.get(f"{network}-seed{seed}", ("", "")) for seed in range(3)]
-    own = [row for row in own if row[1] == "finished"]
+    names = {seed: f"{network}-seed{seed}" for seed in range(3)}
+    done = [s for s, name in names.items() if name in rows and rows[name][1] == "finished"]
+    own = [rows[names[seed]] for seed in done]
     if not own:
         return {"time": "not measured", "result": "not measured"}
     minutes = statistics.median(float(row[5]) for row in own)
     errors = [" and ".join(f"{row[column]} %" for row in own) for column in (4, 3)]
-    of = "median of three" if len(own) == 3 else "one run"
-    seeds = "seeds 0, 1 and 2" if len(own) == 3 else "seed 0"
+    of = f"median of {len(own)}"
+    seeds = f"seeds {' and '.join(map(str, done))}"
     return {
         "time": f"{minutes:.0f} min (measured, {of})",
         "result": f"{errors[0]} test error, {errors[1]} training error\n# (measured, {seeds})",
