@@ -77,16 +77,24 @@ class Mask(keras.layers.Layer):
         return keras.KerasTensor(x.shape, x.dtype)
 
 
-class GroupsInside(keras.layers.Layer):
-    """Group normalization `own` whose statistics are those of the image without its padding."""
+class _Inside(keras.layers.Layer):
+    """A layer `own` that takes means over an image, here over the image without its padding."""
 
     def __init__(self, own):
         super().__init__(name=f"{own.name}_inside", dtype=own.dtype_policy)
         self.own = own
 
     def call(self, x):
-        if not hasattr(_SEEN, "sizes"):
-            return self.own(x)
+        return self._inside(x) if hasattr(_SEEN, "sizes") else self.own(x)
+
+    def compute_output_spec(self, x):
+        return self.own.compute_output_spec(x)
+
+
+class GroupsInside(_Inside):
+    """Group normalization."""
+
+    def _inside(self, x):
         own = self.own
         batch, height, width = ops.shape(x)[:3]
         groups = (batch, height, width, own.groups, x.shape[-1] // own.groups)
@@ -97,25 +105,13 @@ class GroupsInside(keras.layers.Layer):
         scale, offset = (ops.cast(value, "float32") for value in (own.gamma, own.beta))
         return ops.cast(y * scale + offset, x.dtype)
 
-    def compute_output_spec(self, x):
-        return self.own.compute_output_spec(x)
 
+class MeanInside(_Inside):
+    """Global average pooling that keeps its dimensions."""
 
-class MeanInside(keras.layers.Layer):
-    """Global average pooling `own`, which keeps dimensions, over the image without its padding."""
-
-    def __init__(self, own):
-        super().__init__(name=f"{own.name}_inside", dtype=own.dtype_policy)
-        self.own = own
-
-    def call(self, x):
-        if not hasattr(_SEEN, "sizes"):
-            return self.own(x)
+    def _inside(self, x):
         mean = _mean_inside(x, ops.cast(x, "float32")[..., None, :], of_groups=False)
         return ops.cast(mean[..., 0, :], x.dtype)
-
-    def compute_output_spec(self, x):
-        return self.own.compute_output_spec(x)
 
 
 def _mean_inside(features, grouped, of_groups=True):
