@@ -337,6 +337,18 @@ WEIGHTS = (
         "efe632328f551df80887e28cbd9830563be4a9baf5bdd6ae07c81807bcf3aa00",
         "0.83 % and 0.83 %",
     ),
+    _fashion_mnist(
+        "resnet20",
+        1,
+        "d4dee27dbfc50dfe71266b04a768e9ed2b5fb8a7f0ac8d4963b3c030c16a6006",
+        "11.71 % and 10.92 %",
+    ),
+    _fashion_mnist(
+        "resnet56",
+        2,
+        "54894c4abd17288a808e6ca290b0b578e120d1929abffee9f3e4275a6ddf1fbd",
+        "15.50 % and 18.25 %",
+    ),
 )
 
 # What weights="imagenet" and "cifar10" stand for: the entry nearest to the paper's own recipe. For
