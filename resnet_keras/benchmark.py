@@ -67,9 +67,8 @@ _run.switch("json", False, "Print the result as JSON.")
 
 _model = Group(FLAGS, "Model")
 _model.text("model", "resnet50", "Zoo network.")
-_model.items(
+_model.paths(
     "peer",
-    None,
     f"Whom to compare with, or none. Some of {', '.join(networks.PEERS)}; by default "
     "keras.applications; for predict also folders that export wrote. For detection and "
     "segmentation there is torchvision, their default.",
@@ -202,7 +201,7 @@ def _main(task: str | None) -> None:
 
 
 def _peers(default):
-    names = [default] if FLAGS.peer is None else FLAGS.peer
+    names = FLAGS.peer or [default]
     return [name for name in names if name != "none"]
 
 

@@ -251,7 +251,9 @@ def test_public_weights_named_here_are_registered():
     for model, tag in re.findall(r'zoo\.get\("(\w+)", weights="(\w+)"\)', named):
         assert zoo.entries.find(model, tag) is not None
     table = re.findall(
-        r"^\| (`\w+_in1k`.*?|`\w+_cifar10`|`digits`) \|", PAGES["docs/weights.md"], re.MULTILINE
+        r"^\| (`\w+_in1k`.*?|`\w+_cifar10`|`digits`|`fashion_mnist`) \|",
+        PAGES["docs/weights.md"],
+        re.MULTILINE,
     )
     named = {tag for cell in table for tag in re.findall(r"`(\w+)`", cell)}
     assert named == {tag for _, tag in zoo.ENTRIES}

@@ -296,7 +296,10 @@ def test_another_file_of_the_same_name_is_another_teacher(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--teacher=resnet20"], "teacher_weights (akamaster_cifar10, digits or a file)"),
+        (
+            ["--teacher=resnet20"],
+            "teacher_weights (akamaster_cifar10, digits, fashion_mnist or a file)",
+        ),
         (["--teacher=resnet21"], "6n+2"),
         (["--teacher=resnet20", "--teacher_weights=none"], "digits"),
         (["--teacher=resnet20", "--teacher_weights=digits", "--distill=0"], "--distill=0"),

@@ -242,7 +242,10 @@ def test_weights_of_fashion_mnist_are_those_of_the_best_run(entry):
     ends = [curves["curves"][f"{entry.model}-seed{seed}"]["test"][-1] for seed in range(3)]
     best = int(np.argmin(ends))
     (row,) = entry.measured
-    assert row["training"] == {"recipe": entry.recipe, "seed": best, "steps": 2400}
+    assert row["training"] == {
+        **{"recipe": entry.recipe, "seed": best, "steps": 2400},
+        "data": "fashion-mnist",
+    }
     assert row["top1_error"] == pytest.approx(ends[best], abs=1e-4)
     assert f"the run of seed {best}, the best of three" in entry.notes
     others = [f"{100 * end:.2f} %" for seed, end in enumerate(ends) if seed != best]

@@ -23,7 +23,7 @@ PAPER = Preprocessing()
 TIMM = {
     "architecture": "resnet18",
     "num_classes": 2,
-    "label_names": ["disc", "stripe"],
+    "label_names": ["discs", "stripes"],
     "pretrained_cfg": {
         "tag": "mine",
         "input_size": [3, 160, 160],
@@ -93,7 +93,12 @@ def by_header(torch_file, model, folder, monkeypatch):
 
 
 def by_folder_of_save(torch_file, model, folder, monkeypatch):
-    zoo.save(model, folder / "saved", preprocessing=Preprocessing.stretched(32), class_names="ab")
+    zoo.save(
+        model,
+        folder / "saved",
+        preprocessing=Preprocessing.stretched(32),
+        class_names=["discs", "stripes"],
+    )
     return folder / "saved"
 
 
@@ -315,7 +320,7 @@ def timm(torch_file, folder, **changes):
 def test_timm_configs(torch_file, tmp_path):
     file = timm(torch_file, tmp_path / "a")
     assert file.preprocessing == Preprocessing(160, 177, "bicubic")
-    assert file.class_names == ("disc", "stripe")
+    assert file.class_names == ("discs", "stripes")
     assert file.options["mean"] == (127.5, 127.5, 127.5)
     assert file.options["std"] == (63.75, 127.5, 127.5)
     assert file.assumed == ""
