@@ -26,10 +26,8 @@ def run(path, out, *flags):
     return export.main(["export", str(path), f"--out={out}", "--sides=64,96", *flags])
 
 
-@pytest.mark.parametrize(
-    "format",
-    ["savedmodel", *(pytest.param(f, marks=pytest.mark.slow) for f in ("litert", "onnx"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["savedmodel", "litert", "onnx"])
 def test_a_run_of_training(format, saved, tmp_path, capsys, monkeypatch):
     path, model = saved
     out = tmp_path / "exported"

@@ -427,6 +427,7 @@ def test_means_over_an_image_do_not_see_its_padding(network, options):
         np.testing.assert_allclose(answers[1][name], values, rtol=0, atol=2e-3, err_msg=name)
 
 
+@pytest.mark.slow
 def test_a_backbone_of_group_normalization_has_a_pyramid_and_heads_of_it(tmp_path):
     """For training with an image or two a replica; loaded, it answers the same."""
     backbone = zoo.backbone("resnet10_shapes", input_shape=(None, None, 3), normalization="group")

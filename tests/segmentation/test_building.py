@@ -147,7 +147,7 @@ def test_logits_are_float32_under_mixed_precision():
     assert model.get_layer("head_logits").compute_dtype == "float32"
 
 
-@pytest.mark.parametrize("kind", ["group", "layer", "frozen"])
+@pytest.mark.parametrize("kind", ["group", pytest.param("layer", marks=pytest.mark.slow), "frozen"])
 def test_heads_are_normalized_as_their_backbone_is(kind, tmp_path):
     """One image a replica is enough then, even for DeepLabV3, which pools over all of it."""
     model = segmentation.segmenter(
