@@ -76,8 +76,8 @@ NOTES = {
     "ResNet-110 responds more than ResNet-56, unlike there. The gains of batch normalization begin "
     "at 1, are not decayed by this recipe, and change for 1,200 steps.",
     "shortcut_ratio_digits": "On a tenth of the training images, tested on the other nine. The "
-    "more blocks have projections, the worse, and with 32 layers beyond the spread of the seeds: the "
-    "opposite of Table 3's order, in which C is slightly the best.",
+    "more blocks have projections, the worse, and with 32 layers beyond the spread of the seeds: "
+    "the opposite of Table 3's order, in which C is slightly the best.",
     "shortcuts_digits": "The order is not the paper's: here projections did not help, and option "
     "C, with one in every block, trained worst.",
 }
