@@ -67,7 +67,7 @@ def _main() -> None:
     )
     if FLAGS.per_class:
         count = scores.log_shares.shape[1]
-        classes = class_names(FLAGS.dataset, split, FLAGS.data_dir) or map(str, range(count))
+        classes = names or map(str, range(count))
         measurements.write_per_class(Path(FLAGS.per_class), scores, [*classes])
     if FLAGS.results:
         measurements.record(

@@ -41,7 +41,6 @@ PEERS = {
     LITERT: (LITERT,),
     UNTUNED: (UNTUNED,),
 }
-KNOWN = {OURS, *(name for names in PEERS.values() for name in names)}
 _TASKS = {
     KERAS_APPLICATIONS: MODEL_TASKS,
     TORCH: ("train", "predict"),
@@ -148,6 +147,7 @@ def compare(
     per_step = 1 if task in WHOLE else steps
     shared = (task, model, batch_size, image_size, dtype, per_step, jit_compile)
     formats = [ENGINES[name] for name in contestants if name in ENGINES]
+    own_folders = {peer: peer for peer in there if peer not in PEERS}
     with contextlib.ExitStack() as stack:
         folders = stack.enter_context(_exported(formats, model, batch_size, image_size))
         running, facts = {}, {}
@@ -155,7 +155,7 @@ def compare(
         # be installed.
         for name in reversed(contestants):
             own = remat and name in (OURS, UNTUNED)
-            folder = folders.get(ENGINES.get(name), None if name in KNOWN else name)
+            folder = own_folders.get(name) or folders.get(ENGINES.get(name))
             spec = Spec(name, *shared, own, folder)
             running[name], facts[name] = stack.enter_context(process("peers", spec))
         contest = {name: functools.partial(p.ask, "run") for name, p in running.items()}

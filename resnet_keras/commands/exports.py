@@ -37,8 +37,8 @@ def opened(found: Exported) -> Classifier:
     return Classifier(found, threads=_threads(found))
 
 
-def find_detector(path: str | os.PathLike, which: str) -> Path:
-    """The file of a detector, as of `loading.find`, or the folder of an exported one.
+def find_detector(path: str | os.PathLike, which: str) -> Path | Exported:
+    """The file of a detector, as of `loading.find`, or an exported one.
 
     Raises:
         InputError: there is none, or it is damaged.
@@ -47,22 +47,26 @@ def find_detector(path: str | os.PathLike, which: str) -> Path:
         return loading.find(path, which)
     found = deployment.read(path)
     deployment.check_detector(found)
-    return found.folder
+    return found
 
 
-def check_settled(values: flags.FlagValues, path: Path, *names: str) -> None:
+def path_of(found: Path | Exported) -> Path:
+    """Of what `find_detector` found: the file, or the folder."""
+    return found.folder if isinstance(found, Exported) else found
+
+
+def check_settled(values: flags.FlagValues, found: Path | Exported, *names: str) -> None:
     """Refuses flags that would change an exported detector, which detects as it was exported."""
-    if deployment.is_export(path):
+    if isinstance(found, Exported):
         for name in names:
-            _refuse(values, path, name, "it detects as it was exported")
+            _refuse(values, found.folder, name, "it detects as it was exported")
 
 
-def load_detector(path: Path) -> "keras.Model | Detector":
+def load_detector(found: Path | Exported) -> "keras.Model | Detector":
     """Loads what `find_detector` found; an exported one into its own runtime, on all cores."""
-    if not deployment.is_export(path):
-        return loading.load(path)
-    found = deployment.read(path)
-    return Detector(found, threads=_threads(found))
+    if isinstance(found, Exported):
+        return Detector(found, threads=_threads(found))
+    return loading.load(found)
 
 
 def _threads(found):

@@ -37,15 +37,16 @@ def main(argv: Sequence[str] = sys.argv) -> int:
 
 def _main() -> None:
     flags.check_evaluate(FLAGS)
-    files = [exports.find_detector(path, FLAGS.which) for path in FLAGS.ensemble or [FLAGS.model]]
-    for file in files:
-        exports.check_settled(FLAGS, file, *_SETTLED, "protocol", "ensemble", "which")
+    detectors = [exports.find_detector(p, FLAGS.which) for p in FLAGS.ensemble or [FLAGS.model]]
+    for found in detectors:
+        exports.check_settled(FLAGS, found, *_SETTLED, "protocol", "ensemble", "which")
+    files = [exports.path_of(found) for found in detectors]
     _check_outputs()
     what = f"{' + '.join(map(str, files))} on {FLAGS.dataset}/{FLAGS.split}"
     shell.announce(what, file=sys.stderr)
     shell.start_tensorflow()
 
-    source, scale, truth, found = _detections(files)
+    source, scale, truth, found = _detections(detectors)
     if FLAGS.predictions:
         results = scores.coco_results(found, source.category_ids)
         write_atomically(FLAGS.predictions, json.dumps(results) + "\n")
@@ -78,11 +79,11 @@ def _check_outputs():
         drawing.check()
 
 
-def _detections(files):
+def _detections(detectors):
     """The data set, the scale at which it is shown, and its objects and those that are found."""
     from . import measuring, testing
 
-    models = [exports.load_detector(file) for file in files]
+    models = [exports.load_detector(found) for found in detectors]
     changes = runs.given(FLAGS, *_SETTLED)
     if any(value is not None for value in changes.values()):
         for model in models:

@@ -45,19 +45,19 @@ def _main(arguments: list[str]) -> None:
     if FLAGS.model is None or not arguments:
         raise InputError("Give --model=RUN, and images or folders of them after the flags.")
     paths = image_files(arguments)
-    file = exports.find_detector(FLAGS.model, FLAGS.which)
-    exports.check_settled(FLAGS, file, "which")
+    detector = exports.find_detector(FLAGS.model, FLAGS.which)
+    exports.check_settled(FLAGS, detector, "which")
     scale = flags.scale_of(FLAGS)
     if FLAGS.out:
         drawing.check()
         make_folder(FLAGS.out)
         check_names(paths, FLAGS.out)
-    shell.announce(f"{file} on {len(paths)} image(s)", file=sys.stderr)
+    shell.announce(f"{exports.path_of(detector)} on {len(paths)} image(s)", file=sys.stderr)
     shell.start_tensorflow()
 
     from . import prediction
 
-    model = exports.load_detector(file)
+    model = exports.load_detector(detector)
     names = getattr(model, "class_names", None)
     look = functools.partial(
         prediction.of_file, model, scale=scale, exif_orientation=FLAGS.exif_orientation
