@@ -99,8 +99,9 @@ class GroupsInside(_Inside):
         batch, height, width = ops.shape(x)[:3]
         groups = (batch, height, width, own.groups, x.shape[-1] // own.groups)
         grouped = ops.cast(ops.reshape(x, groups), "float32")
-        mean = _mean_inside(x, grouped)
-        variance = _mean_inside(x, ops.square(grouped - mean))
+        mean = ops.mean(_over_cells(x, grouped), axis=-1, keepdims=True)
+        square = _over_cells(x, ops.square(grouped - mean))
+        variance = ops.mean(square, axis=-1, keepdims=True)
         y = ops.reshape((grouped - mean) * ops.rsqrt(variance + own.epsilon), ops.shape(x))
         scale, offset = (ops.cast(value, "float32") for value in (own.gamma, own.beta))
         return ops.cast(y * scale + offset, x.dtype)
@@ -110,16 +111,15 @@ class MeanInside(_Inside):
     """Global average pooling that keeps its dimensions."""
 
     def _inside(self, x):
-        mean = _mean_inside(x, ops.cast(x, "float32")[..., None, :], of_groups=False)
+        mean = _over_cells(x, ops.cast(x, "float32")[..., None, :])
         return ops.cast(mean[..., 0, :], x.dtype)
 
 
-def _mean_inside(features, grouped, of_groups=True):
-    """Means of (batch, h, w, groups, channels) over the cells of each image, and over channels."""
+def _over_cells(features, grouped):
+    """Means of (batch, h, w, groups, channels) over the cells that belong to each image."""
     kept = ops.cast(inside(features)[..., None, None], "float32")
     cells = ops.sum(kept, axis=(1, 2), keepdims=True)
-    total = ops.sum(grouped * kept, axis=(1, 2), keepdims=True) / cells
-    return ops.mean(total, axis=-1, keepdims=True) if of_groups else total
+    return ops.sum(grouped * kept, axis=(1, 2), keepdims=True) / cells
 
 
 def inside(features):

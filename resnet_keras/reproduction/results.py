@@ -135,11 +135,11 @@ def _note(experiment, dataset, begun):
 
 
 _BANDS = "Bands: from the least to the largest of the seeds."
-_BARS = "Bars: mean and sample standard deviation."
+_DEVIATIONS = "mean and sample standard deviation."
 _SPREAD = {
     **dict.fromkeys(("degradation", "responses", "lesion"), _BANDS),
-    **dict.fromkeys((studies.SHORTCUT_RATIO, studies.REGULARIZATION), _BARS),
-    studies.NORMALIZATION: _BARS.replace("Bars", "Bars and bands"),
+    **dict.fromkeys((studies.SHORTCUT_RATIO, studies.REGULARIZATION), f"Bars: {_DEVIATIONS}"),
+    studies.NORMALIZATION: f"Bars and bands: {_DEVIATIONS}",
 }
 
 
