@@ -110,7 +110,7 @@ def _networks(photographs: bool) -> _Measured:
         shared_flags.find_classifier(name, weights, FLAGS.weights_dir) for name, weights in members
     ]
     for network, file in classifiers:
-        check_inputs(network, FLAGS.dataset)
+        check_inputs(network.takes_series, network.name, FLAGS.dataset)
         if network.takes_series:
             protocols.check_names(file.class_names, FLAGS.dataset, FLAGS.data_dir)
     shown = [_protocol(file) if photographs else Protocol() for _, file in classifiers]
@@ -122,7 +122,9 @@ def _networks(photographs: bool) -> _Measured:
 
 
 def _exported(found: deployment.Exported, photographs: bool) -> _Measured:
-    pipelines.check_images(FLAGS.dataset, f"the exported model {FLAGS.model}")
+    check_inputs(found.takes_series, FLAGS.model, FLAGS.dataset)
+    if found.takes_series:
+        protocols.check_names(found.class_names, FLAGS.dataset, FLAGS.data_dir)
     if photographs and FLAGS.protocol == protocols.MULTI_SCALE:
         raise InputError(
             f"{FLAGS.model} is an exported model, which scores an image as a whole, and "

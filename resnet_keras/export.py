@@ -5,13 +5,14 @@ r"""Writes a network for another runtime: a folder with the model, its labels an
     python -m resnet_keras.export resnet50 --weights=imagenet --format=onnx
     python -m resnet_keras.export runs/mine --format=openvino --quantize=float16 --out=mine_openvino
     python -m resnet_keras.export runs/detector --format=litert --sides=480,640
+    python -m resnet_keras.export runs/series --format=litert
 
-MODEL is a network of the zoo with --weights, or a folder of zoo.save or of a run of train; or a
-detector: the folder of a run of detection.train, or a .keras file, with --sides. Before the folder
-is there, the file is run by its own runtime and compared with the network: the size and the largest
-difference are printed, and stand in the folder's README.md beside a few lines of code that predict
-with it. evaluate and predict take the folder of a classifier in a network's place, and benchmark
-predict as a peer.
+MODEL is a network of the zoo with --weights, or a folder of zoo.save or of a run of train, for
+images or time series; or a detector: the folder of a run of detection.train, or a .keras file, with
+--sides. Before the folder is there, the file is run by its own runtime and compared with the
+network: the size and the largest difference are printed, and stand in the folder's README.md beside
+a few lines of code that predict with it. evaluate and predict take the folder of a classifier in a
+network's place, and benchmark predict, of images, as a peer.
 
 Formats are savedmodel (TensorFlow), litert (extra `litert`), onnx (`onnx`) and openvino
 (`openvino`). float16 halves the file; dynamic and int8 make a quarter of it. int8 takes uint8
@@ -26,6 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import processes, zoo
+from .classification import protocols
 from .commands import decoders, export_flags, shared_flags, shell
 from .commands.parsing import check_groups
 from .deployment import calibration, formats, triton
@@ -33,6 +35,7 @@ from .detection import loading
 from .errors import InputError
 
 FLAGS = export_flags.FLAGS
+ANY_LENGTH = 128  # of made-up series for a network that takes any
 
 
 def main(argv: Sequence[str] = sys.argv) -> int:
@@ -51,11 +54,9 @@ def _main(arguments: list[str]) -> None:
     (name,) = arguments
     if not zoo.networks.is_name(name) and _is_detector(Path(name)):
         return _export_detector(name)
-    export_flags.check()
     network, file = shared_flags.find_classifier(name, FLAGS.weights, FLAGS.weights_dir)
-    if network.takes_series:
-        raise InputError(f"{network.name} takes series, and exports are of networks for images.")
-    shown = shared_flags.preprocessing_of(FLAGS, file)
+    export_flags.check(network)
+    shown = None if network.takes_series else shared_flags.preprocessing_of(FLAGS, file)
     out = _out(name)
     shell.announce(f"{name} as {FLAGS.format} in {out}", file=sys.stderr)
     shell.start_tensorflow()
@@ -63,15 +64,16 @@ def _main(arguments: list[str]) -> None:
     from .deployment import exporting
 
     _check_free(out)
-    size = None if FLAGS.any_size else shown.image_size
-    model = zoo.build(network, file, input_shape=(size, size, 3), dtype="float32")
     with decoders.quiet():
-        compared, calibrated = _images(shown)
+        if shown is None:
+            model, compared, calibrated = _for_series(network, file)
+        else:
+            model, compared, calibrated = _for_images(network, file, shown)
     about = exporting.About(
         network.name,
         FLAGS.weights,
         shown,
-        file.assumed,
+        "" if shown is None else file.assumed,
         file.class_names,
         file.entry.licence if file.entry else None,
     )
@@ -163,15 +165,30 @@ def _out(name):
     return Path("_".join([*parts, *([] if FLAGS.quantize == "none" else [FLAGS.quantize])]))
 
 
-def _images(shown):
-    """Images to compare with, and those to calibrate with; None without."""
+def _for_images(network, file, shown):
+    """The network, images to compare it with its file, and to calibrate; None without."""
+    size = None if FLAGS.any_size else shown.image_size
+    model = zoo.build(network, file, input_shape=(size, size, 3), dtype="float32")
     if FLAGS.dataset is None:
-        return calibration.made_up((shown.image_size, shown.image_size)), None
+        return model, calibration.made_up((shown.image_size, shown.image_size)), None
     data = calibration.Data(FLAGS.dataset, shown, FLAGS.data_dir, FLAGS.exif_orientation)
     calibrated = None
     if FLAGS.quantize == formats.INT8:
         calibrated = data.calibrating(FLAGS.calibration_images or calibration.DEFAULT)
-    return data.compared(), calibrated
+    return model, data.compared(), calibrated
+
+
+def _for_series(network, file):
+    """The same for series, without calibration."""
+    model = zoo.build(network, file, dtype="float32")
+    length, channels = model.input_shape[1:]
+    if FLAGS.any_size:
+        model = zoo.build(network, file, input_shape=(None, channels), dtype="float32")
+    if FLAGS.dataset is None:
+        return model, calibration.made_up_series((length or ANY_LENGTH, channels)), None
+    protocols.check_fit(model, FLAGS.dataset, FLAGS.data_dir)
+    protocols.check_names(file.class_names, FLAGS.dataset, FLAGS.data_dir)
+    return model, calibration.series(FLAGS.dataset, FLAGS.data_dir), None
 
 
 def _quietly(export):

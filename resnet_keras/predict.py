@@ -51,6 +51,8 @@ def _main(arguments: list[str]) -> int:
         _engine()  # is told of before anything takes time
     else:
         network, file = None, found
+        if found.takes_series:
+            return _predict_series(arguments, None, found)
     paths = prediction.image_files(arguments)
     if FLAGS.plot:
         if not FLAGS.plot.lower().endswith(".png"):
@@ -150,14 +152,21 @@ def _report(predictions: Iterable[zoo.prediction.Prediction], count: int) -> int
 
 
 def _predict_series(arguments, network, file) -> int:
-    for name in (*predict_flags.OF_IMAGES, *predict_flags.OF_SPEED):
-        if FLAGS[name].present:
-            raise InputError(f"{network.name} takes series: leave --{name} out, it is for images.")
-    examples = prediction.series_in(arguments, file)
+    """Of a network with its weights; or, without the first, of an exported model."""
+    name = network.name if network else file.network
+    shared_flags.refuse_of_images(FLAGS, name, predict_flags.OF_IMAGES)
+    # A file that does not say its shape is refused when the network is built.
+    built_for = file.options.get("input_shape") if network else file.input.shape[1:]
+    examples = prediction.series_in(arguments, built_for)
     count = sum(len(values) for _, values in examples)
-    shell.announce(f"{FLAGS.model} on {count} series", file=sys.stderr)
-    shell.start_tensorflow()
-    model, rows = zoo.build(network, file), []
+    what = f"{FLAGS.model} on {count} series"
+    if network is None:
+        _start(what, tensorflow=file.format == "savedmodel")
+        model = exports.opened(file)
+    else:
+        _start(what, tensorflow=True)
+        model = zoo.build(network, file)
+    rows = []
     options = {"class_names": file.class_names, "top": FLAGS.top, "batch_size": FLAGS.batch_size}
     for path, values in examples:
         predictions = zoo.prediction.of_series(model, values, **options)

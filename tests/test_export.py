@@ -225,7 +225,6 @@ def test_a_missing_package_is_named_with_its_extra(package, format, tmp_path, ca
         ([*DIGITS, "--format=tflite"], "Unknown --format: 'tflite'."),
         ([*DIGITS, "--format=litert", "--quantize=int4"], "Did you mean 'int8'?"),
         (["resnet20", "--format=onnx"], "Give --weights"),
-        (["resnet1d", "--weights=digits_series", "--format=onnx"], "series"),
         ([*DIGITS, "--format=savedmodel", "--quantize=int8"], "no --quantize=int8 of SavedModel"),
         ([*DIGITS, "--format=openvino", "--quantize=int8"], "nncf"),
         ([*DIGITS, "--format=onnx", "--quantize=dynamic"], "as slowly"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import re
 import shutil
 import signal
 
@@ -11,7 +12,17 @@ import pytest
 import series_data
 import torture
 
-from resnet_keras import evaluate, predict, publish, report, train, zoo
+from resnet_keras import (
+    benchmark,
+    deployment,
+    evaluate,
+    export,
+    predict,
+    publish,
+    report,
+    train,
+    zoo,
+)
 
 FLAGS = (
     *("--model=resnet1d", "--dataset=ucr", "--width=4", "--batch_size=16", "--train_steps=40"),
@@ -278,3 +289,108 @@ if __name__ == "__main__":
     import sys
 
     sys.exit(pytest.main([__file__]))
+
+
+QUICK = [("savedmodel", "none"), ("litert", "dynamic"), ("onnx", "none"), ("openvino", "float16")]
+SLOW = [("litert", "none"), ("litert", "float16"), ("onnx", "float16"), ("openvino", "none")]
+
+
+@pytest.mark.parametrize(
+    ("format", "quantize"),
+    [*QUICK, *(pytest.param(*kind, marks=pytest.mark.slow) for kind in SLOW)],
+)
+def test_an_exported_file_answers_as_its_network(
+    format, quantize, trained, data, run, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "exported"
+    kind = (f"--format={format}", f"--quantize={quantize}")
+    where = ("--dataset=ucr", f"--data_dir={data}")
+    status, out, err = run(export, trained, *kind, *where, f"--out={folder}")
+    assert status == 0, err
+    found = deployment.read(folder)
+    batch = 1 if format == "litert" else None
+    assert found.input == ("series", "float32", (batch, series_data.LENGTH, 1))
+    assert (found.takes_series, found.preprocessing) == (True, None)
+    assert found.class_names == series_data.CLASSES
+    assert "of ucr/test[:50] have the network's class" in out
+    values, _ = series_data.made(50, 1)
+    logits = zoo.get("resnet1d", weights=trained).predict_on_batch(values[..., None])
+    given = deployment.open_runtime(found)(values[..., None])
+    largest = 2e-2 if quantize == "dynamic" else 2e-3 if quantize == "float16" else 1e-5
+    assert np.abs(given - logits).max() <= largest * np.abs(logits).max()
+    # By the commands: the same errors and the same classes.
+    status, own, _ = run(evaluate, f"--model={trained}", *where)
+    status, out, err = run(evaluate, f"--model={folder}", *where)
+    assert status == 0, err
+    assert out.split(": ")[1] == own.split(": ")[1]
+    series = tmp_path / "new.csv"
+    np.savetxt(series, values, delimiter=",")
+    status, out, err = run(predict, f"--model={folder}", "--json", "--top=1", series)
+    assert status == 0, err
+    names = [row["top"][0]["name"] for row in json.loads(out)]
+    assert names == [series_data.CLASSES[place] for place in given.argmax(-1)]
+    monkeypatch.chdir(folder)
+    card = (folder / "README.md").read_text()
+    exec(card.split("```")[1].removeprefix("python"), {})
+    assert capsys.readouterr().out.split()[0] in series_data.CLASSES
+    assert "numbers as they were measured" in card
+    assert "pixels" not in card + (folder / "preprocessing.json").read_text()
+
+
+def test_an_exported_file_for_series_of_any_length(trained, run, tmp_path):
+    folder, repository = tmp_path / "any", tmp_path / "models"
+    flags = ("--format=onnx", "--any_size", f"--out={folder}", f"--triton={repository}")
+    status, _, err = run(export, trained, *flags)
+    assert status == 0, err
+    values = np.random.default_rng(0).normal(size=(3, 37, 1)).astype("float32")
+    network = zoo.get("resnet1d", weights=trained, input_shape=(None, 1))
+    given = deployment.open_runtime(deployment.read(folder))(values)
+    np.testing.assert_allclose(given, network.predict_on_batch(values), rtol=1e-4, atol=1e-4)
+    config = (repository / "any" / "config.pbtxt").read_text()
+    assert "dims: [ -1, 1 ]" in config
+    assert "NHWC" not in config
+    series = tmp_path / "series.npz"
+    np.savez(series, x=values)
+    status, out, err = run(predict, f"--model={folder}", "--json", series)
+    assert (status, len(json.loads(out))) == (0, 3), err
+    # What is for images says so.
+    for command, arguments, words in (
+        (predict, [f"--model={folder}", "--image_size=32", series], "leave --image_size out"),
+        (predict, [f"--model={folder}", "--plot=a.png", series], "leave --plot out"),
+        (evaluate, [f"--model={folder}", "--dataset=digits"], "any takes series, and digits is"),
+        (benchmark, ["predict", "--model=resnet20", f"--peer={folder}"], "any takes series"),
+    ):
+        status, _, err = run(command, *arguments)
+        assert status == 2
+        assert words in err.splitlines()[-1]
+        assert err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format=litert", "--quantize=int8"], "--quantize=int8 takes uint8 pixels"),
+        (["--format=onnx", "--calibration_images=300"], "leave --calibration_images out"),
+        (["--format=onnx", "--image_size=32"], "leave --image_size out"),
+        (["--format=onnx", "--crop=stretch"], "leave --crop out"),
+        (["--format=litert", "--any_size"], "--any_size is neither"),
+        (["--format=onnx", "--dataset=digits"], "resnet1d takes series, and digits is a data set"),
+        (["--format=onnx", "--dataset=digits_series"], "takes series of shape (24, 1)"),
+    ],
+)
+def test_exports_refuse_what_is_not_for_series(arguments, words, trained, run, tmp_path):
+    status, _, err = run(export, trained, *arguments, f"--out={tmp_path / 'out'}")
+    assert status == 2
+    assert words in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_others_classes_are_refused_for_an_exported_file(trained, data, run, tmp_path):
+    folder, others = tmp_path / "exported", tmp_path / "others"
+    assert run(export, trained, "--format=onnx", f"--out={folder}")[0] == 0
+    shutil.copytree(data, others)
+    for path in others.iterdir():
+        path.write_text(re.sub("^1\t", "other\t", path.read_text(), flags=re.MULTILINE))
+    status, _, err = run(evaluate, f"--model={folder}", "--dataset=ucr", f"--data_dir={others}")
+    assert status == 2
+    assert "The weights are of the classes 1, 2" in err

@@ -82,6 +82,8 @@ def _check_exported(folder, task, image_size):
         )
     found = deployment.read(folder)
     classifier.check(found)
+    if found.takes_series:
+        raise InputError(f"{folder} takes series, and what is timed are images.")
     if any(side not in (None, image_size) for side in found.image_shape):
         raise InputError(
             f"{folder} takes images of {' x '.join(map(str, found.image_shape))} pixels, and "

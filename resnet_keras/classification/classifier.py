@@ -85,10 +85,16 @@ def check_normalization(dataset: str, normalization: str) -> None:
         )
 
 
-def check_inputs(network: "zoo.networks.Network", dataset: str) -> None:
-    """Raises `InputError` for a network for images and a data set of series, or the reverse."""
+def check_inputs(takes_series: bool, model: str, dataset: str) -> None:
+    """Raises `InputError` for a model for images and a data set of series, or the reverse.
+
+    Args:
+        takes_series: whether the model does.
+        model: what errors call it.
+        dataset: of `pipelines`.
+    """
     series = pipelines.is_series(dataset)
-    if series == network.takes_series:
+    if series == takes_series:
         return
     kind, other = ("images", "series") if series else ("series", "images")
     ways = {
@@ -96,7 +102,7 @@ def check_inputs(network: "zoo.networks.Network", dataset: str) -> None:
         "series": "another data set, digits_series or ucr, or a network such as resnet20",
     }
     raise InputError(
-        f"{network.name} takes {kind}, and {dataset} is a data set of {other}: take {ways[kind]}."
+        f"{model} takes {kind}, and {dataset} is a data set of {other}: take {ways[kind]}."
     )
 
 

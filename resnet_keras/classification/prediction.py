@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from resnet_keras import zoo
 from resnet_keras.errors import InputError
 from resnet_keras.pipelines import listing, series_files
 from resnet_keras.zoo import prediction as answers
@@ -45,18 +44,19 @@ def image_files(arguments: Sequence[str]) -> list[str]:
     return paths
 
 
-def series_in(paths: Sequence[str], file: zoo.weights.WeightsFile) -> list[tuple[str, np.ndarray]]:
+def series_in(
+    paths: Sequence[str], built_for: Sequence[int | None] | None
+) -> list[tuple[str, np.ndarray]]:
     """Reads files of series for a network, as (path, float32 (examples, length, channels)).
 
     Args:
         paths: of files as `pipelines.series_files` reads them.
-        file: the network's weights.
+        built_for: (length, channels) that the network takes, any length being None; None if it is
+            not known.
 
     Raises:
         InputError: a file is not there, holds no series, or such as the network does not take.
     """
-    # A file that does not say is refused when the network is built.
-    built_for = file.options.get("input_shape")
     examples = []
     for path in paths:
         if not os.path.isfile(path):

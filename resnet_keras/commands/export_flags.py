@@ -1,11 +1,17 @@
 """The flags of `resnet_keras.export`."""
 
+from typing import TYPE_CHECKING
+
 from resnet_keras import pipelines
+from resnet_keras.classification.classifier import check_inputs
 from resnet_keras.deployment import calibration, formats
 from resnet_keras.errors import InputError
 
 from . import shared_flags
 from .definitions import Group, new_flags
+
+if TYPE_CHECKING:
+    from resnet_keras import zoo
 
 FLAGS = new_flags()
 _run = Group(FLAGS, "Run")
@@ -31,7 +37,7 @@ _detector.items(
 )
 _classifier = Group(FLAGS, "Classifier")
 _classifier.path("triton", "Model repository of Triton to copy the model into. For onnx.")
-_classifier.switch("any_size", False, "Take images of any size. Not for litert, nor for int8.")
+_classifier.switch("any_size", False, "Take inputs of any size. Not for litert, nor for int8.")
 _classifier.whole(
     "calibration_images",
     None,
@@ -48,11 +54,15 @@ shared_flags.define_data_flags(FLAGS, None)
 shared_flags.define_crop_flags(FLAGS)
 
 
-def check() -> None:
+def check(network: "zoo.networks.Network") -> None:
     """Refuses flags of a classifier that contradict each other or have no effect."""
     if FLAGS.sides:
         raise InputError("--sides is for detectors; the side of a classifier's is --image_size.")
     int8 = FLAGS.quantize == formats.INT8
+    if network.takes_series:
+        shared_flags.refuse_of_images(FLAGS, network.name, ("calibration_images",))
+        if int8:
+            raise InputError("--quantize=int8 takes uint8 pixels, and series are no such.")
     if int8 and FLAGS.dataset is None:
         raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")
     if FLAGS.calibration_images is not None:
@@ -68,6 +78,7 @@ def check() -> None:
             if FLAGS[name].present:
                 raise InputError(f"--{name} belongs to --dataset, which is not given.")
     else:
-        pipelines.check_images(FLAGS.dataset, "an export")
+        check_inputs(network.takes_series, network.name, FLAGS.dataset)
+        split = "test" if network.takes_series else "train"
         place = {"data_dir": FLAGS.data_dir, "exif_orientation": FLAGS.exif_orientation}
-        pipelines.check_names(FLAGS.dataset, ("train",), **place)
+        pipelines.check_names(FLAGS.dataset, (split,), **place)

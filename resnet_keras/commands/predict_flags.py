@@ -8,8 +8,7 @@ from .definitions import Group, new_flags
 
 FLAGS = new_flags()
 MOST_DRAWN = 100
-OF_IMAGES = ("image_size", "resize", "interpolation", "crop", "exif_orientation", "plot")
-OF_SPEED = ("engine", "dtype")  # which are for images, too
+OF_IMAGES = ("plot", "engine", "dtype")  # beside `shared_flags.OF_IMAGES`
 
 
 shared_flags.define_model_flags(FLAGS, None)

@@ -20,6 +20,9 @@ from .parsing import parse as parse
 if TYPE_CHECKING:
     from resnet_keras.pipelines import View
 
+# How one image is shown; nothing of it is for series.
+OF_IMAGES = ("image_size", "resize", "interpolation", "crop", "exif_orientation")
+
 
 def define_model_flags(values: flags.FlagValues, model: str | None) -> None:
     """Defines --model, by default `model`, --weights and --weights_dir."""
@@ -78,6 +81,19 @@ def define_crop_flags(values: flags.FlagValues) -> None:
         "image; stretch shows all of it, made square as Keras's image_dataset_from_directory does "
         "it. Without the flag, as the weights say.",
     )
+
+
+def refuse_of_images(values: flags.FlagValues, network: str, others: Sequence[str] = ()) -> None:
+    """Raises `InputError` where a network for series is given a flag that is for images.
+
+    Args:
+        values: the flags.
+        network: its name.
+        others: flags of the command that are for images, beside `OF_IMAGES`.
+    """
+    for name in (*OF_IMAGES, *others):
+        if name in values and values[name].present:
+            raise InputError(f"{network} takes series: leave --{name} out, it is for images.")
 
 
 def preprocessing_of(

@@ -185,7 +185,7 @@ def check_network(network: "zoo.networks.Network", file: "zoo.weights.WeightsFil
     Raises:
         InputError: as said.
     """
-    classifier.check_inputs(network, FLAGS.dataset)
+    classifier.check_inputs(network.takes_series, network.name, FLAGS.dataset)
     options = {name: value for name, value in _options().items() if value is not None}
     if FLAGS.norm_layer:
         options[rows.NORMALIZATION] = FLAGS.norm_layer

@@ -1,4 +1,4 @@
-"""Images that show a quantizer, and a comparison, what a network sees. As evaluation shows them."""
+"""What shows a quantizer, and a comparison, what a network sees. As evaluation shows it."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ DEFAULT, ENOUGH, LEAST = 1500, 1000, 200
 COMPARED = 64
 
 
-class Images(NamedTuple):
-    """Images of a network's size.
+class Inputs(NamedTuple):
+    """Images or series of a network's size.
 
     Attributes:
-        pixels: uint8 (n, height, width, 3).
+        values: uint8 (n, height, width, 3), or float32 (n, length, channels).
         origin: of which data set and split, in words.
     """
 
-    pixels: np.ndarray
+    values: np.ndarray
     origin: str
 
 
@@ -35,14 +35,14 @@ class Data(NamedTuple):
     data_dir: str | None = None
     exif_orientation: bool | None = None
 
-    def compared(self, count: int = COMPARED) -> Images:
+    def compared(self, count: int = COMPARED) -> Inputs:
         """Images that no calibration sees; arguments and errors as of `calibrating`."""
         if self._facts().in_memory:
             self._views()  # before anything is downloaded
             return self._read(f"test[:{min(count, self._examples('test'))}]")
         return self._read(f"train[-{min(count, self._examples('train'))}:]")
 
-    def calibrating(self, count: int = DEFAULT) -> Images:
+    def calibrating(self, count: int = DEFAULT) -> Inputs:
         """Training images, the same on every machine, of all classes alike.
 
         Args:
@@ -68,7 +68,7 @@ class Data(NamedTuple):
                 stacklevel=2,
             )
         images = self._read(f"{split}[:{count}]")
-        check_pixels(images.pixels)
+        check_pixels(images.values)
         return images
 
     def _facts(self):
@@ -108,7 +108,7 @@ class Data(NamedTuple):
             **views,
         )
         pixels = np.concatenate([np.asarray(images) for images, _ in batches])
-        return Images(pixels, f"{self.dataset}/{split}")
+        return Inputs(pixels, f"{self.dataset}/{split}")
 
 
 def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
@@ -140,7 +140,7 @@ def check_pixels(images: np.ndarray) -> None:
         )
 
 
-def made_up(shape: tuple[int, int], count: int = 16) -> Images:
+def made_up(shape: tuple[int, int], count: int = 16) -> Inputs:
     """Images of smooth colours with noise, the same each time, where there is no data set.
 
     Args:
@@ -155,4 +155,21 @@ def made_up(shape: tuple[int, int], count: int = 16) -> Images:
     smooth = (ends[0] * rows + ends[1] * (1 - rows)) * columns
     smooth = smooth + (ends[2] * rows + ends[3] * (1 - rows)) * (1 - columns)
     noisy = smooth + generator.normal(0, 40, (count, height, width, 3))
-    return Images(np.clip(np.rint(noisy), 0, 255).astype("uint8"), "made-up images")
+    return Inputs(np.clip(np.rint(noisy), 0, 255).astype("uint8"), "made-up images")
+
+
+def series(dataset: str, data_dir: str | None = None, count: int = COMPARED) -> Inputs:
+    """Test series of a data set of such, to compare with; errors as of `pipelines.arrays`."""
+    values, _ = pipelines.arrays(dataset, "test", data_dir=data_dir)
+    return Inputs(values[:count], f"{dataset}/test[:{min(count, len(values))}]")
+
+
+def made_up_series(shape: tuple[int, int], count: int = 16) -> Inputs:
+    """Random walks, the same each time, where there is no data set.
+
+    Args:
+        shape: length and channels.
+        count: how many.
+    """
+    steps = np.random.default_rng(0).normal(size=(count, *shape))
+    return Inputs(steps.cumsum(axis=1).astype("float32"), "made-up series")

@@ -5,7 +5,8 @@ from resnet_keras.files import readable
 from .exported import CLASSIFICATION, LABELS, Exported
 from .formats import FORMATS
 
-_IMAGE = 'image = np.zeros({shape}, "{dtype}")  # RGB pixels in 0 to 255'
+_IMAGE = ("image", "RGB pixels in 0 to 255")
+_SERIES = ("series", "numbers as they were measured")
 _ANSWER = {
     CLASSIFICATION: "print({name}, float(logits[0].max()))",
     "detection": 'print(found["boxes"][0], found["scores"][0], found["labels"][0])',
@@ -14,24 +15,24 @@ _RUN = {
     "litert": (
         "from ai_edge_litert.interpreter import Interpreter",
         'run = Interpreter("{file}").get_signature_runner()',
-        "found = run({input}=image)",
+        "found = run({input}={value})",
     ),
     "onnx": (
         "import onnxruntime",
         'session = onnxruntime.InferenceSession("{file}")',
         "names = [output.name for output in session.get_outputs()]",
-        'found = dict(zip(names, session.run(names, {{"{input}": image}})))',
+        'found = dict(zip(names, session.run(names, {{"{input}": {value}}})))',
     ),
     "openvino": (
         "import openvino",
         'precision = {{"INFERENCE_PRECISION_HINT": "f32"}}  # or it may compute in bfloat16',
         'model = openvino.Core().compile_model("{file}", "CPU", precision)',
-        'found = model({{"{input}": image}})',
+        'found = model({{"{input}": {value}}})',
     ),
     "savedmodel": (
         "import tensorflow as tf",
         'model = tf.saved_model.load("{file}")  # keep it: it holds the weights',
-        'found = model.signatures["serving_default"]({input}=tf.constant(image))',
+        'found = model.signatures["serving_default"]({input}=tf.constant({value}))',
     ),
 }
 
@@ -67,7 +68,7 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
         ("format", FORMATS[found.format].title),
         ("quantized", found.quantize),
         ("size", ", ".join(f"{name} {size:,} bytes" for name, size in found.sizes.items())),
-        ("input", f"{_shape(found.input)}, RGB pixels in 0 to 255"),
+        ("input", f"{_shape(found.input)}, {_taken(found)[1]}"),
         ("output", "; ".join(map(_shape, found.outputs))),
         *([("signatures", _SIGNATURES)] if _takes_files(found) else []),
         ("classes", str(found.num_classes)),
@@ -81,6 +82,11 @@ def rows(found: Exported, licence: str | None) -> list[tuple[str, str]]:
         ),
         ("made with", ", ".join(f"{name} {v}" for name, v in found.versions.items())),
     ]
+
+
+def _taken(found):
+    """What a program calls the input, and what it is."""
+    return _SERIES if found.takes_series else _IMAGE
 
 
 def _takes_files(found):
@@ -111,11 +117,12 @@ def _shape(tensor):
 def code(found: Exported) -> str:
     """A program that predicts with the file, in its runtime and numpy alone."""
     shape = tuple(side or default for side, default in _sides(found))
-    image = _IMAGE.format(shape=shape, dtype=found.input.dtype)
+    value, what = _taken(found)
+    given = f'{value} = np.zeros({shape}, "{found.input.dtype}")  # {what}'
     if found.preprocessing is not None:
-        image += f":\n# {found.preprocessing}"
+        given += f":\n# {found.preprocessing}"
     first, *run = _RUN[found.format]
-    values = {"file": found.path.name, "input": found.input.name}
+    values = {"file": found.path.name, "input": found.input.name, "value": value}
     name = "int(logits[0].argmax())"
     labels = []
     if found.class_names is not None and found.task == CLASSIFICATION:
@@ -128,7 +135,7 @@ def code(found: Exported) -> str:
             first,
             "",
             *labels,
-            image,
+            given,
             *(line.format(**values) for line in run),
             *logits,
             _ANSWER[found.task].format(name=name),
@@ -138,5 +145,7 @@ def code(found: Exported) -> str:
 
 def _sides(found):
     """A fixed side of the input, or one that shows it, for each axis."""
+    if found.takes_series:
+        return zip(found.input.shape, (1, 128, 1), strict=True)
     shown = found.preprocessing.image_size if found.preprocessing else 640
     return zip(found.input.shape, (1, shown, shown, 3), strict=True)

@@ -19,7 +19,8 @@ class Classifier:
 
     Attributes:
         name: what errors call it: its folder.
-        input_shape: (None, height, width, 3); sides that are free are None.
+        input_shape: (None, height, width, 3), or (None, length, channels) for series; sides that
+            are free are None.
         output_shape: (None, classes).
         image_size: side at which images are shown where the model takes any; None if that is not
             known.
@@ -29,13 +30,13 @@ class Classifier:
         """Opens the model in its own runtime; arguments and errors as of `open_runtime`."""
         check(exported)
         self.name = str(exported.folder)
-        self.input_shape = (None, *exported.image_shape, 3)
+        self.input_shape = (None, *exported.input.shape[1:])
         self.output_shape = (None, exported.num_classes)
         self.image_size = exported.preprocessing and exported.preprocessing.image_size
         self._run: Runtime = open_runtime(exported, threads=threads, dtype=dtype)
 
     def predict_on_batch(self, images: np.ndarray) -> np.ndarray:
-        """float32 logits (n, classes) of pixels (n, height, width, 3), of any number of images."""
+        """float32 logits (n, classes) of any number of images, or series, as the model takes."""
         return self._run(images, pad=True)
 
 

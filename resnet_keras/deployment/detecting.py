@@ -17,7 +17,7 @@ from resnet_keras.detection.exporting import as_matmul
 from resnet_keras.errors import InputError
 
 from . import calibration, exported, exporting, formats, litert, onnx, runtimes, tracing
-from .calibration import Images
+from .calibration import Inputs
 from .exported import Exported, Tensor
 from .exporting import About
 from .formats import NONE
@@ -49,7 +49,7 @@ def export(
     format: str,
     about: About,
     batch_size: int | None = None,
-    compared: Images | None = None,
+    compared: Inputs | None = None,
 ) -> Exported:
     """Writes a detector for another runtime, with its non-maximum suppression.
 
@@ -99,9 +99,9 @@ def export(
         return Tensor("image", "uint8", shape), outputs
 
     def compare(found: Exported) -> Mapping[str, Any]:
-        given = runtimes.open_runtime(found)(images.pixels, pad=True)
+        given = runtimes.open_runtime(found)(images.values, pad=True)
         with exporting.in_float32():
-            parts = [model.predict_on_batch(image[None]) for image in images.pixels]
+            parts = [model.predict_on_batch(image[None]) for image in images.values]
         expected = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return difference(given, expected, images.origin)
 

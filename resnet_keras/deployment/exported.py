@@ -22,6 +22,9 @@ VERSION = 1  # of preprocessing.json
 DESCRIPTION, LABELS, CARD = "preprocessing.json", "labels.txt", "README.md"
 CLASSIFICATION, DETECTION = "classification", "detection"
 TASKS = (CLASSIFICATION, DETECTION)
+# What preprocessing.json says of the input beside its shape.
+_IMAGES = {"layout": "NHWC", "pixels": "RGB 0..255"}
+_SERIES = {"layout": "NWC", "series": "numbers as they were measured"}
 # What the model is called in its folder, by format.
 FILES = {
     "savedmodel": "1",  # a version, so that the folder is as TensorFlow Serving wants it
@@ -48,9 +51,10 @@ class Exported(NamedTuple):
         network: name of the network.
         weights: its weights' tag or file.
         format, quantize: what it was exported as.
-        input: the pixels, RGB in 0 to 255, (batch, height, width, 3).
+        input: the pixels, RGB in 0 to 255, (batch, height, width, 3); or series, numbers of any
+            size, (batch, length, channels).
         outputs: logits (batch, classes), or "boxes", "scores", "labels" and "count".
-        preprocessing: how images are shown to a classifier; None for a detector.
+        preprocessing: how images are shown to a classifier; None for series and a detector.
         assumed: why that is a guess, in words that go on after the file's name; "" if it is none.
         num_classes: that it tells apart.
         class_names: in the order of the logits, if they are known.
@@ -84,8 +88,13 @@ class Exported(NamedTuple):
         return self.path.parent
 
     @property
+    def takes_series(self) -> bool:
+        """Whether it takes series, and no images."""
+        return len(self.input.shape) == 3
+
+    @property
     def batch_size(self) -> int | None:
-        """Images at once, where the model takes no other number."""
+        """Images, or series, at once, where the model takes no other number."""
         return self.input.shape[0]
 
     @property
@@ -99,6 +108,8 @@ class Exported(NamedTuple):
         Raises:
             InputError: it takes images of another size, or such as are not square.
         """
+        if self.takes_series:
+            raise InputError(f"{self.path} takes series, which are shown as they are.")
         if self.preprocessing is None:
             raise InputError(
                 f"{self.path} was exported without preprocessing: run it by "
@@ -182,7 +193,7 @@ def _parsed(folder, facts):
     return Exported(
         folder / facts["file"],
         *(facts[key] for key in ("task", "network", "weights", "format", "quantize")),
-        _tensor(facts["input"]),
+        _input(facts["input"]),
         tuple(map(_tensor, facts["outputs"])),
         None if shown is None else zoo.weights.file.check_preprocessing(Preprocessing(**shown)),
         str(facts["assumed"]),
@@ -213,6 +224,13 @@ def _tensor(facts):
     if not all(side is None or isinstance(side, int) for side in shape):
         raise ValueError(f"shape {shape}")
     return Tensor(str(facts["name"]), str(facts["dtype"]), shape)
+
+
+def _input(facts):
+    found = _tensor(facts)
+    if len(found.shape) not in (3, 4):
+        raise ValueError(f"input of shape {found.shape}")
+    return found
 
 
 def _class_names(place):
@@ -251,7 +269,7 @@ def describe(found: Exported) -> dict[str, Any]:
         "format": found.format,
         "quantize": found.quantize,
         "file": found.path.name,
-        "input": {**_described(found.input), "layout": "NHWC", "pixels": "RGB 0..255"},
+        "input": {**_described(found.input), **(_SERIES if found.takes_series else _IMAGES)},
         "outputs": [_described(output) for output in found.outputs],
         "preprocessing": found.preprocessing and found.preprocessing._asdict(),
         "assumed": found.assumed,

@@ -22,7 +22,7 @@ from resnet_keras.files import PART, check_local, make_folder, readable, umask, 
 
 from . import calibration as calibrations
 from . import card, exported, formats, litert, onnx, openvino, runtimes, saved_model, tracing
-from .calibration import Images
+from .calibration import Inputs
 from .exported import Exported, Tensor
 from .formats import DYNAMIC, FLOAT16, INT8, NONE
 
@@ -58,23 +58,24 @@ def export(
     format: str,
     quantize: str = NONE,
     about: About,
-    compared: Images,
-    calibration: Images | None = None,
+    compared: Inputs,
+    calibration: Inputs | None = None,
     batch_size: int | None = None,
     reduce_range: bool = True,
     exif_orientation: bool | None = None,
 ) -> Exported:
-    """Writes a classifier for another runtime.
+    """Writes a classifier of images or series for another runtime.
 
     Args:
         model: of `zoo.get`, in float32; its input shape is the file's.
         folder: made here; nothing may be there yet.
         format: one of `formats.FORMATS`.
-        quantize: "none", "float16", "dynamic" or "int8", as far as the format has it.
+        quantize: "none", "float16", "dynamic" or "int8", as far as the format has it; series, which
+            are no uint8 pixels, not "int8".
         about: what is told of the network.
-        compared: images that file and network are asked about.
+        compared: images, or series, that file and network are asked about.
         calibration: of int8, see `calibration.Data.calibrating`.
-        batch_size: images at once; any number without, and 1 for LiteRT.
+        batch_size: inputs at once; any number without, and 1 for LiteRT.
         reduce_range: of ONNX and int8, see `onnx.write`.
         exif_orientation: of SavedModel, see `saved_model.write`.
 
@@ -87,15 +88,22 @@ def export(
             left then.
     """
     known = formats.check(format, quantize)
-    height, width = model.input_shape[1:3]
+    own = model.input_shape[1:]
+    series = len(own) == 2
     if not known.free:
         batch_size = batch_size or 1
-        if None in (height, width):
-            raise InputError(f"{known.title} takes images of one size, and not of any.")
+        if None in own:
+            kind, sides = ("series", "length") if series else ("images", "size")
+            raise InputError(f"{known.title} takes {kind} of one {sides}, and not of any.")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size must be positive, not {batch_size}.")
-    images = _calibration(calibration, quantize, (height, width))
-    shape = (batch_size, height, width, 3)
+    if series and quantize == INT8:
+        raise InputError(
+            "quantize=int8 is of uint8 pixels, and series are numbers of any size: take "
+            "quantize=float16, or dynamic of LiteRT."
+        )
+    images = _calibration(calibration, quantize, own[:-1])
+    name, shape = "series" if series else "pixels", (batch_size, *own)
 
     def convert(aside: Path) -> tuple[Tensor, tuple[Tensor, ...]]:
         path = aside / exported.FILES[format]
@@ -104,12 +112,12 @@ def export(
             options["exif_orientation"] = exif_orientation
             saved_model.write(model, path, batch_size=batch_size, **options)
         else:
-            traced = tracing.trace(model, shape, "pixels")
+            traced = tracing.trace(model, shape, name)
             options = {"reduce_range": reduce_range} if (format, quantize) == ("onnx", INT8) else {}
             _write(traced, path, format, quantize, images, options)
-        pixels = "uint8" if quantize == INT8 or format == "savedmodel" else "float32"
+        whole = not series and (quantize == INT8 or format == "savedmodel")
         logits = Tensor("logits", "float32", (batch_size, model.output_shape[-1]))
-        return Tensor("pixels", pixels, shape), (logits,)
+        return Tensor(name, "uint8" if whole else "float32", shape), (logits,)
 
     facts = {
         "task": exported.CLASSIFICATION,
@@ -118,10 +126,10 @@ def export(
         "num_classes": model.output_shape[-1],
         "calibration": _described(calibration) if quantize == INT8 else None,
     }
-    expected = _answers(model, compared.pixels)
+    expected = _answers(model, compared.values)
 
     def compare(found: Exported) -> dict[str, Any]:
-        given = runtimes.open_runtime(found)(compared.pixels, pad=True)
+        given = runtimes.open_runtime(found)(compared.values, pad=True)
         return _difference(given, expected, LIMITS[quantize], compared)
 
     return write(folder, about, facts, convert, compare)
@@ -142,18 +150,18 @@ def _calibration(given, quantize, size):
         return None
     if given is None:
         raise InputError("quantize=int8 is calibrated with images: give a data set of them.")
-    calibrations.check_count(len(given.pixels))
-    if given.pixels.shape[1:] != (*size, 3):
+    calibrations.check_count(len(given.values))
+    if given.values.shape[1:] != (*size, 3):
         raise InputError(
-            f"The calibration images are {given.pixels.shape[1]} x {given.pixels.shape[2]} pixels, "
+            f"The calibration images are {given.values.shape[1]} x {given.values.shape[2]} pixels, "
             f"and the network takes {size[0]} x {size[1]}."
         )
-    calibrations.check_pixels(given.pixels)
-    return given.pixels
+    calibrations.check_pixels(given.values)
+    return given.values
 
 
 def _described(calibration):
-    return {"images": len(calibration.pixels), "origin": calibration.origin}
+    return {"images": len(calibration.values), "origin": calibration.origin}
 
 
 def _answers(model, images):

@@ -28,7 +28,8 @@ class Runtime:
 
         Args:
             images: (n, height, width, 3) RGB pixels in 0 to 255, uint8 or float. Where the model
-                takes uint8, floats must be whole numbers.
+                takes uint8, floats must be whole numbers. Of a network for series, numbers (n,
+                length, channels).
             pad: whether, of a model that takes a fixed number of images at once, a last batch that
                 is not full is filled with copies of the last image, whose answers are left out.
 
@@ -57,13 +58,15 @@ class Runtime:
     def _checked(self, images):
         path, wanted = self.exported.path, self.exported.input
         sides = zip(images.shape[1:], wanted.shape[1:], strict=False)
-        if images.ndim != 4 or not all(side in (given, None) for given, side in sides):
+        fits = images.ndim == len(wanted.shape)
+        kind = "series" if self.exported.takes_series else "images"
+        if not fits or not all(side in (given, None) for given, side in sides):
             shape = tuple("any" if side is None else side for side in wanted.shape[1:])
             raise InputError(
-                f"{path} takes images (n, {', '.join(map(str, shape))}), not {images.shape}."
+                f"{path} takes {kind} (n, {', '.join(map(str, shape))}), not {images.shape}."
             )
         if not len(images):
-            raise InputError(f"There are no images for {path}: the batch is empty.")
+            raise InputError(f"There are no {kind} for {path}: the batch is empty.")
         if wanted.dtype != "uint8" or images.dtype == np.uint8:
             return images.astype(wanted.dtype, copy=False)
         pixels = np.clip(np.rint(images), 0, 255)

@@ -53,7 +53,7 @@ def config(exported: Exported, name: str | None = None) -> str:
     labelled = exported.task == CLASSIFICATION and exported.class_names is not None
     labels = [f"label_filename: {json.dumps(LABELS)}"] if labelled else []
     # For clients; Triton knows it of single images only.
-    layout = ["format: FORMAT_NHWC"] if batched else []
+    layout = ["format: FORMAT_NHWC"] if batched and not exported.takes_series else []
     parts = [
         f"name: {json.dumps(name or exported.folder.name, ensure_ascii=False)}",
         'platform: "onnxruntime_onnx"',

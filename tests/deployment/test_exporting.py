@@ -10,7 +10,7 @@ import pytest
 
 from resnet_keras import deployment, pipelines, zoo
 from resnet_keras.deployment import calibration, exporting, formats
-from resnet_keras.deployment.calibration import Images
+from resnet_keras.deployment.calibration import Inputs
 from resnet_keras.deployment.exporting import About, export
 from resnet_keras.errors import InputError
 
@@ -38,7 +38,7 @@ def small():
 
 def images(count=16, low=0, high=256, side=32):
     pixels = np.random.default_rng(0).integers(low, high, (count, side, side, 3))
-    return Images(pixels.astype("uint8"), "noise")
+    return Inputs(pixels.astype("uint8"), "noise")
 
 
 @pytest.mark.slow
@@ -59,8 +59,8 @@ def test_every_family(name, format, tmp_path):
             format=format,
             quantize=quantize,
             about=About(name),
-            compared=Images(pixels[-32:], "digits"),
-            calibration=Images(pixels[:400], "digits"),
+            compared=Inputs(pixels[-32:], "digits"),
+            calibration=Inputs(pixels[:400], "digits"),
         )
         # In int8 a network without training, whose logits are nearly alike.
         assert found.difference["largest"] <= (1e-5 if quantize == "none" else 0.2)
@@ -170,10 +170,10 @@ def test_the_table_of_formats():
 def test_data_of_digits_and_cifar():
     data = calibration.Data("digits", zoo.Preprocessing(16, 16))
     chosen = data.calibrating(250)
-    assert chosen.pixels.shape == (250, 16, 16, 3)
+    assert chosen.values.shape == (250, 16, 16, 3)
     assert chosen.origin == "digits/trainval[:250]"
-    np.testing.assert_array_equal(chosen.pixels, data.calibrating(250).pixels)
-    assert data.calibrating().pixels.shape[0] == 1437
+    np.testing.assert_array_equal(chosen.values, data.calibrating(250).values)
+    assert data.calibrating().values.shape[0] == 1437
     assert data.compared().origin == "digits/test[:64]"
     with pytest.raises(InputError, match="images of side 16 and cifar10 has 32"):
         calibration.Data("cifar10", zoo.Preprocessing(16, 16)).compared()
@@ -199,8 +199,8 @@ def test_more_images_at_once_than_calibrate(format, small, tmp_path):
         format=format,
         quantize="int8",
         about=About("resnet8"),
-        compared=Images(pixels[-32:], "digits"),
-        calibration=Images(pixels[:220], "digits"),
+        compared=Inputs(pixels[-32:], "digits"),
+        calibration=Inputs(pixels[:220], "digits"),
         batch_size=256,
     )
     assert found.calibration["images"] == 220
@@ -211,7 +211,7 @@ def test_a_small_calibration_is_warned_of(monkeypatch):
     data = calibration.Data("digits", zoo.Preprocessing(16, 16))
     monkeypatch.setattr(calibration.Data, "_examples", lambda self, split: 300)
     with pytest.warns(UserWarning, match="digits/trainval has 300 images .* 1,000 are better"):
-        assert len(data.calibrating().pixels) == 300
+        assert len(data.calibrating().values) == 300
     with warnings.catch_warnings():  # as many as were asked for
         warnings.simplefilter("error")
         data.calibrating(300)
@@ -228,9 +228,9 @@ def test_data_of_photographs(photographs, monkeypatch):
     monkeypatch.setattr(calibration, "ENOUGH", 30)
     monkeypatch.setattr(calibration, "COMPARED", 16)
     chosen, compared = data.calibrating(), data.compared(16)
-    assert (len(chosen.pixels), len(compared.pixels)) == (32, 16)
-    seen = {image.tobytes() for image in chosen.pixels}
-    assert not [image for image in compared.pixels if image.tobytes() in seen]
+    assert (len(chosen.values), len(compared.values)) == (32, 16)
+    seen = {image.tobytes() for image in chosen.values}
+    assert not [image for image in compared.values if image.tobytes() in seen]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from keras import ops
 
 from resnet_keras import train, zoo
 from resnet_keras.deployment import formats
-from resnet_keras.deployment.calibration import Images
+from resnet_keras.deployment.calibration import Inputs
 from resnet_keras.deployment.exporting import About, export
 from resnet_keras.deployment.pruning import prune
 from resnet_keras.detection import statistics
@@ -277,7 +277,7 @@ def test_flags_that_do_not_fit(flags, words, tmp_path, capsys):
 @pytest.mark.parametrize("format", formats.FORMATS)
 def test_exports(name, format, tmp_path):
     model = network(normalization=name)
-    compared = Images(images(16), "noise")
+    compared = Inputs(images(16), "noise")
     found = export(model, tmp_path / "x", format=format, about=About("resnet8"), compared=compared)
     assert found.difference["largest"] <= 1e-5
 
