@@ -23,6 +23,7 @@ into a model repository of NVIDIA's Triton.
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +94,9 @@ def _main(arguments: list[str]) -> None:
         )
     )
     _finish(found, out)
+    doubt = exporting.doubt(found)
+    if doubt:
+        warnings.warn(doubt, stacklevel=2)
 
 
 def _is_detector(path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from resnet_keras import deployment, export, pipelines, zoo
-from resnet_keras.deployment import formats
+from resnet_keras.deployment import exporting, formats
 from resnet_keras.errors import InputError
 
 DIGITS = ("resnet20", "--weights=digits", "--dataset=digits")
@@ -65,6 +65,8 @@ def test_every_combination(format, quantize, written, digits, capsys):
     most = {"none": 1.6, "float16": 0.6, "dynamic": 0.3, "int8": 0.3}
     assert size <= most[quantize] * KERAS_BYTES
     assert f"{size:,} bytes; logits differ by {found.difference['largest']:.1e}" in said
+    assert found.difference["images"] == 360
+    assert exporting.doubt(found) is None
     assert (found.network, found.weights, found.num_classes) == ("resnet20", "digits", 10)
     assert found.class_names == zoo.ENTRIES["resnet20", "digits"].class_names
     assert found.preprocessing == zoo.Preprocessing(16, 16)
@@ -77,6 +79,15 @@ def test_every_combination(format, quantize, written, digits, capsys):
     assert "| licence | Apache-2.0 |" in card
     assert f"{size:,} bytes" in card or format in ("openvino", "savedmodel")
     assert not [name for name in os.listdir(folder.parent) if name.startswith(".")]
+
+
+def test_a_file_of_few_calibration_images_is_warned_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flags = ("--format=litert", "--quantize=int8", "--calibration_images=200")
+    assert export.main(["export", *DIGITS, *flags]) == 0
+    said = capsys.readouterr().err
+    assert "warning: resnet20_litert_int8 differs from its network by " in said
+    assert "or calibrate with more images" in said
 
 
 def test_a_cameras_pixels_are_the_files_own(written, capsys):

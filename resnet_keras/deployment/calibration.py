@@ -12,7 +12,7 @@ from resnet_keras.errors import InputError
 # Few images leave the logits of others clipped: with 200 of the digits the largest error was 11 %
 # of the largest logit, with 1,437 it was 1 %.
 DEFAULT, ENOUGH, LEAST = 1500, 1000, 200
-COMPARED = 64
+COMPARED, COMPARED_IN_MEMORY = 64, 500
 
 
 class Inputs(NamedTuple):
@@ -35,12 +35,12 @@ class Data(NamedTuple):
     data_dir: str | None = None
     exif_orientation: bool | None = None
 
-    def compared(self, count: int = COMPARED) -> Inputs:
-        """Images that no calibration sees; arguments and errors as of `calibrating`."""
+    def compared(self) -> Inputs:
+        """Images that no calibration sees; errors as of `calibrating`."""
         if self._facts().in_memory:
             self._views()  # before anything is downloaded
-            return self._read(f"test[:{min(count, self._examples('test'))}]")
-        return self._read(f"train[-{min(count, self._examples('train'))}:]")
+            return self._read(f"test[:{min(COMPARED_IN_MEMORY, self._examples('test'))}]")
+        return self._read(f"train[-{min(COMPARED, self._examples('train'))}:]")
 
     def calibrating(self, count: int = DEFAULT) -> Inputs:
         """Training images, the same on every machine, of all classes alike.
@@ -158,7 +158,7 @@ def made_up(shape: tuple[int, int], count: int = 16) -> Inputs:
     return Inputs(np.clip(np.rint(noisy), 0, 255).astype("uint8"), "made-up images")
 
 
-def series(dataset: str, data_dir: str | None = None, count: int = COMPARED) -> Inputs:
+def series(dataset: str, data_dir: str | None = None, count: int = COMPARED_IN_MEMORY) -> Inputs:
     """Test series of a data set of such, to compare with; errors as of `pipelines.arrays`."""
     values, _ = pipelines.arrays(dataset, "test", data_dir=data_dir)
     return Inputs(values[:count], f"{dataset}/test[:{min(count, len(values))}]")

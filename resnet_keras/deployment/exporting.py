@@ -29,6 +29,8 @@ from .formats import DYNAMIC, FLOAT16, INT8, NONE
 # The largest difference from the network, in units of the largest logit, that a file may have. What
 # quantization may cost is the user's to judge, but not answers that have nothing in common.
 LIMITS = {NONE: 1e-4, FLOAT16: 1e-2, DYNAMIC: 0.3, INT8: 0.5}
+# Of the shipped weights it is less than this; `doubt` warns of more.
+GOOD = {NONE: 1e-5, FLOAT16: 2e-3, DYNAMIC: 2e-2, INT8: 2e-2}
 
 
 class About(NamedTuple):
@@ -202,6 +204,18 @@ def _difference(given, expected, limit, compared):
         "origin": compared.origin,
         "same_class": same,
     }
+
+
+def doubt(found: Exported) -> str | None:
+    """What to say of a classifier's file that differs from its network more than good ones do."""
+    largest, good = found.difference["largest"], GOOD[found.quantize]
+    if largest <= good:
+        return None
+    calibrated = ", or calibrate with more images" if found.quantize == INT8 else ""
+    return (
+        f"{found.folder} differs from its network by {largest:.1e} of the largest logit, where "
+        f"{good:g} is usual: measure it with `python -m resnet_keras.evaluate`{calibrated}."
+    )
 
 
 def write(

@@ -174,7 +174,7 @@ def test_data_of_digits_and_cifar():
     assert chosen.origin == "digits/trainval[:250]"
     np.testing.assert_array_equal(chosen.values, data.calibrating(250).values)
     assert data.calibrating().values.shape[0] == 1437
-    assert data.compared().origin == "digits/test[:64]"
+    assert data.compared().origin == "digits/test[:360]"
     with pytest.raises(InputError, match="images of side 16 and cifar10 has 32"):
         calibration.Data("cifar10", zoo.Preprocessing(16, 16)).compared()
     with pytest.raises(InputError, match="series"):
@@ -227,7 +227,7 @@ def test_data_of_photographs(photographs, monkeypatch):
     monkeypatch.setattr(calibration, "LEAST", 20)
     monkeypatch.setattr(calibration, "ENOUGH", 30)
     monkeypatch.setattr(calibration, "COMPARED", 16)
-    chosen, compared = data.calibrating(), data.compared(16)
+    chosen, compared = data.calibrating(), data.compared()
     assert (len(chosen.values), len(compared.values)) == (32, 16)
     seen = {image.tobytes() for image in chosen.values}
     assert not [image for image in compared.values if image.tobytes() in seen]
