@@ -1,11 +1,11 @@
-"""What reaches the pixels and the kernels of networks that were not trained yet, by their depth.
+"""What reaches the pixels and the kernels of networks, before training and after some steps.
 
 Balduzzi, Frean, Leary, Lewis, Ma and McWilliams, *The Shattered Gradients Problem: If resnets are
 the answer, then what is the question?*, arXiv 1702.08591: the gradients of plain networks at
 neighbouring inputs resemble each other less and less with depth, until they are noise, and those of
 residual networks far less so (Sec. 2, Fig. 2 and 3 there). He et al. (Sec. 4.1) say that the
-gradients of their plain networks do not vanish: the norms of the kernels' gradients are measured,
-too.
+gradients of their plain networks are healthy: the norms of the kernels' gradients are measured,
+too. All of it is measured once more after the first steps of training.
 """
 
 import json
@@ -29,10 +29,12 @@ SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
 BATCH = 128  # images whose statistics all normalizations have
 LINES, POINTS = 10, 65  # straight lines between two images each, and points on them
 LAGS = 16
+# Steps of training between the measurements, of `BATCH` images; the paper's rate and momentum.
+STEPS, LEARNING_RATE, MOMENTUM = 100, 0.1, 0.9
 
 
 class Start(NamedTuple):
-    """A network that is measured as it is before training."""
+    """A network that is measured before training and after `STEPS` steps of it."""
 
     network: str
     seed: int
@@ -94,27 +96,62 @@ def measure(
         shape = known.input_shape(side.get("image_size"))
         options = {"num_classes": known.num_classes, "mean": known.mean, "std": known.std}
         model = zoo.get(start.network, input_shape=shape, **options)
+        before = _measured(model, images[chosen], labels[chosen])
+        loss = _train(model, images, labels, start.seed)
+        after = _measured(model, images[chosen], labels[chosen])
         result = {
             "network": start.network,
             "seed": start.seed,
             "data": seen,
-            "autocorrelation": autocorrelation(model, images[chosen]),
-            "norms": kernel_norms(model, images[chosen], labels[chosen]),
+            **before,
+            "trained": {"steps": STEPS, "loss": loss, **after},
         }
-        norms = [*result["norms"].values()]
-        if not all(map(math.isfinite, [*result["autocorrelation"], *norms])):
+        if not (_is_finite(before) and _is_finite(after)):
             raise InputError(
                 f"The gradients of {start.network} are too large for float32: leave its depth out."
             )
         write_atomically(
             make_folder(folder) / f"{start.name}.json", json.dumps(result, indent=1) + "\n"
         )
+        first, later = (next(iter(one["norms"].values())) for one in (before, after))
         print(
-            f"[{start.name}] autocorrelation {result['autocorrelation'][1]:.2f} at a lag of 1, "
-            f"gradient of the first kernel {norms[0]:.3g}",
+            f"[{start.name}] autocorrelation {before['autocorrelation'][1]:.2f} at a lag of 1, "
+            f"gradient of the first kernel {first:.3g}; after {STEPS} steps {later:.3g}",
             flush=True,
         )
         keras.utils.clear_session()
+
+
+def _measured(model, images, labels):
+    return {
+        "autocorrelation": autocorrelation(model, images),
+        "norms": kernel_norms(model, images, labels),
+    }
+
+
+def _is_finite(measured):
+    return all(map(math.isfinite, [*measured["autocorrelation"], *measured["norms"].values()]))
+
+
+def _train(model, images, labels, seed):
+    """Trains for `STEPS` steps, without augmentation or decay; returns the last ten's mean loss."""
+    import keras
+    import numpy as np
+
+    generator, needed = np.random.default_rng(seed), STEPS * BATCH
+    epochs = [generator.permutation(len(images)) for _ in range(-(-needed // len(images)))]
+    order = np.concatenate(epochs)[:needed]
+    model.compile(
+        keras.optimizers.SGD(LEARNING_RATE, momentum=MOMENTUM),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    loss = math.nan
+    for step, batch in enumerate(order.reshape(STEPS, BATCH)):
+        if step == STEPS - 10:
+            model.reset_metrics()  # what `train_on_batch` returns is a mean since then
+        loss = model.train_on_batch(images[batch], labels[batch])
+    return float(loss)
 
 
 def autocorrelation(model: "keras.Model", images: "np.ndarray") -> list[float]:
@@ -195,7 +232,7 @@ def kernel_norms(
 
 
 def read(folder: Path, start: Start) -> dict[str, Any] | None:
-    """Reads what `measure` wrote of a network; None before.
+    """Reads what `measure` wrote of a network; None before, or of a version without training.
 
     Raises:
         InputError: it is not what `measure` writes.
@@ -203,10 +240,10 @@ def read(folder: Path, start: Start) -> dict[str, Any] | None:
     path = folder / f"{start.name}.json"
     try:
         result = json.loads(path.read_text())
-        lags, norms = result["autocorrelation"], [*result["norms"].values()]
-        if len(lags) != LAGS + 1 or not all(map(math.isfinite, [*lags, *norms])):
+        parts = [result, *([result["trained"]] if "trained" in result else [])]
+        if any(len(p["autocorrelation"]) != LAGS + 1 or not _is_finite(p) for p in parts):
             raise ValueError("numbers are missing")
-        return result
+        return result if "trained" in result else None
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

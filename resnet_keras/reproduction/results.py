@@ -136,7 +136,10 @@ def _note(experiment, dataset, begun):
 
 _BANDS = "Bands: from the least to the largest of the seeds."
 _DEVIATIONS = "mean and sample standard deviation."
+_DOTS = "Dots: runs; lines: their means."
 _SPREAD = {
+    **dict.fromkeys(("shortcuts", "depth"), _DOTS),
+    "families": f"{_DOTS} Below the names: multiply-adds. Blue: ResNets.",
     **dict.fromkeys(("degradation", "responses", "lesion"), _BANDS),
     **dict.fromkeys((studies.SHORTCUT_RATIO, studies.REGULARIZATION), f"Bars: {_DEVIATIONS}"),
     studies.NORMALIZATION: f"Bars and bands: {_DEVIATIONS}",
@@ -160,7 +163,7 @@ def of_gradients(
     names = list(dict.fromkeys(start.network for start in listed))
     grouped = gradients.by_network(measured)
     return Results(
-        [shattering.table(names, grouped)],
+        shattering.tables(names, grouped),
         shattering.draw(names, grouped, f"{_title(dataset, scale)}: of pixels, before training"),
         None,
         {},

@@ -61,6 +61,7 @@ def test_points_see_the_statistics_of_the_images():
 def test_the_command_measures_once_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gradients, "LINES", 2)
+    monkeypatch.setattr(gradients, "STEPS", 4)
     arguments = ["reproduce", "gradients", "--depths=8", "--seeds=0,1"]
     assert reproduce.main(arguments) == 0
     out = capsys.readouterr().out
@@ -68,7 +69,10 @@ def test_the_command_measures_once_and_draws(tmp_path, monkeypatch, capsys):
     result = gradients.read(folder, gradients.Start("resnet8", 1))
     assert result is not None
     assert f"[resnet8-seed1] autocorrelation {result['autocorrelation'][1]:.2f} at a lag" in out
-    assert "| plain8 | 2 |" in out
+    assert out.count("| plain8 | 2 |") == 2
+    assert result["trained"]["steps"] == 4
+    assert result["trained"]["norms"] != result["norms"]
+    assert 0 < result["trained"]["loss"] < 3
     written = json.loads(
         (tmp_path / "reproduced/gradients_digits_depths8_seeds0-1.json").read_text()
     )
@@ -87,28 +91,32 @@ def test_other_data_do_not_pass_for_what_was_measured(tmp_path, capsys, monkeypa
     labels = np.arange(160) % 10
     arrays = {"x_train": rows, "y_train": labels, "x_test": rows, "y_test": labels}
     start = gradients.Start("plain8", 0)
-    lags = [1.0] * (gradients.LAGS + 1)
-    result = {"autocorrelation": lags, "norms": {"a": 1.0}, "data": ["one", "123"]}
+    measured = {"autocorrelation": [1.0] * (gradients.LAGS + 1), "norms": {"a": 1.0}}
+    result = {**measured, "trained": {**measured, "loss": 0.5}, "data": ["one", "123"]}
     (tmp_path / "plain8-seed0.json").write_text(json.dumps(result))
     np.savez(tmp_path / "two.npz", **arrays)
     with pytest.raises(InputError, match=r"plain8-seed0\.json is of other data, one: name another"):
         gradients.measure(tmp_path, [start], "arrays", str(tmp_path / "two.npz"))
-    del result["data"]  # of an older version
+    del result["trained"]  # an older version's, which is measured again
     (tmp_path / "plain8-seed0.json").write_text(json.dumps(result))
-    gradients.measure(tmp_path, [start], "digits")
+    assert gradients.read(tmp_path, start) is None
 
 
 def test_what_was_not_run_is_told():
-    table = shattering.table(["plain8", "resnet8"], {})
-    assert {cell for row in table.rows for cell in row[1:]} == {"not run"}
+    for table in shattering.tables(["plain8", "resnet8"], {}):
+        assert {cell for row in table.rows for cell in row[1:]} == {"not run"}
     one = {"autocorrelation": [1, 0.5, 0.4, 0.3, 0.2], "norms": {"a_conv": 4.0, "b_conv": 1.0}}
     two = {"autocorrelation": [1, 0.7, 0.4, 0.3, 0.2], "norms": {"a_conv": 9.0, "b_conv": 1.0}}
-    table = shattering.table(["plain8"], {"plain8": [one, two]})
-    assert table.rows == [("plain8", "2", "0.60 ± 0.14", "0.20 ± 0.00", "6", "1", "6")]
-    left, right = shattering.draw(["plain8", "resnet8"], {"plain8": [one, two]}, "digits").axes
+    both = [{**one, "trained": {**two, "loss": 0.5}}, {**two, "trained": {**two, "loss": 2.0}}]
+    before, after = shattering.tables(["plain8"], {"plain8": both})
+    assert before.rows == [("plain8", "2", "0.60 ± 0.14", "0.20 ± 0.00", "6", "1", "6")]
+    assert after.rows == [("plain8", "2", "0.70 ± 0.00", "0.20 ± 0.00", "9", "1", "9", "1")]
+    drawn = shattering.draw(["plain8", "resnet8"], {"plain8": both}, "digits").axes
+    left, middle, right = drawn
     assert list(left.get_lines()[0].get_ydata()) == pytest.approx([1, 0.6, 0.4, 0.3, 0.2])
-    assert list(right.get_lines()[0].get_ydata()) == pytest.approx([6, 1])
-    texts = [text.get_text() for text in right.get_legend().get_texts()]
+    assert list(middle.get_lines()[0].get_ydata()) == pytest.approx([6, 1])
+    assert list(right.get_lines()[0].get_ydata()) == pytest.approx([9, 1])
+    texts = [text.get_text() for text in middle.get_legend().get_texts()]
     assert texts == ["plain8, 2 seed(s)", "resnet8: not run"]
 
 
