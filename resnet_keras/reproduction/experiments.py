@@ -56,7 +56,13 @@ _SMALLER_DEPTHS = {
         "lesion": (20, 56),
     }
 }
-_TEST_IMAGES = {"digits": 360, "cifar10": 10_000, "fashion_mnist": 10_000}
+# How many images errors are of, by data set and split.
+_TEST_IMAGES = {
+    ("digits", "test"): 360,
+    ("digits", "trainval[10%:]"): 1293,
+    ("cifar10", "test"): 10_000,
+    ("fashion_mnist", "test"): 10_000,
+}
 _SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
 # What is shorter in quick runs, which show how an experiment goes and not what it gives.
 _FLAGS = {
@@ -102,10 +108,11 @@ def seeds(experiment: str, scale: str) -> tuple[int, ...]:
     return (study.seeds if study else _SEEDS)[scale]
 
 
-def test_images(experiment: str, dataset: str) -> int:
-    """How many images the test errors of an experiment are of."""
-    study = studies.STUDIES.get(experiment)
-    return (study.test_images if study else {}).get(dataset, _TEST_IMAGES[dataset])
+def tested_on(dataset: str, some: Sequence[Run]) -> str:
+    """Says what the test errors of runs are of; their number for the experiments' own splits."""
+    split = runs.eval_split(some)
+    images = _TEST_IMAGES.get((dataset, split))
+    return f"Errors are of {dataset}/{split}." if images is None else f"Test images: {images:,}."
 
 
 def members(

@@ -130,8 +130,8 @@ def _note(experiment, dataset, begun):
     seeds = ", ".join(map(str, sorted({member.seed for member in begun}))) or "none"
     if experiment == studies.LANDSCAPE:  # of losses in training
         return f"Seeds: {seeds}."
-    images = experiments.test_images(experiment, dataset)
-    return f"Seeds: {seeds}. Test images: {images:,}. {_SPREAD.get(experiment, '')}".rstrip()
+    tested = experiments.tested_on(dataset, [*begun.values()]) if begun else ""
+    return f"Seeds: {seeds}. {tested} {_SPREAD.get(experiment, '')}".rstrip()
 
 
 _BANDS = "Bands: from the least to the largest of the seeds."

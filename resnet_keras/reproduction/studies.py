@@ -47,7 +47,6 @@ class Study(NamedTuple):
         settings: in which each network is trained.
         shared: flags of `train` in all settings, by data set; its recipe's without.
         own: settings that a data set has besides.
-        test_images: how many the errors are of, by data set, where it is not the test split.
     """
 
     kinds: tuple[str, ...]
@@ -56,7 +55,6 @@ class Study(NamedTuple):
     settings: tuple[Setting, ...]
     shared: Mapping[str, tuple[str, ...]] = {}
     own: Mapping[str, tuple[Setting, ...]] = {}
-    test_images: Mapping[str, int] = {}
 
     def settings_of(self, dataset: str) -> tuple[Setting, ...]:
         """The settings on a data set."""
@@ -65,7 +63,6 @@ class Study(NamedTuple):
 
 GLOBAL_BATCH = 32  # images of a step of `normalization`
 _FEW = ("--train_split=trainval[:10%]", "--eval_split=trainval[10%:]")  # 144 and 1,293 digits
-_OF_FEW = {"digits": 1293}
 _SHORT = ("--train_steps=300", "--eval_every=100", "--checkpoint_every=300")
 _ON_FEW = {
     "digits": (*_FEW, *_SHORT),
@@ -135,7 +132,6 @@ STUDIES = {
             Setting("all", "all blocks (C)", ("--shortcut=C",), 1.0),
         ),
         shared=_ON_FEW,
-        test_images=_OF_FEW,
     ),
     REGULARIZATION: Study(
         kinds=("resnet",),
@@ -163,7 +159,6 @@ STUDIES = {
             ),
         },
         shared=_ON_FEW,
-        test_images=_OF_FEW,
     ),
 }
 

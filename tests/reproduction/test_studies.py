@@ -77,6 +77,26 @@ def test_what_was_not_run_is_said(study, tmp_path):
     assert "not run" in texts
 
 
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        (None, "Test images: 360."),
+        ("trainval[10%:]", "Test images: 1,293."),
+        ("val", "Errors are of digits/val."),
+    ],
+)
+def test_figures_say_what_they_are_of(split, words, tmp_path):
+    members = members_of(studies.REGULARIZATION)
+    write(tmp_path, members)
+    for member in members:
+        if split:
+            with open(tmp_path / member.name / "run.flags", "a") as file:
+                file.write(f"--eval_split={split}\n")
+    found = results.of_members(studies.REGULARIZATION, "digits", "paper", tmp_path, members)
+    note = f"Seeds: 0, 1. {words} Bars: mean and sample standard deviation."
+    assert note in [text.get_text() for text in found.figure.texts]
+
+
 def test_depths_are_not_mixed(tmp_path):
     members = experiments.members(studies.NORMALIZATION, "digits", (20, 56), (0, 1))
     write(tmp_path, members)
