@@ -121,7 +121,7 @@ def members(
     """Lists the runs of an experiment, all networks of one seed after those of another.
 
     Raises:
-        InputError: there is no network of a depth.
+        InputError: there is no network of a depth, or no weights that a setting starts from.
     """
     kinds = [kind for depth in depths for kind in _networks(experiment, depth)]
     for network, _ in kinds:
@@ -129,6 +129,13 @@ def members(
             raise InputError(f"{network} is a network for ImageNet: depths are 20, 32, 44, ...")
     study = studies.STUDIES.get(experiment)
     settings = [s.name for s in study.settings_of(dataset)] if study else [None]
+    for network, _ in kinds:
+        for setting in study.settings_of(dataset) if study else ():
+            if setting.weights and (network, setting.weights) not in zoo.ENTRIES:
+                raise InputError(
+                    f"{network} has no weights {setting.weights}, from which {experiment} "
+                    f"trains it once ({setting.words}): leave its depth out."
+                )
     return [Member(*kind, seed, s) for seed in seeds for kind in kinds for s in settings]
 
 

@@ -36,6 +36,12 @@ class Setting(NamedTuple):
     flags: tuple[str, ...] = ()
     place: float | None = None
 
+    @property
+    def weights(self) -> str | None:
+        """The tag of those it starts from, if it does."""
+        values = [flag.partition("=")[2] for flag in self.flags if flag.startswith("--weights=")]
+        return values[0] if values else None
+
 
 class Study(NamedTuple):
     """An experiment on settings.

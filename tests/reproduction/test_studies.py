@@ -7,6 +7,7 @@ import run_folders
 from run_folders import COLUMNS, line
 
 from resnet_keras import zoo
+from resnet_keras.errors import InputError
 from resnet_keras.networks.counts import count_multiply_adds
 from resnet_keras.reproduction import experiments, results, settings, studies
 from resnet_keras.reproduction.studies import STUDIES
@@ -52,6 +53,12 @@ def test_images_a_replica():
         if setting.place:
             (flag,) = (f for f in setting.flags if f.startswith("--logical_cpus="))
             assert int(flag.partition("=")[2]) * setting.place == studies.GLOBAL_BATCH
+
+
+def test_depths_without_the_weights_of_a_setting_are_refused_at_once():
+    with pytest.raises(InputError, match="resnet44 has no weights digits, from which"):
+        experiments.members(studies.NORMALIZATION, "digits", (20, 44), (0,))
+    assert experiments.members(studies.NORMALIZATION, "cifar10", (20, 44), (0,))
 
 
 @pytest.mark.parametrize("study", TRAINED)
