@@ -1,6 +1,7 @@
 """The figures of `studies`: test errors of networks in several settings, with each run."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -162,12 +163,24 @@ def _by_setting(study, dataset, grouped, title):
         axes.set_ylim(len(names) - 0.5, -0.5)
         if not entries:
             panels.say_empty(axes, "not run")
-    if entries and not costs:  # room for the key
-        least, most = drawn[0].get_xlim()
-        drawn[0].set_xlim(least, most + 0.4 * (most - least))
+    if entries and not costs:
+        _fit(drawn[0])
     if entries:
         panels.key(drawn[-1], entries)
     return figure
+
+
+def _fit(axes):
+    """Errors from 0 on, on a logarithmic axis where few are far from the others; room for a key."""
+    ends = sorted(error for line in axes.get_lines() for error in line.get_xdata())
+    most = ends[-1]
+    if most > 10 * statistics.median(ends):
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks([t for t in (0, 0.5, 1, 2, 5, 10, 20, 50, 100) if t <= 2 * most])
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xlim(0, 8 * most)
+    else:
+        axes.set_xlim(0, 1.5 * most)
 
 
 def _shifts(count):

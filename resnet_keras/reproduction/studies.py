@@ -155,6 +155,12 @@ STUDIES = {
             "digits": (
                 Setting("decay5e-4", "weight decay 5e-4, a tenth", ("--weight_decay=5e-4",)),
                 Setting("decay2e-2", "weight decay 2e-2, fourfold", ("--weight_decay=2e-2",)),
+                # The best two of the above at 20 layers.
+                Setting(
+                    "smoothing_decay",
+                    "label smoothing 0.1, weight decay 2e-2",
+                    ("--label_smoothing=0.1", "--weight_decay=2e-2"),
+                ),
             ),
             **dict.fromkeys(
                 ("cifar10", "fashion_mnist"),
