@@ -15,26 +15,27 @@ def answered(
     look: Callable[[str], Answer],
     *,
     as_json: bool,
-    faults: type[InputError] = InputError,
 ) -> Iterator[tuple[str, Answer]]:
     """Each path with what `look` says of it.
 
-    Files that it cannot use are named at the end, and with `as_json` in a line of their own, too.
+    Files that cannot be decoded are named at the end, and with `as_json` in a line of their own,
+    too; other errors end the command at once.
 
     Args:
         paths: of image files.
         look: takes a path.
         as_json: whether the command prints JSON.
-        faults: the errors that tell a file that cannot be used; others end the command at once.
 
     Raises:
         InputError: at the end, if there were such files.
     """
+    from resnet_keras.pipelines import decode  # TensorFlow, which is there by now
+
     broken = []
     for path in paths:
         try:
             answer = look(path)
-        except faults as error:
+        except decode.Undecodable as error:
             broken.append(path)
             if as_json:
                 print(json.dumps({"image": path, "error": str(error)}), flush=True)

@@ -58,7 +58,7 @@ def _main(arguments: list[str]) -> None:
 
     import tensorflow as tf
 
-    from resnet_keras.pipelines import decode, png
+    from resnet_keras.pipelines import png
 
     from . import prediction
 
@@ -72,9 +72,7 @@ def _main(arguments: list[str]) -> None:
         exif_orientation=FLAGS.exif_orientation,
     )
     with decoders.quiet():
-        for path, (image, labels) in photographs.answered(
-            paths, look, as_json=FLAGS.json, faults=decode.Undecodable
-        ):
+        for path, (image, labels) in photographs.answered(paths, look, as_json=FLAGS.json):
             print(_line(path, _shares(labels, names)), flush=True)
             if FLAGS.out:
                 overlay = png.overlay(image, labels, ground=png.ground(names))

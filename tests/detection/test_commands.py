@@ -236,7 +236,10 @@ def exported(trained, tmp_path_factory):
     return written
 
 
-@pytest.mark.parametrize("format", ["savedmodel", pytest.param("litert", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "format",
+    ["savedmodel", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("litert", "onnx"))],
+)
 def test_an_exported_detector_in_place_of_the_run(
     format, exported, trained, image, tmp_path, capsys
 ):
@@ -259,6 +262,21 @@ def test_an_exported_detector_in_place_of_the_run(
     for one, other in zip(*told, strict=True):
         assert one["class"] == other["class"]
         np.testing.assert_allclose(one["box"], other["box"], atol=0.2)
+
+
+@pytest.mark.slow
+def test_images_too_large_for_an_exported_detector_are_told(exported, image, capsys):
+    folder = exported("onnx")
+    larger = ("--scale=192,192",)
+    assert predict.main(["predict", f"--model={folder}", *larger, str(image)]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"error: {folder} takes images of 128 x 128 pixels, and one is shown to")
+    assert "at 192 x 192: give a smaller --scale," in said
+    smaller = ("--scale=96,96", "--json", "--threshold=0.05")
+    assert predict.main(["predict", f"--model={folder}", *smaller, str(image)]) == 0
+    data = ("--dataset=shapes", "--split=val[:2]", *larger)
+    assert evaluate.main(["evaluate", f"--model={folder}", *data]) == 2
+    assert "takes images of 128 x 128 pixels" in capsys.readouterr().err
 
 
 def test_what_an_exported_detector_is_not_asked(exported, trained, image, tmp_path, capsys):
