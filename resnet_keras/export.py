@@ -49,7 +49,6 @@ def _main(arguments: list[str]) -> None:
         raise InputError("Name one MODEL: a network with --weights, or a folder that has weights.")
     if FLAGS.format is None:
         raise InputError(f"Give --format: one of {', '.join(formats.FORMATS)}.")
-    formats.check(FLAGS.format, FLAGS.quantize)
     if FLAGS.triton and FLAGS.format != "onnx":
         raise InputError(f"--triton is for --format=onnx, not {FLAGS.format}: leave it out.")
     (name,) = arguments
@@ -57,6 +56,7 @@ def _main(arguments: list[str]) -> None:
         return _export_detector(name)
     network, file = shared_flags.find_classifier(name, FLAGS.weights, FLAGS.weights_dir)
     export_flags.check(network)
+    formats.check(FLAGS.format, FLAGS.quantize)
     shown = None if network.takes_series else shared_flags.preprocessing_of(FLAGS, file)
     out = _out(name)
     shell.announce(f"{name} as {FLAGS.format} in {out}", file=sys.stderr)
@@ -183,16 +183,28 @@ def _for_images(network, file, shown):
 
 
 def _for_series(network, file):
-    """The same for series, without calibration."""
+    """The same for series, without calibration.
+
+    The length is the network's own; for LiteRT, if that is any, the data set's.
+    """
     model = zoo.build(network, file, dtype="float32")
     length, channels = model.input_shape[1:]
+    compared, wanted = None, length
+    if FLAGS.dataset is not None:
+        protocols.check_fit(model, FLAGS.dataset, FLAGS.data_dir)
+        protocols.check_names(file.class_names, FLAGS.dataset, FLAGS.data_dir)
+        compared = calibration.series(FLAGS.dataset, FLAGS.data_dir)
+        if length is None and not formats.FORMATS[FLAGS.format].free:
+            wanted = compared.values.shape[1]
     if FLAGS.any_size:
-        model = zoo.build(network, file, input_shape=(None, channels), dtype="float32")
-    if FLAGS.dataset is None:
-        return model, calibration.made_up_series((length or ANY_LENGTH, channels)), None
-    protocols.check_fit(model, FLAGS.dataset, FLAGS.data_dir)
-    protocols.check_names(file.class_names, FLAGS.dataset, FLAGS.data_dir)
-    return model, calibration.series(FLAGS.dataset, FLAGS.data_dir), None
+        wanted = None
+    if wanted != length:
+        model = zoo.build(network, file, input_shape=(wanted, channels), dtype="float32")
+    if compared is None:
+        scale = model.get_layer("normalization")
+        shape = (length or ANY_LENGTH, channels)
+        compared = calibration.made_up_series(shape, scale.initial_mean, scale.initial_std)
+    return model, compared, None
 
 
 def _quietly(export):

@@ -172,9 +172,10 @@ def check_series(shape: Sequence[int], built_for: Sequence[int | None], what: st
         what: the series are called.
     """
     if shape[1] != built_for[1] or built_for[0] not in (None, shape[0]):
+        length = "any length" if built_for[0] is None else f"length {built_for[0]}"
         raise InputError(
             f"The {what} are of shape {tuple(shape)} (length, channels), and the network takes "
-            f"{tuple(built_for)}."
+            f"{length} and {built_for[1]} channel(s)."
         )
 
 

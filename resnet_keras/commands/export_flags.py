@@ -27,7 +27,7 @@ _file.choice(
     "quantize", "none", formats.QUANTIZATIONS, "Quantize to: none, float16, dynamic or int8."
 )
 _file.whole(
-    "batch_size", None, "Images at once. Without the flag, any number, and 1 for litert.", 1
+    "batch_size", None, "Inputs at once. Without the flag, any number, and 1 for litert.", 1
 )
 _detector = Group(FLAGS, "Detector")
 _detector.items(
@@ -62,7 +62,10 @@ def check(network: "zoo.networks.Network") -> None:
     if network.takes_series:
         shared_flags.refuse_of_images(FLAGS, network.name, ("calibration_images",))
         if int8:
-            raise InputError("--quantize=int8 takes uint8 pixels, and series are no such.")
+            raise InputError(
+                "--quantize=int8 makes a file that takes uint8 pixels, and no series: take "
+                "--quantize=float16, or --quantize=dynamic of litert."
+            )
     if int8 and FLAGS.dataset is None:
         raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")
     if FLAGS.calibration_images is not None:

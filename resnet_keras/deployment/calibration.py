@@ -36,7 +36,11 @@ class Data(NamedTuple):
     exif_orientation: bool | None = None
 
     def compared(self) -> Inputs:
-        """Images that no calibration sees; errors as of `calibrating`."""
+        """Images that no calibration sees; errors as of `calibrating`.
+
+        They are the first 500 test images of data held in memory, and the last 64 of the training
+        split of photographs.
+        """
         if self._facts().in_memory:
             self._views()  # before anything is downloaded
             return self._read(f"test[:{min(COMPARED_IN_MEMORY, self._examples('test'))}]")
@@ -158,18 +162,20 @@ def made_up(shape: tuple[int, int], count: int = 16) -> Inputs:
     return Inputs(np.clip(np.rint(noisy), 0, 255).astype("uint8"), "made-up images")
 
 
-def series(dataset: str, data_dir: str | None = None, count: int = COMPARED_IN_MEMORY) -> Inputs:
-    """Test series of a data set of such, to compare with; errors as of `pipelines.arrays`."""
+def series(dataset: str, data_dir: str | None = None) -> Inputs:
+    """The first 500 test series, to compare with; errors as of `pipelines.arrays`."""
     values, _ = pipelines.arrays(dataset, "test", data_dir=data_dir)
-    return Inputs(values[:count], f"{dataset}/test[:{min(count, len(values))}]")
+    values = values[:COMPARED_IN_MEMORY]
+    return Inputs(values, f"{dataset}/test[:{len(values)}]")
 
 
-def made_up_series(shape: tuple[int, int], count: int = 16) -> Inputs:
-    """Random walks, the same each time, where there is no data set.
+def made_up_series(shape: tuple[int, int], mean: np.ndarray, std: np.ndarray) -> Inputs:
+    """Sixteen random walks, the same each time, where there is no data set.
 
     Args:
         shape: length and channels.
-        count: how many.
+        mean, std: of the series that the network was trained on, per channel or per step.
     """
-    steps = np.random.default_rng(0).normal(size=(count, *shape))
-    return Inputs(steps.cumsum(axis=1).astype("float32"), "made-up series")
+    steps = np.random.default_rng(0).normal(size=(16, *shape))
+    walks = steps.cumsum(axis=1)
+    return Inputs((mean + std * walks / walks.std()).astype("float32"), "made-up series")

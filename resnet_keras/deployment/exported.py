@@ -99,7 +99,13 @@ class Exported(NamedTuple):
 
     @property
     def image_shape(self) -> tuple[int | None, int | None]:
-        """Height and width; None where they are free."""
+        """Height and width; None where they are free.
+
+        Raises:
+            InputError: it takes series.
+        """
+        if self.takes_series:
+            raise InputError(f"{self.path} takes series, and no images.")
         return self.input.shape[1], self.input.shape[2]
 
     def shown(self, image_size: int | None = None) -> Preprocessing:
@@ -108,9 +114,7 @@ class Exported(NamedTuple):
         Raises:
             InputError: it takes images of another size, or such as are not square.
         """
-        if self.takes_series:
-            raise InputError(f"{self.path} takes series, which are shown as they are.")
-        if self.preprocessing is None:
+        if self.preprocessing is None and not self.takes_series:
             raise InputError(
                 f"{self.path} was exported without preprocessing: run it by "
                 "deployment.open_runtime, or export it again with preprocessing."

@@ -38,7 +38,8 @@ FORMATS = {
         "ONNX",
         (NONE, FLOAT16, INT8),
         # ResNet-20: 0.58 ms for an image, 0.22 in float32 (CPU time, one thread, with VNNI).
-        "would be computed 2.6 times as slowly as float32 by onnxruntime: take quantize=int8",
+        "would be computed 2.6 times as slowly as float32 by onnxruntime: take format=litert, or "
+        "quantize=int8 for images",
         ("onnx", "onnxruntime", "tf2onnx"),
         "onnx",
     ),

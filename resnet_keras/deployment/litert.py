@@ -29,8 +29,8 @@ def write(
         calibration: of int8: uint8 images of the model's size.
 
     Raises:
-        InputError: LiteRT has no operation for something in the model, or the file cannot be
-            written.
+        InputError: LiteRT has no operation for something in the model, finds no weights to
+            quantize, or the file cannot be written.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.concrete], traced.module)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -47,9 +47,23 @@ def write(
         content = converter.convert()
     except Exception as error:  # of classes that TensorFlow does not name publicly
         raise InputError(f"LiteRT has no built-in {reason(error, quantize)}.") from error
+    if quantize == DYNAMIC:
+        _check_quantized(content)
     write_atomically(path, content)
     if quantize == INT8:
         _check_pixels(content)
+
+
+def _check_quantized(content):
+    """Makes sure that there are int8 weights: LiteRT leaves those of small layers as they are."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    tensors = Interpreter(model_content=content).get_tensor_details()
+    if not any(tensor["dtype"] == np.int8 for tensor in tensors):
+        raise InputError(
+            "LiteRT quantizes no weights of this network, whose layers are too small for it: take "
+            "quantize=none or quantize=float16."
+        )
 
 
 def _check_pixels(content):

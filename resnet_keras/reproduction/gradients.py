@@ -72,14 +72,14 @@ def measure(
     seen = list(pipelines.fingerprint(dataset, data_dir) or (dataset, ""))
     missing = []
     for start in listed:
-        result = read(folder, start)
-        if result is None:
-            missing.append(start)
-        elif result.get("data", seen) != seen:
+        result = _stored(folder, start)
+        if result is not None and result.get("data", seen) != seen:
             raise InputError(
                 f"{folder / start.name}.json is of other data, {result['data'][0]}: name another "
                 "folder."
             )
+        if result is None or not _is_whole(result):
+            missing.append(start)
     if not missing:
         return
     shell.announce(f"gradients of {len(missing)} network(s)")
@@ -106,9 +106,14 @@ def measure(
             **before,
             "trained": {"steps": STEPS, "loss": loss, **after},
         }
-        if not (_is_finite(before) and _is_finite(after)):
+        if not _is_finite(before):
             raise InputError(
                 f"The gradients of {start.network} are too large for float32: leave its depth out."
+            )
+        if not (_is_finite(after) and math.isfinite(loss)):
+            raise InputError(
+                f"{start.network} diverged in {STEPS} steps at a learning rate of {LEARNING_RATE}: "
+                "leave its depth out."
             )
         write_atomically(
             make_folder(folder) / f"{start.name}.json", json.dumps(result, indent=1) + "\n"
@@ -232,18 +237,30 @@ def kernel_norms(
 
 
 def read(folder: Path, start: Start) -> dict[str, Any] | None:
-    """Reads what `measure` wrote of a network; None before, or of a version without training.
+    """Reads what `measure` wrote of a network; None before, or if that is of other steps.
 
     Raises:
         InputError: it is not what `measure` writes.
     """
+    result = _stored(folder, start)
+    return result if result is not None and _is_whole(result) else None
+
+
+def _is_whole(result):
+    """Whether the training is there that earlier versions did not have."""
+    return result.get("trained", {}).get("steps") == STEPS
+
+
+def _stored(folder, start):
     path = folder / f"{start.name}.json"
     try:
         result = json.loads(path.read_text())
         parts = [result, *([result["trained"]] if "trained" in result else [])]
         if any(len(p["autocorrelation"]) != LAGS + 1 or not _is_finite(p) for p in parts):
             raise ValueError("numbers are missing")
-        return result if "trained" in result else None
+        if len(parts) == 2 and not math.isfinite(parts[1]["loss"]):
+            raise ValueError("the loss is no number")
+        return result
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:

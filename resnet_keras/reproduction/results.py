@@ -131,7 +131,7 @@ def _note(experiment, dataset, begun):
     if experiment == studies.LANDSCAPE:  # of losses in training
         return f"Seeds: {seeds}."
     tested = experiments.tested_on(dataset, [*begun.values()]) if begun else ""
-    return f"Seeds: {seeds}. {tested} {_SPREAD.get(experiment, '')}".rstrip()
+    return " ".join(filter(None, (f"Seeds: {seeds}.", tested, _SPREAD.get(experiment))))
 
 
 _BANDS = "Bands: from the least to the largest of the seeds."

@@ -172,9 +172,9 @@ def _by_setting(study, dataset, grouped, title):
 
 def _fit(axes):
     """Errors from 0 on, on a logarithmic axis where few are far from the others; room for a key."""
-    ends = sorted(error for line in axes.get_lines() for error in line.get_xdata())
-    most = ends[-1]
-    if most > 10 * statistics.median(ends):
+    drawn = [value for line in axes.get_lines() for value in line.get_xdata()]
+    most = max(*drawn, 0.1)
+    if most > 10 * statistics.median(drawn):
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xticks([t for t in (0, 0.5, 1, 2, 5, 10, 20, 50, 100) if t <= 2 * most])
         axes.xaxis.set_major_formatter("{x:g}")
@@ -191,4 +191,5 @@ def _across(axes, place, errors, colour):
     axes.plot(errors, [place] * len(errors), "o", color=colour, alpha=0.35, markersize=5)
     middle, deviation = mean_and_deviation(errors)
     look = {"color": colour, "capsize": 3, "linewidth": 2, "marker": "|", "markersize": 12}
-    axes.errorbar(middle, place, xerr=deviation, **look)
+    # No error is below 0, where a bar ends.
+    axes.errorbar(middle, place, xerr=[[min(deviation, middle)], [deviation]], **look)

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_keras.tables import NOT_RUN, Table
 
-from . import panels
+from . import gradients, panels
 from .experiments import layers_of
-from .gradients import BATCH, STEPS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,7 +35,7 @@ def tables(names: Sequence[str], grouped: Grouped) -> list[Table]:
         after.append((name, *_row(some), _geometric([one["loss"] for one in some])))
     return [
         Table("Gradients before training", (*head, *norms), before),
-        Table(f"Gradients after {STEPS} steps", (*head, *norms, "training loss"), after),
+        Table(f"Gradients after {gradients.STEPS} steps", (*head, *norms, "training loss"), after),
     ]
 
 
@@ -99,7 +98,9 @@ def draw(names: Sequence[str], grouped: Grouped, title: str) -> "Figure":
     panels.style(left, title, points, "autocorrelation of pixels' gradients")
     across = "convolution, from first (0) to last (1)"
     panels.style(middle, "of kernels, before training", across, "norm of the gradient")
-    panels.style(right, f"of kernels, after {STEPS} steps", across, "norm of the gradient")
+    panels.style(
+        right, f"of kernels, after {gradients.STEPS} steps", across, "norm of the gradient"
+    )
     if not entries:
         panels.say_empty(left, "not run")
         panels.say_empty(middle, "")
@@ -110,7 +111,8 @@ def draw(names: Sequence[str], grouped: Grouped, title: str) -> "Figure":
         axes.set_yscale("log")
     panels.key(middle, entries, notes)
     panels.note(
-        figure, f"{BATCH} training images. Bands: from the least to the largest of the seeds."
+        figure,
+        f"{gradients.BATCH} training images. Bands: from the least to the largest of the seeds.",
     )
     return figure
 

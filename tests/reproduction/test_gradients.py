@@ -71,6 +71,7 @@ def test_the_command_measures_once_and_draws(tmp_path, monkeypatch, capsys):
     assert f"[resnet8-seed1] autocorrelation {result['autocorrelation'][1]:.2f} at a lag" in out
     assert out.count("| plain8 | 2 |") == 2
     assert result["trained"]["steps"] == 4
+    assert "Gradients after 4 steps" in out
     assert result["trained"]["norms"] != result["norms"]
     assert 0 < result["trained"]["loss"] < 3
     written = json.loads(
@@ -92,14 +93,22 @@ def test_other_data_do_not_pass_for_what_was_measured(tmp_path, capsys, monkeypa
     arrays = {"x_train": rows, "y_train": labels, "x_test": rows, "y_test": labels}
     start = gradients.Start("plain8", 0)
     measured = {"autocorrelation": [1.0] * (gradients.LAGS + 1), "norms": {"a": 1.0}}
-    result = {**measured, "trained": {**measured, "loss": 0.5}, "data": ["one", "123"]}
+    trained = {**measured, "loss": 0.5, "steps": gradients.STEPS}
+    result = {**measured, "trained": trained, "data": ["one", "123"]}
     (tmp_path / "plain8-seed0.json").write_text(json.dumps(result))
     np.savez(tmp_path / "two.npz", **arrays)
     with pytest.raises(InputError, match=r"plain8-seed0\.json is of other data, one: name another"):
         gradients.measure(tmp_path, [start], "arrays", str(tmp_path / "two.npz"))
-    del result["trained"]  # an older version's, which is measured again
+    assert gradients.read(tmp_path, start) == result
+    del result["trained"]  # an older version's, which is measured again, of the same data
     (tmp_path / "plain8-seed0.json").write_text(json.dumps(result))
     assert gradients.read(tmp_path, start) is None
+    with pytest.raises(InputError, match=r"plain8-seed0\.json is of other data, one: name another"):
+        gradients.measure(tmp_path, [start], "arrays", str(tmp_path / "two.npz"))
+    for broken in ({**measured, "steps": 1}, {**trained, "loss": None}):
+        (tmp_path / "plain8-seed0.json").write_text(json.dumps({**result, "trained": broken}))
+        with pytest.raises(InputError, match="cannot be used: remove it"):
+            gradients.read(tmp_path, start)
 
 
 def test_what_was_not_run_is_told():
