@@ -73,8 +73,8 @@ NOTES = {
     "with the weights of digits; with a learning rate of 0.01 two of three such runs diverged.",
     "regularization_digits": "On a tenth of the training images, tested on the other nine. "
     "Training errors are of the steps themselves, so with dropping active. By the means ResNet-56 "
-    "does in no setting better than ResNet-20, which label smoothing and four times the weight decay "
-    "together help.",
+    "does in no setting better than ResNet-20, which label smoothing and four times the weight "
+    "decay together help.",
     "responses_digits": "At equal depth residual networks respond less than plain ones, as in Fig. "
     "7: by 3 % at 20 layers, and by 15 % at 56, where the plain network had hardly learned. But "
     "ResNet-110 responds more than ResNet-56, unlike there. The gains of batch normalization begin "
