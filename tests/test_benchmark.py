@@ -133,7 +133,11 @@ def test_labels_of_files_are_timed_by_each_engine(capsys):
 
 
 @pytest.mark.parametrize(
-    "package", ["torch", "openvino", pytest.param("onnxruntime", marks=pytest.mark.slow)]
+    "package",
+    [
+        "torch",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("openvino", "onnxruntime")),
+    ],
 )
 def test_a_peer_that_is_not_installed_is_named(package, monkeypatch, tmp_path, capsys):
     # In the contestant's process, which inherits this path.

@@ -80,7 +80,7 @@ def test_classes_in_another_order_are_refused(names, photographs, tmp_path, caps
 
 @pytest.mark.parametrize(
     "protocol",
-    [pytest.param(p, marks=pytest.mark.slow if p == "multi_scale" else ()) for p in PROTOCOLS],
+    [pytest.param(p, marks=() if p == "single_crop" else pytest.mark.slow) for p in PROTOCOLS],
 )
 def test_protocols_on_the_command_line(protocol, photographs, weights, tmp_path, capsys):
     arguments = [

@@ -78,6 +78,7 @@ def test_installed_wheel_works_outside_the_checkout(built, tmp_path):
     assert (tmp_path / "run" / "weights.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_walking_the_packages_ends():
     """The checkout's root is on the package's path, which could lead back to the package."""
     code = """

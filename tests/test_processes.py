@@ -103,7 +103,10 @@ def test_a_signal_reaches_those_that_run_and_starts_no_more(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGTERM, 75), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_what_takes_no_notice_of_a_signal_ends_all_the_same(number, status):
     """As C++ does that waits, or a library that goes on after any exception."""
     code = """

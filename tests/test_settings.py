@@ -118,7 +118,7 @@ def test_labels_are_whole_whatever_floatx_is():
 @pytest.mark.parametrize(
     ("how", "make"),
     [
-        ("argument", lambda: keras.optimizers.Adam(1e-3)),
+        pytest.param("argument", lambda: keras.optimizers.Adam(1e-3), marks=pytest.mark.slow),
         pytest.param("argument", lambda: optimizers.SGD(0.1), marks=pytest.mark.slow),
         ("global", lambda: keras.optimizers.Adam(1e-3)),
         pytest.param("rematerialized", lambda: optimizers.SGD(0.1), marks=pytest.mark.slow),

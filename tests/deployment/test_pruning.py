@@ -56,7 +56,7 @@ NAMES = [
 
 @pytest.mark.parametrize("by", ["l1", "gamma"])
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in IMAGENET[1:] else ()) for n in NAMES]
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in IMAGENET else ()) for n in NAMES]
 )
 def test_pruned_equals_masked(name, by, images):
     if by == "gamma" and name not in NAMES[:4]:

@@ -39,6 +39,7 @@ def litert(path, **inputs):
     return {name: np.array(value) for name, value in runner(**inputs).items()}
 
 
+@pytest.mark.slow
 def test_saved_model(c4, tmp_path):
     path = detection.export(c4, tmp_path / "exported")
     loaded = tf.saved_model.load(os.fspath(path))

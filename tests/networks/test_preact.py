@@ -168,7 +168,7 @@ def test_gradients_reach_every_parameter(name):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("preact_resnet8", {}),
+        pytest.param("preact_resnet8", {}, marks=pytest.mark.slow),
         pytest.param(
             "wrn10_2",
             {"stochastic_depth": 0.5, "block_dropout": 0.3, "dropout": 0.2},

@@ -207,7 +207,8 @@ def test_overlap(one, other, expected):
     assert splits.overlap(one, other) == splits.overlap(other, one) == expected
 
 
-@pytest.mark.parametrize("dataset", ["folder", pytest.param("tfds/pets", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["folder", "tfds/pets"])
 def test_the_advice_for_a_set_without_val_is_followed(dataset, only_train, tmp_path, capsys):
     data = (f"--dataset={dataset}", f"--data_dir={only_train[dataset]}")
     run = (*RUN, "--strategy=one_device", f"--workdir={tmp_path / 'run'}")

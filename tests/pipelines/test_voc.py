@@ -148,6 +148,7 @@ def test_xml_json_and_records_give_the_same_boxes_to_the_pixel(root):
                 np.testing.assert_array_equal(column, right, err_msg=name)
 
 
+@pytest.mark.slow
 def test_records_are_resumed_at_any_step(root):
     def batches(count, **options):
         options = {"seed": 0, "scales": ((32, 64),), **options}

@@ -34,7 +34,9 @@ def shared():
     "options",
     [
         {"head": "fcn"},
-        {"head": "deeplabv3", "channels": 8, "rates": (1, 2, 4)},
+        pytest.param(
+            {"head": "deeplabv3", "channels": 8, "rates": (1, 2, 4)}, marks=pytest.mark.slow
+        ),
         pytest.param({"head": "fcn", "skip": "conv2", "auxiliary": True}, marks=pytest.mark.slow),
     ],
     ids=lambda options: options["head"] + ("" if len(options) < 3 else "_and_more"),

@@ -33,10 +33,7 @@ SMALL = {
     r"resnet1d": "resnet1d",
 }
 MODERN = "resnet50_imagenet_modern"  # whose flags are of a network with bottlenecks
-QUICK = (
-    *("resnet110_digits", "resnet1d_digits"),
-    "resnet110_cifar10_stochastic_depth",
-)
+QUICK = ("resnet110_digits", "resnet1d_digits")
 # With their own networks: of each kind one, and some, which differ from these in little, by hand.
 # Tracing takes minutes for networks of a thousand layers and more.
 OWN = (

@@ -114,8 +114,10 @@ def test_where_bottlenecks_stride_is_told_by_the_file_or_by_the_user(tmp_path):
     [
         *((8, s) for s in "ABC"),
         (18, "A"),
-        (50, "C"),
-        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ((18, "B"), (50, "A"))),
+        *(
+            pytest.param(*pair, marks=pytest.mark.slow)
+            for pair in ((18, "B"), (50, "A"), (50, "C"))
+        ),
     ],
 )
 def test_the_shortcut_is_told_by_the_tensors(depth, shortcut, tmp_path):
