@@ -55,8 +55,8 @@ NOTES = {
     "deep plain networks have nothing in common, from 32 layers on, and those of residual networks "
     "resemble each other less with depth, too, but slowly, as Balduzzi et al. say. The paper holds "
     "that its plain networks' gradients do not vanish (Sec. 4.1), and before training they do not: "
-    "they explode towards the first layers, by six orders of magnitude with 110 layers. Nothing "
-    "is trained for this; of later steps it tells nothing.",
+    "they explode towards the first layers, by six orders of magnitude with 110 layers. After 100 "
+    "steps with a learning rate of 0.1 those of plain-110 have vanished, and no others.",
     "landscape_digits": "A tenth of the recipe's weight decay, for plain-56 does not learn with "
     "the whole. Both networks of 20 layers, and ResNet-56, lie in a smooth bowl; the contours "
     "around plain-56 are bent, and its loss at the centre is hundreds of times as high. That is "
