@@ -80,7 +80,7 @@ def _main(arguments: list[str]) -> None:
     )
     names = ("reduce_range", "exif_orientation")
     options = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
-    found = _quietly(
+    found = shell.quietly(
         lambda: exporting.export(
             model,
             out,
@@ -118,7 +118,7 @@ def _export_detector(name):
     model = loading.load(file)
     detecting.check_precision(model)
     about = exporting.About(model.name, str(file), class_names=model.class_names)
-    found = _quietly(
+    found = shell.quietly(
         lambda: detecting.export(
             model,
             out,
@@ -205,16 +205,6 @@ def _for_series(network, file):
         shape = (length or ANY_LENGTH, channels)
         compared = calibration.made_up_series(shape, scale.initial_mean, scale.initial_std)
     return model, compared, None
-
-
-def _quietly(export):
-    """Calls a function without what converters print, also where it ends in a sentence."""
-    with shell.captured_stderr():
-        try:
-            return export()
-        except InputError as error:
-            mistake = error
-    raise mistake
 
 
 if __name__ == "__main__":

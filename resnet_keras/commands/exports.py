@@ -11,6 +11,8 @@ from resnet_keras.deployment import Classifier, Detector, Exported
 from resnet_keras.detection import loading
 from resnet_keras.errors import InputError
 
+from . import shell
+
 if TYPE_CHECKING:
     import keras
 
@@ -34,7 +36,7 @@ def find(values: flags.FlagValues) -> Exported | None:
 
 def opened(found: Exported) -> Classifier:
     """The model in its own runtime, on all cores of this process's."""
-    return Classifier(found, threads=_threads(found))
+    return shell.quietly(lambda: Classifier(found, threads=_threads(found)))
 
 
 def find_detector(path: str | os.PathLike, which: str) -> Path | Exported:
@@ -65,7 +67,7 @@ def check_settled(values: flags.FlagValues, found: Path | Exported, *names: str)
 def load_detector(found: Path | Exported) -> "keras.Model | Detector":
     """Loads what `find_detector` found; an exported one into its own runtime, on all cores."""
     if isinstance(found, Exported):
-        return Detector(found, threads=_threads(found))
+        return shell.quietly(lambda: Detector(found, threads=_threads(found)))
     return loading.load(found)
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from absl import flags
 
@@ -21,6 +21,8 @@ from .parsing import check_groups, in_flags, parse
 
 USER_ERROR = 2
 BROKEN_PIPE = 141
+
+Result = TypeVar("Result")
 
 
 def run(
@@ -189,3 +191,13 @@ def captured_stderr() -> Iterator[None]:
             sys.stderr.flush()
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def quietly(call: Callable[[], Result]) -> Result:
+    """Calls a function as in `captured_stderr`, whose mistake, too, is told without the rest."""
+    with captured_stderr():
+        try:
+            return call()
+        except InputError as error:
+            mistake = error
+    raise mistake
