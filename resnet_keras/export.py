@@ -124,6 +124,7 @@ def _export_detector(name):
             out,
             size,
             format=FLAGS.format,
+            quantize=FLAGS.quantize,
             about=about,
             batch_size=FLAGS.batch_size,
         )

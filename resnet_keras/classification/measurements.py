@@ -117,17 +117,21 @@ def put(path: Path, key: dict[str, Any], row: dict[str, Any]) -> None:
     Raises:
         InputError: the file is there and is no such list, or cannot be written.
     """
+    others = [other for other in rows(path) if any(other.get(k) != v for k, v in key.items())]
+    written = [*others, {**key, **row, "versions": versions()}]
+    write_atomically(path, json.dumps(written, indent=2) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """What measures here, as results record it."""
     import keras
     import tensorflow as tf
 
-    versions = {
+    return {
         "resnet_keras": __version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
     }
-    others = [other for other in rows(path) if any(other.get(k) != v for k, v in key.items())]
-    written = [*others, {**key, **row, "versions": versions}]
-    write_atomically(path, json.dumps(written, indent=2) + "\n")
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

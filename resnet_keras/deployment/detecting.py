@@ -20,9 +20,10 @@ from . import calibration, exported, exporting, formats, litert, onnx, runtimes,
 from .calibration import Inputs
 from .exported import Exported, Tensor
 from .exporting import About
-from .formats import NONE
+from .formats import FLOAT16, NONE
 
-FORMATS = ("savedmodel", "litert", "onnx")
+# What they can be, and how they can be quantized.
+FORMATS = {"savedmodel": (NONE,), "litert": (NONE, FLOAT16), "onnx": (NONE, FLOAT16)}
 # A detection of the network's is in the file's answer if that has one of its class so near.
 NEAR = 1.0  # pixels, of any corner
 SHOWN = (240, 320)  # size of the images that a file for any size is compared with
@@ -35,10 +36,13 @@ def check(format: str, quantize: str) -> None:
     if format not in FORMATS:
         raise InputError(
             f"Detectors are exported as {', '.join(FORMATS)}, and not as "
-            f"{formats.FORMATS[format].title}."
+            f"{formats.FORMATS[format].title}, whose converter stops at operations of theirs."
         )
-    if quantize != NONE:
-        raise InputError(f"Detectors are exported in float32: leave quantize={quantize} out.")
+    if quantize not in FORMATS[format]:
+        raise InputError(
+            f"Detectors are exported in float32 and, as litert and onnx, in float16: "
+            f"quantize={quantize} would lose objects."
+        )
 
 
 def export(
@@ -47,6 +51,7 @@ def export(
     size: tuple[int, int] | None = None,
     *,
     format: str,
+    quantize: str = NONE,
     about: About,
     batch_size: int | None = None,
     compared: Inputs | None = None,
@@ -58,6 +63,7 @@ def export(
         folder: made here; nothing may be there yet.
         size: height and width of the images; of any without, which SavedModel alone can be for.
         format: one of `FORMATS`. LiteRT's file has built-in operations only, none of Flex.
+        quantize: "none", or "float16", which stores weights so, as LiteRT and ONNX.
         about: what is told of the detector.
         batch_size: images at once; any number without, and 1 for the other formats.
         compared: uint8 images of that size that file and network are asked about; made-up ones
@@ -71,7 +77,7 @@ def export(
         InputError: the format cannot take the detector, the file's answers are not the network's,
             or the folder cannot be written to. Nothing is left then.
     """
-    check(format, NONE)
+    check(format, quantize)
     if format != "savedmodel":
         batch_size = batch_size or 1
         if size is None:
@@ -90,9 +96,9 @@ def export(
             traced = tracing.trace(model, shape, "image", "uint8")
             outputs = _outputs(traced)
             if format == "litert":
-                litert.write(traced, path)
+                litert.write(traced, path, quantize)
             elif format == "onnx":
-                onnx.write(traced, path)
+                onnx.write(traced, path, quantize)
             else:
                 signatures = {"serving_default": traced.concrete}
                 tf.saved_model.save(traced.module, os.fspath(path), signatures)
@@ -108,7 +114,7 @@ def export(
     facts = {
         "task": exported.DETECTION,
         "format": format,
-        "quantize": NONE,
+        "quantize": quantize,
         "num_classes": model.num_classes,
         "calibration": None,
         "scale": getattr(model, "scale", None),

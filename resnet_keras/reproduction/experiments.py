@@ -56,12 +56,11 @@ _SMALLER_DEPTHS = {
         "lesion": (20, 56),
     }
 }
-# How many images errors are of, by data set and split.
-_TEST_IMAGES = {
-    ("digits", "test"): 360,
-    ("digits", "trainval[10%:]"): 1293,
-    ("cifar10", "test"): 10_000,
-    ("fashion_mnist", "test"): 10_000,
+# How many images there are, by data set and split.
+_IMAGES = {
+    "digits": {"trainval": 1437, "test": 360, "trainval[:10%]": 144, "trainval[10%:]": 1293},
+    "cifar10": {"trainval": 50_000, "test": 10_000, "trainval[:1000]": 1000},
+    "fashion_mnist": {"trainval": 60_000, "test": 10_000, "trainval[:1000]": 1000},
 }
 _SEEDS = {"paper": (0, 1, 2), "quick": (0,)}
 # What is shorter in quick runs, which show how an experiment goes and not what it gives.
@@ -108,11 +107,12 @@ def seeds(experiment: str, scale: str) -> tuple[int, ...]:
     return (study.seeds if study else _SEEDS)[scale]
 
 
-def tested_on(dataset: str, some: Sequence[Run]) -> str:
-    """Says what the test errors of runs are of; their number for the experiments' own splits."""
-    split = runs.eval_split(some)
-    images = _TEST_IMAGES.get((dataset, split))
-    return f"Errors are of {dataset}/{split}." if images is None else f"Test images: {images:,}."
+def images(dataset: str, some: Sequence[Run]) -> str:
+    """Says on what runs were trained and tested; how many images, where it is a usual split."""
+    trained = "/".join(sorted({run.flags.get("train_split", "trainval") for run in some}))
+    known = _IMAGES[dataset]
+    counts = [f"{known[s]:,}" if s in known else s for s in (trained, runs.eval_split(some))]
+    return f"Training images: {counts[0]}. Test images: {counts[1]}."
 
 
 def members(

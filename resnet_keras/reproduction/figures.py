@@ -115,7 +115,7 @@ def responses(deviations: Mapping[str, Sequence[Sequence[float]]], title: str) -
             panel.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0)
     texts = ((title, "layer"), ("sorted", "layer, by standard deviation"))
     for panel, (name, across) in zip(axes, texts, strict=True):
-        panels.style(panel, name, across, "standard deviation")
+        panels.style(panel, name, across, "standard deviation of responses")
         panel.set_ylim(bottom=0)
         panel.set_xlim(left=0)
         panel.xaxis.get_major_locator().set_params(integer=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnet_keras import pipelines, zoo
+from resnet_keras.classification import measurements
 from resnet_keras.commands import shell
 from resnet_keras.errors import InputError
 from resnet_keras.files import make_folder, write_atomically
@@ -103,6 +104,7 @@ def measure(
             "network": start.network,
             "seed": start.seed,
             "data": seen,
+            "versions": measurements.versions(),
             **before,
             "trained": {"steps": STEPS, "loss": loss, **after},
         }

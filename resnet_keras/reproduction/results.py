@@ -128,10 +128,13 @@ def of_detectors(
 def _note(experiment, dataset, begun):
     """What is in a figure: seeds, images, and what its bands are."""
     seeds = ", ".join(map(str, sorted({member.seed for member in begun}))) or "none"
+    images = experiments.images(dataset, [*begun.values()]) if begun else ""
     if experiment == studies.LANDSCAPE:  # of losses in training
-        return f"Seeds: {seeds}."
-    tested = experiments.tested_on(dataset, [*begun.values()]) if begun else ""
-    return " ".join(filter(None, (f"Seeds: {seeds}.", tested, _SPREAD.get(experiment))))
+        decays = {
+            run.flags["weight_decay"] for run in begun.values() if "weight_decay" in run.flags
+        }
+        images = f"Weight decay: {'/'.join(sorted(decays))}." if decays else ""
+    return " ".join(filter(None, (f"Seeds: {seeds}.", images, _SPREAD.get(experiment))))
 
 
 _BANDS = "Bands: from the least to the largest of the seeds."
@@ -166,7 +169,7 @@ def of_gradients(
         shattering.tables(names, grouped),
         shattering.draw(names, grouped, f"{_title(dataset, scale)}: of pixels, before training"),
         None,
-        {},
+        experiments.joined([result.get("versions", {}) for result in measured.values()]),
         {"gradients": list(measured.values())},
     )
 

@@ -10,7 +10,7 @@ from resnet_keras.tables import Table
 
 from . import panels, studies
 from .experiments import layers_of
-from .monitor import TEST
+from .monitor import TEST, TRAINING
 from .runs import Run, final_percent
 from .studies import GLOBAL_BATCH, STUDIES, Setting, mean_and_deviation
 
@@ -136,7 +136,7 @@ def costs(dataset: str, grouped: Grouped) -> Table:
 
 
 def _by_setting(study, dataset, grouped, title):
-    """Test error in each setting, and for projections beside it what they cost."""
+    """Test error in each setting, and for projections beside it by what they cost."""
     settings = STUDIES[study].settings_of(dataset)
     costs = study == studies.SHORTCUT_RATIO
     figure, drawn = panels.row(2 if costs else 1, (14 if costs else 9, 0.5 * len(settings) + 2))
@@ -149,25 +149,43 @@ def _by_setting(study, dataset, grouped, title):
         for place, errors in found.items():
             if errors:
                 _across(drawn[0], place + shift, errors, colour)
-            if errors and costs:
-                cost = multiply_adds(depth, settings[place]) / 1e6
-                drawn[1].plot(cost, place + shift, "o", color=colour)
+            if errors and not costs:
+                training = statistics.fmean(_ends(grouped, settings[place], TRAINING, depth))
+                drawn[0].plot(training, place + shift, "o", color=colour, mfc="white", ms=5)
+        if costs:
+            _by_cost(drawn[1], depth, settings, [*found.values()], colour)
         if seeds := max(map(len, found.values())):
             entries.append(({"color": colour, "marker": "o"}, f"{depth} layers, {seeds} seed(s)"))
     names = [setting.words for setting in settings]
-    words = ("test error (%)", "multiply-adds, million (of an image of 32x32 pixels)")
-    for axes, across in zip(drawn, words, strict=False):
-        panels.style(axes, title if axes is drawn[0] else "", across, "")
-        axes.grid(axis="x", color="0.9", linewidth=0.8)
-        axes.set_yticks(range(len(names)), names if axes is drawn[0] else [""] * len(names))
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        if not entries:
-            panels.say_empty(axes, "not run")
-    if entries and not costs:
-        _fit(drawn[0])
+    panels.style(drawn[0], title, "test error (%)", "")
+    drawn[0].grid(axis="x", color="0.9", linewidth=0.8)
+    drawn[0].set_yticks(range(len(names)), names)
+    drawn[0].set_ylim(len(names) - 0.5, -0.5)
+    if costs:
+        across = "multiply-adds more than without projections (%)"
+        panels.style(drawn[1], "the same by cost", across, "test error (%)")
+        drawn[1].set_ylim(bottom=0)
+    for axes in drawn if not entries else ():
+        panels.say_empty(axes, "not run")
     if entries:
-        panels.key(drawn[-1], entries)
+        _fit(drawn[0])
+        open_dot = {"color": "0.3", "marker": "o", "mfc": "white", "linestyle": ""}
+        of_training = [] if costs else [(open_dot, "training error, mean")]
+        panels.key(drawn[-1], [*entries, *of_training])
     return figure
+
+
+def _by_cost(axes, depth, settings, ends, colour):
+    """Mean errors of one depth with their deviations by multiply-adds, the cheapest first."""
+    least = min(multiply_adds(depth, setting) for setting in settings)
+    points = sorted(
+        (100 * (multiply_adds(depth, setting) / least - 1), *mean_and_deviation(errors))
+        for setting, errors in zip(settings, ends, strict=True)
+        if errors
+    )
+    if points:
+        costs, means, deviations = zip(*points, strict=True)
+        axes.errorbar(costs, means, deviations, color=colour, marker="o", capsize=3, linewidth=1.5)
 
 
 def _fit(axes):

@@ -110,10 +110,8 @@ def draw(names: Sequence[str], grouped: Grouped, title: str) -> "Figure":
     for axes in (middle, right):
         axes.set_yscale("log")
     panels.key(middle, entries, notes)
-    panels.note(
-        figure,
-        f"{gradients.BATCH} training images. Bands: from the least to the largest of the seeds.",
-    )
+    lines = f"{gradients.BATCH} training images, {gradients.LINES} lines between two of them."
+    panels.note(figure, f"{lines} Bands: from the least to the largest of the seeds.")
     return figure
 
 

@@ -72,7 +72,7 @@ def test_what_came_of_it(study, tmp_path):
     legends = [legend for axes in found.figure.axes if (legend := axes.get_legend())]
     texts = [text.get_text() for legend in legends for text in legend.get_texts()]
     assert texts
-    assert all("2 seed(s)" in text for text in texts)
+    assert all("2 seed(s)" in text or text == "training error, mean" for text in texts)
 
 
 @pytest.mark.parametrize("study", TRAINED)
@@ -87,21 +87,21 @@ def test_what_was_not_run_is_said(study, tmp_path):
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        (None, "Test images: 360."),
-        ("trainval[10%:]", "Test images: 1,293."),
-        ("val", "Errors are of digits/val."),
+        (None, "Training images: 144. Test images: 360."),
+        ("trainval[10%:]", "Training images: 144. Test images: 1,293."),
+        ("val", "Training images: 144. Test images: val."),
     ],
 )
 def test_figures_say_what_they_are_of(split, words, tmp_path):
     members = members_of(studies.REGULARIZATION)
     write(tmp_path, members)
     for member in members:
-        if split:
-            with open(tmp_path / member.name / "run.flags", "a") as file:
-                file.write(f"--eval_split={split}\n")
+        with open(tmp_path / member.name / "run.flags", "a") as file:
+            file.write("--train_split=trainval[:10%]\n")
+            file.write(f"--eval_split={split}\n" if split else "")
     found = results.of_members(studies.REGULARIZATION, "digits", "paper", tmp_path, members)
-    note = f"Seeds: 0, 1. {words} Bars: mean and sample standard deviation."
-    assert note in [text.get_text() for text in found.figure.texts]
+    bars = "Bars: mean and sample standard deviation."
+    assert f"Seeds: 0, 1. {words} {bars}" in [text.get_text() for text in found.figure.texts]
 
 
 def test_depths_are_not_mixed(tmp_path):
