@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,40 @@ def test_the_detecting_notebook_runs(tmp_path, monkeypatch, capsys):
     assert (hit & (answers["labels"][:, 0] == labels)).mean() > 0.7
     assert names["measured"]["miou"] > 0.5  # the ground alone is 0.3
     assert (tmp_path / "mask.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_of_smaller_networks_are_of_their_runs():
+    page = (ROOT / "docs" / "smaller.md").read_text()
+    facts = json.loads((ROOT / "docs" / "smaller.json").read_text())
+    students = {run["student"] for run in facts["distillation"]["runs"]}
+    assert len(students) == 2
+    for student in students:
+        cells = []
+        for taught in (False, True):
+            runs = facts["distillation"]["runs"]
+            own = [r for r in runs if (r["student"], r["taught"]) == (student, taught)]
+            assert [run["seed"] for run in own] == [0, 1, 2, 3, 4]
+            cells += [f"{_spread(own)} %", ", ".join(f"{r['test_error_percent']:.2f}" for r in own)]
+        name, *width = student.split(", ")
+        first = ", ".join([f"`{name}`", *width])
+        assert f"| {first} | {' | '.join(cells)} |" in page
+    for share, rounds in ((0.3, 1), (0.5, 1), (0.5, 3)):
+        runs = facts["pruning"]["runs"]
+        own = [run for run in runs if (run["share"], run["rounds"]) == (share, rounds)]
+        each = ", ".join(f"{run['test_error_percent']:.2f}" for run in own)
+        assert re.search(rf"{re.escape(_spread(own))} %\s+\({each}\)", page), (share, rounds)
+    table = page[page.index("| network | file |") :].splitlines()[2:]
+    for file, line in zip(facts["files"]["files"], table, strict=False):
+        _, _, kind, error, size, time, _ = (cell.strip() for cell in line.split("|"))
+        assert kind == file["file"]
+        assert error == f"{file['test_error_percent']:.2f} %"
+        assert size == f"{file['bytes'] / 1000:,.0f}"
+        assert time == f"{file['ms']:.2f}"
+
+
+def _spread(runs):
+    errors = [run["test_error_percent"] for run in runs]
+    return f"{statistics.fmean(errors):.2f} ± {statistics.stdev(errors):.2f}"
 
 
 if __name__ == "__main__":
