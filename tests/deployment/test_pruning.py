@@ -1,12 +1,15 @@
 """Pruned networks: they compute what masked ones do, are kept and read, and trained on."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+from documentation import ROOT, block
 from safetensors import safe_open
 
 from resnet_keras import zoo
@@ -244,6 +247,26 @@ def test_mistakes(arguments, words, tmp_path, monkeypatch, capsys):
     assert words in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_rounds_of_the_page_run_as_they_are_printed(tmp_path):
+    """But for their length: three times pruned, and trained between."""
+    loop = block("sh", "for round in 1 2 3")
+    short = loop.replace("--train_steps=100", "--train_steps=2 --warmup_steps=0 --eval_every=2")
+    assert short != loop
+    code = short.replace("python -m", f"{sys.executable} -m")
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    model = zoo.get("resnet56", weights=str(tmp_path / "runs" / "pruned_3" / "weights.safetensors"))
+    assert sum(np.prod(v.shape) for v in model.trainable_variables) == 428_074
 
 
 if __name__ == "__main__":
