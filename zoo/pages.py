@@ -30,12 +30,14 @@ NOTES = {
     "degradation_fashion_mnist": "The paper's recipe in 2,400 steps of 64 images, 2.6 epochs; "
     "CIFAR-10 had 164. Depth costs the plain network 16 points, and the residual one 5: so here "
     "residual learning makes depth harmless only in part, and ResNet-56 is no better than "
-    "ResNet-20, unlike in Table 6. Of a longer training this tells nothing. 32, 44 and 110 layers "
-    "were not run. The first two runs' minutes have hours in which they stood still.",
-    "depth_fashion_mnist": "The runs of degradation: deeper is worse here, in 2.6 epochs.",
+    "ResNet-20, unlike in Table 6. Of a longer training this tells nothing. 32 and 44 layers have "
+    "one seed; 110 were not run. The first two runs' minutes have hours in which they stood still.",
+    "depth_fashion_mnist": "The runs of degradation. ResNet-20 is the best here, in 2.6 epochs; "
+    "those of 32 layers and more are alike.",
     "responses_fashion_mnist": "The runs of degradation. At equal depth residual networks respond "
     "less, as in Fig. 7: by 7 % at 20 layers, and at 56 by three quarters, most of it in the "
-    "plain network's first 20 layers. But ResNet-56 responds more than ResNet-20, unlike there.",
+    "plain network's first 20 layers. But deeper ResNets respond more than ResNet-20, unlike "
+    "there.",
     "degradation_digits_weight_decay": "Is it the large weight decay of that recipe? With a tenth "
     "of it plain-56 trains better, and still far worse than plain-20, with every seed; the "
     "residual networks do not. So weight decay adds to the effect and is not its cause.",

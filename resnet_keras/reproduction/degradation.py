@@ -150,8 +150,14 @@ def _final_errors(axes, grouped, depths):
                 axes.plot(*zip(*means, strict=True), color=grey, **look)
     axes.set_yscale("log")
     panels.name_places(axes, [str(depth) for depth in depths])
-    axes.set_yticks([floor, 0.1, 1, 10, 100], ["≤ 0.01", "0.1", "1", "10", "100"])
-    axes.set_ylim(0.8 * floor, 120)
+    least = min(value for line in axes.get_lines() for value in line.get_ydata())
+    if least < 5:
+        axes.set_yticks([floor, 0.1, 1, 10, 100], ["≤ 0.01", "0.1", "1", "10", "100"])
+        axes.set_ylim(0.8 * floor, 120)
+    else:  # nothing is near 0
+        axes.set_yticks([5, 10, 20, 50, 100], ["5", "10", "20", "50", "100"])
+        axes.set_yticks([], minor=True)
+        axes.set_ylim(4, 120)
     plain, residual = (
         [
             [final_percent(grouped.get(f"{kind}{depth}", ()), column) for column in LINES]

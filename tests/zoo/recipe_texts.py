@@ -239,8 +239,8 @@ def fashion_mnist_results(network: str) -> dict[str, str]:
         return {"time": "not measured", "result": "not measured"}
     minutes = statistics.median(float(row[5]) for row in own)
     errors = [" and ".join(f"{row[column]} %" for row in own) for column in (4, 3)]
-    of = f"median of {len(own)}"
-    seeds = f"seeds {' and '.join(map(str, done))}"
+    of = f"median of {len(own)}" if len(own) > 1 else "one run"
+    seeds = f"seed{'s' * (len(done) > 1)} {' and '.join(map(str, done))}"
     return {
         "time": f"{minutes:.0f} min (measured, {of})",
         "result": f"{errors[0]} test error, {errors[1]} training error\n# (measured, {seeds})",
