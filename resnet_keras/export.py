@@ -54,9 +54,9 @@ def _main(arguments: list[str]) -> None:
     (name,) = arguments
     if not zoo.networks.is_name(name) and _is_detector(Path(name)):
         return _export_detector(name)
+    formats.check(FLAGS.format, FLAGS.quantize)
     network, file = shared_flags.find_classifier(name, FLAGS.weights, FLAGS.weights_dir)
     export_flags.check(network)
-    formats.check(FLAGS.format, FLAGS.quantize)
     shown = None if network.takes_series else shared_flags.preprocessing_of(FLAGS, file)
     out = _out(name)
     shell.announce(f"{name} as {FLAGS.format} in {out}", file=sys.stderr)
@@ -197,6 +197,11 @@ def _for_series(network, file):
         compared = calibration.series(FLAGS.dataset, FLAGS.data_dir)
         if length is None and not formats.FORMATS[FLAGS.format].free:
             wanted = compared.values.shape[1]
+    elif length is None and not formats.FORMATS[FLAGS.format].free:
+        raise InputError(
+            f"{FLAGS.format} takes series of one length, and {network.name} was built for any: "
+            "name data of that length with --dataset."
+        )
     if FLAGS.any_size:
         wanted = None
     if wanted != length:

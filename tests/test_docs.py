@@ -294,10 +294,12 @@ def test_the_tables_of_smaller_networks_are_of_their_runs():
         own = [run for run in runs if (run["share"], run["rounds"]) == (share, rounds)]
         each = ", ".join(f"{run['test_error_percent']:.2f}" for run in own)
         assert re.search(rf"{re.escape(_spread(own))} %\s+\({each}\)", page), (share, rounds)
-    table = page[page.index("| network | file |") :].splitlines()[2:]
-    for file, line in zip(facts["files"]["files"], table, strict=False):
-        _, _, kind, error, size, time, _ = (cell.strip() for cell in line.split("|"))
-        assert kind == file["file"]
+    table = page[page.index("| network | file |") :].partition("\n\n")[0].splitlines()[2:]
+    network = ""
+    for file, line in zip(facts["files"]["files"], table, strict=True):
+        _, name, kind, error, size, time, _ = (cell.strip() for cell in line.split("|"))
+        network = name.replace("`", "") or network
+        assert (network, kind) == (file["network"], file["file"])
         assert error == f"{file['test_error_percent']:.2f} %"
         assert size == f"{file['bytes'] / 1000:,.0f}"
         assert time == f"{file['ms']:.2f}"

@@ -375,7 +375,7 @@ def test_dynamic_makes_int8_weights_of_layers_that_are_large_enough(data, run, t
         # Without data LiteRT would have to take series of any length.
         status, _, err = run(export, tmp_path / "wide", *flags)
         assert status == 2
-        assert "name data of one length as --dataset" in err
+        assert "name data of that length with --dataset" in err
         status, _, err = run(export, tmp_path / "wide", *flags, *where)
         assert status == 0, err
         found = deployment.read(out)
@@ -410,8 +410,8 @@ def test_made_up_series_are_of_the_size_that_the_network_takes(run, tmp_path):
     [
         (["--format=litert", "--quantize=int8"], "--quantize=int8 makes a file that takes uint8"),
         (
-            ["--format=openvino", "--quantize=int8"],
-            "take --quantize=float16, or",
+            ["--format=onnx", "--quantize=int8"],
+            "take --quantize=float16 or --quantize=dynamic",
         ),
         (["--format=onnx", "--quantize=dynamic"], "take --format=litert"),
         (["--format=litert", "--quantize=dynamic"], "whose layers are too small for it"),

@@ -33,7 +33,7 @@ NOTES = {
     "ResNet-20, unlike in Table 6. Of a longer training this tells nothing. 32 and 44 layers have "
     "one seed; 110 were not run. The first two runs' minutes have hours in which they stood still.",
     "depth_fashion_mnist": "The runs of degradation. ResNet-20 is the best here, in 2.6 epochs; "
-    "those of 32 layers and more are alike.",
+    "of 32 layers and more no order is seen.",
     "responses_fashion_mnist": "The runs of degradation. At equal depth residual networks respond "
     "less, as in Fig. 7: by 7 % at 20 layers, and at 56 by three quarters, most of it in the "
     "plain network's first 20 layers. But deeper ResNets respond more than ResNet-20, unlike "

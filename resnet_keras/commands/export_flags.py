@@ -64,7 +64,7 @@ def check(network: "zoo.networks.Network") -> None:
         if int8:
             raise InputError(
                 "--quantize=int8 makes a file that takes uint8 pixels, and no series: take "
-                "--quantize=float16, or --quantize=dynamic of litert."
+                "--quantize=float16 or --quantize=dynamic of litert."
             )
     if int8 and FLAGS.dataset is None:
         raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")

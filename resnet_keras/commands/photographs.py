@@ -19,7 +19,7 @@ def answered(
     """Each path with what `look` says of it.
 
     Files that cannot be decoded are named at the end, and with `as_json` in a line of their own,
-    too; other errors end the command at once.
+    too. Another error ends the command at once, and names the file and those.
 
     Args:
         paths: of image files.
@@ -40,6 +40,9 @@ def answered(
             if as_json:
                 print(json.dumps({"image": path, "error": str(error)}), flush=True)
             continue
+        except InputError as error:
+            others = f" {zoo.prediction.undecodable(broken, len(paths))}" if broken else ""
+            raise InputError(f"{path}: {error}{others}") from error
         yield path, answer
     if broken:
         raise InputError(zoo.prediction.undecodable(broken, len(paths)))

@@ -194,7 +194,10 @@ def captured_stderr() -> Iterator[None]:
 
 
 def quietly(call: Callable[[], Result]) -> Result:
-    """Calls a function as in `captured_stderr`, whose mistake, too, is told without the rest."""
+    """Calls a function as in `captured_stderr`, whose mistake, too, is told without the rest.
+
+    Warnings of Python are among what is not shown.
+    """
     with captured_stderr():
         try:
             return call()

@@ -32,17 +32,17 @@ LIMIT = 0.9  # the least share of detections that must be
 
 def check(format: str, quantize: str) -> None:
     """Raises `InputError` for what a detector cannot be exported to, as `formats.check` does."""
-    formats.check(format, quantize)
-    if format not in FORMATS:
+    if format in formats.FORMATS and format not in FORMATS:
         raise InputError(
             f"Detectors are exported as {', '.join(FORMATS)}, and not as "
             f"{formats.FORMATS[format].title}, whose converter stops at operations of theirs."
         )
-    if quantize not in FORMATS[format]:
+    if quantize in formats.QUANTIZATIONS and quantize not in FORMATS.get(format, (quantize,)):
         raise InputError(
-            f"Detectors are exported in float32 and, as litert and onnx, in float16: "
-            f"quantize={quantize} would lose objects."
+            f"Detectors are exported in float32 and, as litert and onnx, in float16, and not as "
+            f"{format} with quantize={quantize}."
         )
+    formats.check(format, quantize)
 
 
 def export(

@@ -96,10 +96,9 @@ def export(
         batch_size = batch_size or 1
         if None in own:
             kind = "series of one length" if series else "images of one size"
-            also = ", or name data of one length as `dataset`" if series else ""
             raise InputError(
                 f"{known.title} takes {kind}, and {model.name} any: build it with that in its "
-                f"input_shape{also}."
+                "input_shape."
             )
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size must be positive, not {batch_size}.")

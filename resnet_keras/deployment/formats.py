@@ -46,8 +46,8 @@ FORMATS = {
     "openvino": Format(
         "OpenVINO",
         (NONE, FLOAT16),
-        "is quantized by a package of its own, nncf, which is not used here: take format=onnx, "
-        "which OpenVINO reads",
+        "is quantized by a package of its own, nncf, which is not used here: take format=onnx for "
+        "images, which OpenVINO reads",
         ("openvino",),
         "openvino",
     ),

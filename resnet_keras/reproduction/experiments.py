@@ -110,7 +110,7 @@ def seeds(experiment: str, scale: str) -> tuple[int, ...]:
 def images(dataset: str, some: Sequence[Run]) -> str:
     """Says on what runs were trained and tested; how many images, where it is a usual split."""
     trained = "/".join(sorted({run.flags.get("train_split", "trainval") for run in some}))
-    known = _IMAGES[dataset]
+    known = _IMAGES.get(dataset, {})
     counts = [f"{known[s]:,}" if s in known else s for s in (trained, runs.eval_split(some))]
     return f"Training images: {counts[0]}. Test images: {counts[1]}."
 

@@ -98,6 +98,10 @@ def measure(
         options = {"num_classes": known.num_classes, "mean": known.mean, "std": known.std}
         model = zoo.get(start.network, input_shape=shape, **options)
         before = _measured(model, images[chosen], labels[chosen])
+        if not _is_finite(before):
+            raise InputError(
+                f"The gradients of {start.network} are too large for float32: leave its depth out."
+            )
         loss = _train(model, images, labels, start.seed)
         after = _measured(model, images[chosen], labels[chosen])
         result = {
@@ -108,14 +112,10 @@ def measure(
             **before,
             "trained": {"steps": STEPS, "loss": loss, **after},
         }
-        if not _is_finite(before):
-            raise InputError(
-                f"The gradients of {start.network} are too large for float32: leave its depth out."
-            )
         if not (_is_finite(after) and math.isfinite(loss)):
             raise InputError(
-                f"{start.network} diverged in {STEPS} steps at a learning rate of {LEARNING_RATE}: "
-                "leave its depth out."
+                f"{start.name} diverged in {STEPS} steps at a learning rate of {LEARNING_RATE}: "
+                "leave that seed, or its depth, out."
             )
         write_atomically(
             make_folder(folder) / f"{start.name}.json", json.dumps(result, indent=1) + "\n"

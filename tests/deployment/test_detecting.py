@@ -115,7 +115,10 @@ def test_smaller_images_are_padded_and_larger_ones_refused():
     ("flags", "words"),
     [
         (["--format=openvino"], "Detectors are exported as savedmodel, litert, onnx"),
-        (["--format=litert", "--quantize=int8"], "in float16: --quantize=int8 would lose objects"),
+        (
+            ["--format=litert", "--quantize=int8"],
+            "in float16, and not as litert with --quantize=int8",
+        ),
         (["--format=onnx", "--dataset=digits"], "--dataset is no flag of a detector"),
         (["--format=onnx", "--any_size"], "--any_size is no flag of a detector"),
         (["--format=onnx", "--sides=64"], "give --sides=480,640"),

@@ -265,12 +265,15 @@ def test_an_exported_detector_in_place_of_the_run(
 
 
 @pytest.mark.slow
-def test_images_too_large_for_an_exported_detector_are_told(exported, image, capsys):
+def test_images_too_large_for_an_exported_detector_are_told(exported, image, tmp_path, capsys):
     folder = exported("onnx")
     larger = ("--scale=192,192",)
-    assert predict.main(["predict", f"--model={folder}", *larger, str(image)]) == 2
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(image.read_bytes()[:200])
+    assert predict.main(["predict", f"--model={folder}", *larger, str(broken), str(image)]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.startswith(f"error: {folder} takes images of 128 x 128 pixels, and one is shown to")
+    assert said.startswith(f"error: {image}: {folder} takes images of 128 x 128 pixels, and one is")
+    assert f"1 of 2 images cannot be decoded as JPEG, PNG or WebP: {broken}." in said
     assert "at 192 x 192: give a smaller --scale," in said
     smaller = ("--scale=96,96", "--json", "--threshold=0.05")
     assert predict.main(["predict", f"--model={folder}", *smaller, str(image)]) == 0
