@@ -34,7 +34,7 @@ NOTES = {
     "one seed; 110 were not run. The first two runs' minutes have hours in which they stood still.",
     "depth_fashion_mnist": "The runs of degradation. ResNet-20 is the best here, in 2.6 epochs; "
     "of 32 layers and more no order is seen.",
-    "shortcuts_fashion_mnist": "One seed of B and C, three of A: projections help, as in Table 3 "
+    "shortcuts_fashion_mnist": "Two seeds of B and C, three of A: projections help, as in Table 3 "
     "and unlike on digits; B and C are not told apart.",
     "responses_fashion_mnist": "The runs of degradation. At equal depth residual networks respond "
     "less, as in Fig. 7: by 7 % at 20 layers, and at 56 by three quarters, most of it in the "
