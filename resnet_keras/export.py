@@ -190,20 +190,19 @@ def _for_series(network, file):
     """
     model = zoo.build(network, file, dtype="float32")
     length, channels = model.input_shape[1:]
-    compared, wanted = None, length
+    needs_length = length is None and not formats.FORMATS[FLAGS.format].free
+    wanted = None if FLAGS.any_size else length
+    compared = None
     if FLAGS.dataset is not None:
         protocols.check_fit(model, FLAGS.dataset, FLAGS.data_dir)
         protocols.check_names(file.class_names, FLAGS.dataset, FLAGS.data_dir)
         compared = calibration.series(FLAGS.dataset, FLAGS.data_dir)
-        if length is None and not formats.FORMATS[FLAGS.format].free:
-            wanted = compared.values.shape[1]
-    elif length is None and not formats.FORMATS[FLAGS.format].free:
+        wanted = compared.values.shape[1] if needs_length else wanted
+    elif needs_length:
         raise InputError(
             f"{FLAGS.format} takes series of one length, and {network.name} was built for any: "
             "name data of that length with --dataset."
         )
-    if FLAGS.any_size:
-        wanted = None
     if wanted != length:
         model = zoo.build(network, file, input_shape=(wanted, channels), dtype="float32")
     if compared is None:

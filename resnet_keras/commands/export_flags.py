@@ -61,11 +61,7 @@ def check(network: "zoo.networks.Network") -> None:
     int8 = FLAGS.quantize == formats.INT8
     if network.takes_series:
         shared_flags.refuse_of_images(FLAGS, network.name, ("calibration_images",))
-        if int8:
-            raise InputError(
-                "--quantize=int8 makes a file that takes uint8 pixels, and no series: take "
-                "--quantize=float16 or --quantize=dynamic of litert."
-            )
+        formats.check_series(FLAGS.quantize)
     if int8 and FLAGS.dataset is None:
         raise InputError("--quantize=int8 is calibrated with images: name them with --dataset.")
     if FLAGS.calibration_images is not None:

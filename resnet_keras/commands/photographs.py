@@ -27,7 +27,7 @@ def answered(
         as_json: whether the command prints JSON.
 
     Raises:
-        InputError: at the end, if there were such files.
+        InputError: at the end, if there were such files; of another error, at once.
     """
     from resnet_keras.pipelines import decode  # TensorFlow, which is there by now
 

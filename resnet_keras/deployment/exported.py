@@ -112,14 +112,14 @@ class Exported(NamedTuple):
         """How images are shown at a size; without one, at that which the model takes.
 
         Raises:
-            InputError: it takes images of another size, or such as are not square.
+            InputError: it takes series, or images of another size, or such as are not square.
         """
-        if self.preprocessing is None and not self.takes_series:
+        height, width = self.image_shape
+        if self.preprocessing is None:
             raise InputError(
                 f"{self.path} was exported without preprocessing: run it by "
                 "deployment.open_runtime, or export it again with preprocessing."
             )
-        height, width = self.image_shape
         if height != width:
             raise InputError(
                 f"{self.path} takes images of {height} x {width} pixels, and here they are shown "

@@ -102,11 +102,8 @@ def export(
             )
     if batch_size is not None and batch_size < 1:
         raise InputError(f"batch_size must be positive, not {batch_size}.")
-    if series and quantize == INT8:
-        raise InputError(
-            "quantize=int8 makes a file that takes uint8 pixels, and no series: take "
-            "quantize=float16, or quantize=dynamic of LiteRT."
-        )
+    if series:
+        formats.check_series(quantize)
     images = _calibration(calibration, quantize, own[:-1])
     name, shape = "series" if series else "pixels", (batch_size, *own)
 

@@ -73,6 +73,15 @@ def check(format: str, quantize: str) -> Format:
     return found
 
 
+def check_series(quantize: str) -> None:
+    """Raises `InputError` for a quantization that a network for series cannot have."""
+    if quantize == INT8:
+        raise InputError(
+            "quantize=int8 makes a file that takes uint8 pixels, and no series: take "
+            "quantize=float16 or quantize=dynamic of litert."
+        )
+
+
 def versions(format: str) -> dict[str, str]:
     """The versions of the packages that write a format."""
     names = ("resnet_keras", "keras", "tensorflow", *FORMATS[format].packages)

@@ -149,9 +149,10 @@ def _by_setting(study, dataset, grouped, title):
         for place, errors in found.items():
             if errors:
                 _across(drawn[0], place + shift, errors, colour)
-            if errors and not costs:
-                training = statistics.fmean(_ends(grouped, settings[place], TRAINING, depth))
-                drawn[0].plot(training, place + shift, "o", color=colour, mfc="white", ms=5)
+            training = _ends(grouped, settings[place], TRAINING, depth)
+            if training and not costs:
+                mean = statistics.fmean(training)
+                drawn[0].plot(mean, place + shift, "o", color=colour, mfc="white", ms=5)
         if costs:
             _by_cost(drawn[1], depth, settings, [*found.values()], colour)
         if seeds := max(map(len, found.values())):
